@@ -1,0 +1,1 @@
+"""The log is read: exactly-once host, unify, clock, relay, deliver, pulse."""

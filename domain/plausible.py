@@ -1,0 +1,77 @@
+"""What cannot be: dates and answers that contradict one another within one fact or act. Instants are µs, UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from domain.problems import Problem
+from domain.times import DAY_US, HOUR_US, local_date_of
+
+CLOCK_SKEW_US: Final = HOUR_US
+"""A sender's clock may be an hour ahead (a forgotten summer time) before we call an instant the future."""
+
+OLDEST_US: Final = -20 * 365 * DAY_US
+"""1950: nothing about a living child happened before."""
+
+BIRTH_EARLIEST: Final = "1990-01-01"
+"""No subject of 2019 or later was a child if born before; defaults such as 1900-01-01 are marked, not refused."""
+
+
+def implausible(record: str, value: Mapping[str, Any], now_us: int) -> list[Problem]:
+    """What in `value` cannot be true, at `now_us`; an empty list when nothing is."""
+    if "act" in value:
+        return _act(record, value, now_us)
+    env = value["envelope"]
+    problems = [
+        Problem(f"envelope.{name}", "future", "lies in the future")
+        for name in ("occurred_at", "recorded_at")
+        if env[name] > now_us + CLOCK_SKEW_US
+    ]
+    if env["occurred_at"] < OLDEST_US:
+        problems.append(Problem("envelope.occurred_at", "too-old", "lies before 1950"))
+    born = env["subject"].get("birth_date")
+    if born is not None and len(born) == len("2010-01-01") and born > local_date_of(now_us + 300 * DAY_US):
+        problems.append(Problem("envelope.subject.birth_date", "future", "lies more than a pregnancy ahead"))
+    elif born is not None and len(born) == len("2010-01-01") and born > local_date_of(now_us) and not _unborn(record, value):
+        problems.append(Problem("envelope.subject.birth_date", "future", "lies in the future and no unborn child is said"))
+    if env["supersedes"] is not None and env["supersedes"] == env["event_id"]:
+        problems.append(Problem("envelope.supersedes", "self", "names the fact itself"))
+    if (record == "Retraction") != (env["retracts"] is not None):
+        problems.append(Problem("envelope.retracts", "retraction", "is given by a Retraction, and only there"))
+    return problems + _body(record, value)
+
+
+def _unborn(record: str, value: Mapping[str, Any]) -> bool:
+    return bool(record == "CpisStatusChanged" and value["plan_type"] == "UCPI")
+
+
+def _body(record: str, value: Mapping[str, Any]) -> list[Problem]:
+    problems: list[Problem] = []
+    if record == "MissingEpisodeEnded" and value["started_at"] is not None and value["ended_at"] < value["started_at"]:
+        problems.append(Problem("ended_at", "before-start", "lies before the episode began"))
+    if record == "MissingEpisodeReported" and value["last_seen_at"] > value["envelope"]["recorded_at"] + CLOCK_SKEW_US:
+        problems.append(Problem("last_seen_at", "after-report", "lies after the report was recorded"))
+    if record == "SchoolAbsence" and value["sessions_missed"] > value["sessions_possible"]:
+        problems.append(Problem("sessions_missed", "more-than-possible", "is more than sessions_possible"))
+    for first, last in (("from_date", "to_date"), ("start_date", "end_date")):
+        if value.get(first) and value.get(last) and value[last] < value[first]:
+            problems.append(Problem(last, "before-start", f"lies before {first}"))
+    return problems
+
+
+def _act(record: str, value: Mapping[str, Any], now_us: int) -> list[Problem]:
+    problems: list[Problem] = []
+    if value["act"]["acted_at"] > now_us + CLOCK_SKEW_US:
+        problems.append(Problem("act.acted_at", "future", "lies in the future"))
+    if record == "RecommendationDecided" and value["decision"] == "DECLINE":
+        problems += [
+            Problem(name, "required-to-decline", "is needed to decline (R1)")
+            for name in ("reason", "rationale")
+            if not (value[name] or "").strip()
+        ]
+    if record == "GpReceipt" and value["state"] == "REJECTED" and value["reason"] is None:
+        problems.append(Problem("reason", "required-to-reject", "is needed to reject"))
+    if record == "StrategyMeetingHeld" and value["held_at"] > now_us + CLOCK_SKEW_US:
+        problems.append(Problem("held_at", "future", "lies in the future: convened is not held"))
+    return problems

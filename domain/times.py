@@ -1,0 +1,45 @@
+"""Instants and calendars. An instant is an integer: microseconds since 1970-01-01T00:00Z. Local time is Europe/London."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+SECOND_US: Final = 1_000_000
+HOUR_US: Final = 3600 * SECOND_US
+DAY_US: Final = 24 * HOUR_US
+LONDON: Final = ZoneInfo("Europe/London")
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_us(when: datetime) -> int:
+    """An aware datetime as an instant.
+
+    Raises:
+        ValueError: the datetime has no offset.
+    """
+    if when.tzinfo is None:
+        raise ValueError("a datetime without an offset is not an instant")
+    delta = when - EPOCH
+    return (delta.days * 86_400 + delta.seconds) * SECOND_US + delta.microseconds
+
+
+def to_datetime(us: int) -> datetime:
+    """An instant as an aware UTC datetime."""
+    return EPOCH + timedelta(microseconds=us)
+
+
+def local(us: int) -> datetime:
+    """An instant as London local time."""
+    return to_datetime(us).astimezone(LONDON)
+
+
+def local_date_of(us: int) -> str:
+    """The London calendar day of an instant, ISO 8601."""
+    return local(us).date().isoformat()
+
+
+def iso(us: int) -> str:
+    """An instant as ISO 8601 in UTC with `Z`."""
+    return to_datetime(us).isoformat().replace("+00:00", "Z")

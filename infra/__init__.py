@@ -1,0 +1,1 @@
+"""What it runs on: broker, databases, registry, ACLs, settings, the `sightline` command."""

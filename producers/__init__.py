@@ -1,0 +1,1 @@
+"""Agencies speak: the client (SDK), file adapters, the simulated borough."""

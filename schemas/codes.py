@@ -1,0 +1,86 @@
+"""Code lists as versioned data: `schemas/codes/*.yaml`, each with an authority and validity dates."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from domain.problems import PolicyError
+
+FOLDER = Path(__file__).parent / "codes"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One code: label for people, validity, and a rank where the list is ordered (higher is graver)."""
+
+    code: str
+    label: str
+    valid_from: date
+    valid_to: date | None
+    rank: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CodeList:
+    """A code list in one version."""
+
+    id: str
+    title: str
+    version: int
+    authority: str
+    codes: Mapping[str, Code]
+
+    def label(self, code: str | None) -> str:
+        """The label of a code; the code itself when the list does not know it; empty for none."""
+        return "" if code is None else self.codes[code].label if code in self.codes else code
+
+
+@cache
+def code_lists() -> Mapping[str, CodeList]:
+    """Every code list by id.
+
+    Raises:
+        PolicyError: a file lacks a field or repeats a code.
+    """
+    return {lst.id: lst for lst in (_read(path) for path in sorted(FOLDER.glob("*.yaml")))}
+
+
+@cache
+def code_lists_hash() -> str:
+    """SHA-256 over the full text of all code lists, hex; named in every ledger entry."""
+    digest = hashlib.sha256()
+    for path in sorted(FOLDER.glob("*.yaml")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def label(list_id: str, code: str | None) -> str:
+    """The label of `code` in list `list_id`."""
+    return code_lists()[list_id].label(code)
+
+
+def ranks(list_id: str) -> Mapping[str, int]:
+    """Rank by code of an ordered list; codes without a rank are absent."""
+    return {c.code: c.rank for c in code_lists()[list_id].codes.values() if c.rank is not None}
+
+
+def _read(path: Path) -> CodeList:
+    data: dict[str, Any] = yaml.safe_load(path.read_text())
+    try:
+        codes = [
+            Code(str(c["code"]), str(c["label"]), c["valid_from"], c.get("valid_to"), c.get("rank")) for c in data["codes"]
+        ]
+        found = CodeList(data["id"], data["title"], int(data["version"]), data["authority"], {c.code: c for c in codes})
+    except (KeyError, TypeError) as err:
+        raise PolicyError(f"{path.name}: field {err} is missing or of the wrong type") from err
+    if len(found.codes) != len(codes):
+        raise PolicyError(f"{path.name}: a code occurs twice")
+    return found

@@ -1,0 +1,79 @@
+"""A Confluent-compatible schema registry, as far as Sightline needs one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import httpx
+
+from domain.problems import SightlineError
+
+TIMEOUT_S: Final = 10.0
+"""A registry answers in milliseconds; ten seconds covers one that is starting."""
+
+
+class RegistryUnavailable(SightlineError):
+    """The registry did not answer; what asked may try again."""
+
+
+class UnknownSchema(SightlineError):
+    """The registry answers, and knows no schema of this id."""
+
+
+class IncompatibleSchema(SightlineError):
+    """The registry refuses a schema: readers of older or newer facts would break."""
+
+
+class Registry:
+    """Client of the registry at `url` (up to and including the version path, like `…/apis/ccompat/v7`)."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(timeout=TIMEOUT_S, trust_env=False)
+
+    def register(self, subject: str, text: str) -> int:
+        """Register `text` under `subject` (the same text twice gives the same id); returns the id.
+
+        Raises:
+            IncompatibleSchema: refused under the subject's compatibility; RegistryUnavailable.
+        """
+        answer = self._call("POST", f"/subjects/{subject}/versions", {"schema": text})
+        if answer.status_code in (409, 422):
+            raise IncompatibleSchema(f"{subject}: the registry refuses this schema; add optional fields with defaults only")
+        return int(self._json(answer)["id"])
+
+    def text(self, schema_id: int) -> str:
+        """The schema text of an id.
+
+        Raises:
+            UnknownSchema: there is none; RegistryUnavailable.
+        """
+        answer = self._call("GET", f"/schemas/ids/{schema_id}", None)
+        if answer.status_code == 404:
+            raise UnknownSchema(f"the registry knows no schema {schema_id}")
+        return str(self._json(answer)["schema"])
+
+    def set_compatibility(self, level: str = "FULL_TRANSITIVE") -> None:
+        """Set the global compatibility level."""
+        self._json(self._call("PUT", "/config", {"compatibility": level}))
+
+    def close(self) -> None:
+        """Close connections."""
+        self._http.close()
+
+    def _call(self, method: str, path: str, body: object | None) -> httpx.Response:
+        content = None if body is None else json.dumps(body)
+        headers = {"content-type": "application/vnd.schemaregistry.v1+json"}
+        try:
+            answer = self._http.request(method, self.url + path, content=content, headers=headers)
+        except httpx.HTTPError as err:
+            raise RegistryUnavailable(f"the schema registry does not answer ({type(err).__name__})") from err
+        if answer.status_code >= 500:
+            raise RegistryUnavailable(f"the schema registry answers {answer.status_code}")
+        return answer
+
+    def _json(self, answer: httpx.Response) -> dict[str, Any]:
+        if answer.status_code >= 400:
+            raise RegistryUnavailable(f"the schema registry answers {answer.status_code}")
+        return dict(answer.json())

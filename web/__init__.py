@@ -1,0 +1,1 @@
+"""People and practices look: iCART pages, JSON API, GP (FHIR) API, server-sent events."""
