@@ -99,9 +99,9 @@ def _spec(name: str, types: Mapping[str, Any]) -> RecordSpec:
     full = _inline(record, types, set())
     text = json.dumps(full, ensure_ascii=False, separators=(",", ":"))
     versions = [_version(p)[1] for p in FOLDER.glob(f"{name}.v*.avsc")]
-    kind = "event" if "agencies" in record else "act"
+    kind = "event" if "agencies" in record else "act" if "topic" in record else "output"
     return RecordSpec(
-        name, max(versions), record["doc"], kind, tuple(record.get("agencies", ())), record.get("topic"),
+        name, max(versions), record["doc"], kind, tuple(record.get("agencies", ())), record.get("topic") or record.get("output_topic"),
         record["record_class"], record["purpose"], text, fingerprint(text), raw_schema(full), tuple(_rules(full, ())),
     )  # fmt: skip
 
@@ -143,7 +143,7 @@ def _rules(record: Any, at: tuple[str, ...]) -> list[FieldRule]:
         if many:
             kind = kind["items"]
         if isinstance(kind, dict) and kind.get("type") == "record":
-            found += _rules(kind, keys)
+            found += [] if many else _rules(kind, keys)
             continue
         name, logical = (kind["type"], kind.get("logicalType")) if isinstance(kind, dict) else (kind, None)
         found.append(
