@@ -1,0 +1,132 @@
+"""What the backbone knows about a child, as values. Instants are µs since 1970, UTC; ids are UUID text; days are ISO dates.
+
+A child is a cluster of presentations. Everything here comes out of ledger entries and nothing else, so that a rebuilt
+history is the same history (I2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+IDS: Final = UUID("6f1d6d0e-52c5-5d0c-9a5b-0f6f0a3c9d11")
+"""Namespace of every id we make: an id is a UUIDv5 of what it is about, so making it twice is harmless (I3)."""
+
+Json = dict[str, Any]
+
+
+def make_id(*parts: object) -> str:
+    """The UUIDv5 of `parts`, as text."""
+    return str(uuid5(IDS, "\x1f".join(map(str, parts))))
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """An accepted fact. `accepted_at` is ours (when the ledger took it), the other times are the agency's own."""
+
+    number: int
+    accepted_at: int
+    event_id: str
+    agency: str
+    record: str
+    presentation_id: str
+    occurred_at: int
+    recorded_at: int
+    reported_by: str
+    regime: str
+    sensitivity: str
+    scope: str
+    historic: bool
+    supersedes: str | None
+    retracts: str | None
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """(agency, local id, the identifying fields exactly as sent). `number` is the entry that first showed it."""
+
+    presentation_id: str
+    agency: str
+    number: int
+    accepted_at: int
+    fields: Mapping[str, str | None]
+
+    @property
+    def local_id(self) -> str:
+        """The agency's own number for its record."""
+        return self.fields["local_id"] or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A presentation was on a child from `from_number` until before `to_number` (None: still). Dated by `accepted_at`."""
+
+    presentation_id: str
+    child_id: str
+    from_number: int
+    from_at: int
+    to_number: int | None
+    to_at: int | None
+    rule: str
+    evidence: tuple[str, ...]
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What we concluded, or what a person did, at one ledger entry. `kind` is one of `KINDS`; `data` as described there."""
+
+    number: int
+    accepted_at: int
+    kind: str
+    data: Mapping[str, Any]
+
+
+KINDS: Final[Mapping[str, str]] = {
+    # identity (domain/matching.py makes them)
+    "linked": "presentation_id, child_id, rule, evidence[], by (account id or null)",
+    "unlinked": "presentation_id, child_id, match_id",
+    "possible_match": "match_id, presentation_id, child_id, evidence[]",
+    "match_confirmed": "match_id, presentation_id, child_id, by, by_role, rationale",
+    "match_rejected": "match_id, presentation_id, child_id, by, by_role, rationale",
+    "match_undone": "match_id, presentation_id, child_id, by, by_role, rationale",
+    # meetings (domain/conclude.py and domain/acts.py make them)
+    "recommended": "recommendation_id, child_id, basis (HARM|POINTS), points, triggers[], reasons[{rule, points, facts[], agencies[]}], due_at, policy, presentation_id",
+    "evidence_changed": "recommendation_id, child_id, facts[]",
+    "recommendation_overdue": "recommendation_id, child_id, due_at, behind[]: goes to another person and EDT",
+    "convened": "recommendation_id, child_id, by, by_role, rationale, meeting_at",
+    "declined": "recommendation_id, child_id, by, by_role, reason, rationale",
+    "held": "recommendation_id, child_id, by, by_role, held_at, attended[], outcome, outcome_text",
+    "disagreed": "recommendation_id, child_id, by, by_role, agency, ground",
+    "closed": "recommendation_id, child_id, by, by_role, rationale",
+    "case_taken": "child_id, by, by_role, taken (bool)",
+    # GP practices
+    "gp_message": "message_id, child_id, event_id (the CSOG fact), practice_ods (or null), nhs_number (or null), due_at",
+    "gp_withdrawn": "message_id, child_id, why (REROUTED|RETRACTED|UNLINKED)",
+    "gp_receipt": "message_id, child_id, practice_ods, state, reason",
+    "gp_exception": "message_id, child_id, why (NO_PRACTICE|REJECTED|UNREAD), for_role",
+    "gp_exception_resolved": "message_id, child_id, by, by_role, resolution",
+    # quality
+    "quality_defect": "event_id, child_id, defect (VOICE_MISSING): told to the officer's supervisor (R18)",
+    "not_evaluated": "event_id, child_id, where: our own rule failed; the fact is shown, risk is not evaluated",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All that a child view is folded from. Order is of no account: `fold` sorts what it needs sorted.
+
+    `facts` are those of presentations that are or were on this child (a link says when). `conclusions` are those whose
+    `data` names this child id, or one of the recommendations or messages raised on it. `others` gives, for open possible
+    matches, the presentation that may also be this child.
+    """
+
+    child_id: str
+    presentations: tuple[Presentation, ...] = ()
+    links: tuple[Link, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    conclusions: tuple[Conclusion, ...] = ()
+    others: Mapping[str, Presentation] = field(default_factory=dict)
