@@ -1,0 +1,93 @@
+"""Create and migrate the two databases: `views` (can be dropped at any time) and `keep` (cannot)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Literal
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from infra.errors import MigrationError
+
+Which = Literal["views", "keep"]
+MIGRATIONS: Final = Path(__file__).with_name("migrations")
+
+LOCK: Final = 0x516874
+"""Advisory lock under which a database is migrated, so that two starts do not do it at once."""
+
+
+def ensure(dsn: str, which: Which) -> str | None:
+    """Create the database of `dsn` when it is missing and bring it to the newest revision; returns that revision.
+
+    `dsn` is a libpq URL. None when no revision exists yet. Raises: MigrationError.
+    """
+    try:
+        create_database(dsn)
+        with psycopg.connect(dsn, autocommit=True) as guard:
+            guard.execute("select pg_advisory_lock(%s)", (LOCK,))
+            return _upgrade(dsn, which)
+    except (psycopg.Error, SQLAlchemyError, CommandError) as error:
+        raise MigrationError(f"database {which}: {_short(error)}; nothing was changed that a second try would not mend") from error
+
+
+def create_database(dsn: str) -> bool:
+    """Create the database a DSN names; False when it exists. The role needs CREATEDB, or an admin makes it."""
+    parts = conninfo_to_dict(dsn)
+    name = str(parts["dbname"])
+    with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True, connect_timeout=5) as connection:
+        if connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone():
+            return False
+        try:
+            connection.execute(sql.SQL("create database {} template template0 encoding 'UTF8'").format(sql.Identifier(name)))
+        except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+            return False  # another process was quicker
+        return True
+
+
+def drop_database(dsn: str) -> bool:
+    """Drop the database a DSN names with whoever is connected to it; False when it was not there."""
+    name = str(conninfo_to_dict(dsn)["dbname"])
+    with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True, connect_timeout=5) as connection:
+        there = connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone()
+        connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+        return there is not None
+
+
+def config(which: Which, dsn: str) -> Config:
+    """Alembic's configuration for one database, without an ini file."""
+    found = Config()
+    found.set_main_option("script_location", str(MIGRATIONS / which).replace("%", "%%"))
+    found.set_main_option("path_separator", "os")
+    found.attributes["dsn"] = dsn
+    return found
+
+
+def engine_url(dsn: str) -> str:
+    """The SQLAlchemy URL (psycopg 3) of a libpq URL."""
+    return "postgresql+psycopg://" + dsn.split("://", 1)[1]
+
+
+def _upgrade(dsn: str, which: Which) -> str | None:
+    settings = config(which, dsn)
+    head = ScriptDirectory.from_config(settings).get_current_head()
+    if head is None:
+        return None
+    engine = create_engine(engine_url(dsn), poolclass=NullPool)
+    with engine.begin() as connection:
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, "head")
+    return head
+
+
+def _short(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else ''}"

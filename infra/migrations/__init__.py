@@ -1,0 +1,1 @@
+"""Revisions of the two databases, hand-checked after Alembic's autogenerate."""
