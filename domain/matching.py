@@ -1,0 +1,304 @@
+"""Who is this about? The link rules of today, as pure functions of presentations and what was decided about them.
+
+The rules (version `RULES`), in words that the tests' oracle implements on its own:
+
+1. *Same local id.* Two presentations of one agency and local id are the same child when no name or birth date that both
+   give differs and no trusted number contradicts.
+2. *Checked identifier.* Presentations that share a checked, trusted identifier (traced NHS number, UPN, local authority
+   child id, PNC id) are the same child when given name, family name and birth date are given by both and agree.
+3. *Possible match*, for a person to decide: same local id with another name or birth date; a shared checked identifier
+   whose name or birth date do not agree; or the same full name and birth date without a shared identifier.
+4. *Never*: clusters with contradicting trusted numbers do not join, and are not proposed. What a person rejected or undid
+   stands for that local id; only a shared checked identifier it did not have then is new evidence, and that only proposes.
+
+A child is a connected component of links; its id is made from its oldest presentation, so a merge keeps the older id
+and an undo restores exactly what was (I5).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from domain import identifiers
+from domain.model import Presentation, make_id
+
+RULES: Final = "links-2026-11"
+"""Version of the link rules; every link names it."""
+
+TRUSTED_STATUS: Final = "01"
+"""NHS number status `number present and verified`: only a traced number may link (domain §3c)."""
+
+DEFAULT_BIRTH_DATES: Final = frozenset({"1900-01-01", "1901-01-01", "1970-01-01"})
+"""What systems write for `not known`; they agree with nothing."""
+
+SINGLE: Final = frozenset({"nhs", "upn", "pnc"})
+"""Identifiers of which a child has one: two different trusted values contradict. (A child may have several LA ids.)"""
+
+Key = tuple[str, ...]
+LocalId = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What of a presentation can be compared: normalised names, a usable birth date, checked and trusted identifiers."""
+
+    presentation_id: str
+    number: int
+    agency: str
+    local_id: str
+    given: str
+    family: str
+    birth_date: str
+    strong: frozenset[tuple[str, str]]
+
+    @property
+    def holder(self) -> LocalId:
+        """(agency, local id)."""
+        return (self.agency, self.local_id)
+
+    def keys(self) -> tuple[Key, ...]:
+        """Blocking keys: two presentations that any rule could bring together share one."""
+        named = ((("name", self.given, self.family, self.birth_date),) if self.full else ())
+        return (("local", *self.holder), *((s, v) for s, v in sorted(self.strong)), *named)
+
+    @property
+    def full(self) -> bool:
+        """Given name, family name and birth date are all given."""
+        return bool(self.given and self.family and self.birth_date)
+
+
+def person(shown: Presentation) -> Person:
+    """The comparable part of a presentation."""
+    f = shown.fields
+    strong: set[tuple[str, str]] = set()
+    nhs = identifiers.nhs_number(f.get("nhs_number") or "")
+    if nhs is not None and f.get("nhs_number_status") == TRUSTED_STATUS:
+        strong.add(("nhs", nhs))
+    for system, check in (("upn", identifiers.upn), ("la", identifiers.la_child_id), ("pnc", identifiers.pnc)):
+        text = f.get("la_child_id" if system == "la" else system)
+        if text and (checked := check(text)) is not None:
+            strong.add((system, checked))
+    born = f.get("birth_date") or ""
+    return Person(
+        shown.presentation_id, shown.number, shown.agency, shown.local_id,
+        identifiers.normalised_name(f.get("given_name") or ""), identifiers.normalised_name(f.get("family_name") or ""),
+        "" if born in DEFAULT_BIRTH_DATES else born, frozenset(strong),
+    )  # fmt: skip
+
+
+def contradict(a: Person, b: Person) -> bool:
+    """Both hold a trusted number of one kind, and the numbers differ."""
+    theirs = dict(b.strong)
+    return any(s in SINGLE and s in theirs and theirs[s] != v for s, v in a.strong)
+
+
+def rule(a: Person, b: Person) -> tuple[str, tuple[str, ...]] | None:
+    """The rule by which two presentations are the same child, with its evidence; None when none says so."""
+    if contradict(a, b):
+        return None
+    if a.holder == b.holder:
+        return None if _differ(a, b) else ("LOCAL_ID", ("same agency and local id, no name or birth date differs",))
+    shared = sorted(s for s, _ in a.strong & b.strong)
+    if shared and a.full and b.full and not _differ(a, b):
+        return ("IDENTIFIER", tuple(f"same checked {SYSTEMS[s]}, name and birth date agree" for s in shared))
+    return None
+
+
+def doubt(a: Person, b: Person) -> tuple[str, ...]:
+    """Why two presentations that no rule joins may still be one child; empty when there is no reason to think so."""
+    if contradict(a, b):
+        return ()
+    if a.holder == b.holder:
+        return (f"same agency and local id, but {_difference(a, b)}",) if _differ(a, b) else ()
+    if shared := sorted(s for s, _ in a.strong & b.strong):
+        return tuple(f"same checked {SYSTEMS[s]}, but {_difference(a, b)}" for s in shared)
+    if a.full and b.full and not _differ(a, b):
+        return ("same full name and birth date, no shared checked identifier",)
+    return ()
+
+
+SYSTEMS: Final[Mapping[str, str]] = {"nhs": "NHS number", "upn": "UPN", "la": "local authority child id", "pnc": "PNC id"}
+
+
+def _differ(a: Person, b: Person) -> bool:
+    return any(x and y and x != y for x, y in _pairs(a, b))
+
+
+def _pairs(a: Person, b: Person) -> tuple[tuple[str, str], ...]:
+    return ((a.given, b.given), (a.family, b.family), (a.birth_date, b.birth_date))
+
+
+def _difference(a: Person, b: Person) -> str:
+    names = ("given name", "family name", "birth date")
+    parts = [
+        f"{name} {'differs' if x and y else 'is not given by both'}"
+        for name, (x, y) in zip(names, _pairs(a, b), strict=True)
+        if x != y or not x
+    ]
+    return " and ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A possible match. `anchor` is the presentation of the other cluster that gave rise to it."""
+
+    match_id: str
+    presentation_id: str
+    anchor: str
+    evidence: tuple[str, ...]
+    state: str
+    holder: LocalId
+    strong: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(slots=True)
+class Cluster:
+    """The presentations and links that resolving one question may touch: whole clusters, all of them loaded."""
+
+    people: dict[str, Person] = field(default_factory=dict)
+    child_of: dict[str, str] = field(default_factory=dict)
+    edges: dict[tuple[str, str], tuple[str, str | None]] = field(default_factory=dict)
+    matches: dict[str, Match] = field(default_factory=dict)
+
+    def members(self, child_id: str) -> list[Person]:
+        """The presentations on a child, oldest first."""
+        return sorted((self.people[p] for p, c in self.child_of.items() if c == child_id), key=lambda p: (p.number, p.presentation_id))
+
+
+Conclusions = list[tuple[str, dict[str, Any]]]
+
+
+def child_id_of(founder: str) -> str:
+    """The id of a child whose oldest presentation is `founder`."""
+    return make_id("child", founder)
+
+
+def introduce(known: Cluster, new: Person) -> Conclusions:
+    """Place a presentation never seen before: links and possible matches that follow. `known` is brought up to date."""
+    known.people[new.presentation_id] = new
+    known.child_of[new.presentation_id] = child_id_of(new.presentation_id)
+    out: Conclusions = [_linked(new.presentation_id, known.child_of[new.presentation_id], "FIRST_SEEN", (), None)]
+    others = sorted((p for p in known.people.values() if p is not new), key=lambda p: (p.number, p.presentation_id))
+    for other in others:
+        found = rule(new, other)
+        if found is not None and _may_join(known, new, other):
+            out += _join(known, new, other, found[0], found[1], None, None)
+    for other in others:
+        out += _propose(known, new, other)
+    return out
+
+
+def confirm(known: Cluster, match: Match, by: str) -> Conclusions:
+    """A person says both are the same child. Empty when trusted numbers contradict: such clusters never join."""
+    a, b = known.people[match.presentation_id], known.people[match.anchor]
+    if _contradicting(known, a, b):
+        return []
+    known.matches[match.match_id] = Match(match.match_id, match.presentation_id, match.anchor, match.evidence, "CONFIRMED", match.holder, match.strong)
+    return _join(known, a, b, "CONFIRMED", match.evidence, by, match.match_id)
+
+
+def undo(known: Cluster, match: Match, by: str) -> Conclusions:
+    """A confirmed match is undone: the link is taken away and every presentation goes where the other links put it."""
+    edge = _edge(match.presentation_id, match.anchor)
+    known.edges.pop(edge, None)
+    known.matches[match.match_id] = Match(match.match_id, match.presentation_id, match.anchor, match.evidence, "UNDONE", match.holder, match.strong)
+    out: Conclusions = [("edge_removed", {"a": edge[0], "b": edge[1], "match_id": match.match_id})]
+    here = [p.presentation_id for p in known.members(known.child_of[match.presentation_id])]
+    return out + _settle(known, here, "UNDONE", (), by)
+
+
+def reject(known: Cluster, match: Match) -> None:
+    """A person says they are not the same: it stands for this local id, whatever is presented under it later."""
+    known.matches[match.match_id] = Match(match.match_id, match.presentation_id, match.anchor, match.evidence, "REJECTED", match.holder, match.strong)
+
+
+def _edge(a: str, b: str) -> tuple[str, str]:
+    return (a, b) if a < b else (b, a)
+
+
+def _linked(presentation_id: str, child_id: str, why: str, evidence: Iterable[str], by: str | None) -> tuple[str, dict[str, Any]]:
+    return ("linked", {"presentation_id": presentation_id, "child_id": child_id, "rule": why, "evidence": list(evidence), "by": by})
+
+
+def _join(
+    known: Cluster, a: Person, b: Person, why: str, evidence: tuple[str, ...], by: str | None, match_id: str | None
+) -> Conclusions:
+    edge = _edge(a.presentation_id, b.presentation_id)
+    if edge in known.edges:
+        return []
+    known.edges[edge] = (why, match_id)
+    out: Conclusions = [("edge", {"a": edge[0], "b": edge[1], "rule": why, "match_id": match_id, "rules": RULES})]
+    both = {known.child_of[a.presentation_id], known.child_of[b.presentation_id]}
+    here = [p for p, c in known.child_of.items() if c in both]
+    return out + _settle(known, here, why, evidence, by)
+
+
+def _settle(known: Cluster, here: list[str], why: str, evidence: tuple[str, ...], by: str | None) -> Conclusions:
+    """Give each presentation of `here` the child id of its connected component; one `linked` for each that moves."""
+    near: dict[str, list[str]] = defaultdict(list)
+    for x, y in known.edges:
+        near[x].append(y)
+        near[y].append(x)
+    out: Conclusions = []
+    left = set(here)
+    while left:
+        component, queue = set[str](), [min(left)]
+        while queue:
+            at = queue.pop()
+            if at not in component:
+                component.add(at)
+                queue += [n for n in near[at] if n in left]
+        left -= component
+        founder = min((known.people[p] for p in component), key=lambda p: (p.number, p.presentation_id))
+        child = child_id_of(founder.presentation_id)
+        moved = sorted(p for p in component if known.child_of[p] != child)
+        for p in moved:
+            known.child_of[p] = child
+        out += [_linked(p, child, why, evidence, by) for p in moved]
+    return out
+
+
+def _contradicting(known: Cluster, a: Person, b: Person) -> bool:
+    ours, theirs = (known.members(known.child_of[p.presentation_id]) for p in (a, b))
+    return any(contradict(x, y) for x in ours for y in theirs)
+
+
+def _barred(known: Cluster, a: Person, b: Person) -> list[Match]:
+    """What people said is not the same, between the cluster of `a` and that of `b`."""
+    ours, theirs = (known.members(known.child_of[p.presentation_id]) for p in (a, b))
+    sides = [({p.holder for p in x}, {p.presentation_id for p in y}) for x, y in ((ours, theirs), (theirs, ours))]
+    stands = [m for m in known.matches.values() if m.state in ("REJECTED", "UNDONE")]
+    return [m for m in stands if any(m.holder in holders and m.anchor in ids for holders, ids in sides)]
+
+
+def _may_join(known: Cluster, a: Person, b: Person) -> bool:
+    if known.child_of[a.presentation_id] == known.child_of[b.presentation_id]:
+        return True
+    clash = a.holder == b.holder and any(
+        _differ(a, p) for p in known.members(known.child_of[b.presentation_id]) if p.holder == a.holder
+    )
+    return not clash and not _contradicting(known, a, b) and not _barred(known, a, b)
+
+
+def _propose(known: Cluster, new: Person, other: Person) -> Conclusions:
+    """A possible match between the clusters of `new` and `other`, when there is reason, none is open and none was refused."""
+    here, there = known.child_of[new.presentation_id], known.child_of[other.presentation_id]
+    reason = doubt(new, other) or (rule(new, other) or ("", ()))[1]
+    if here == there or not reason or _contradicting(known, new, other):
+        return []
+    if any({known.child_of.get(m.presentation_id), known.child_of.get(m.anchor)} == {here, there} for m in known.matches.values() if m.state == "OPEN"):
+        return []
+    if (barred := _barred(known, new, other)) and not any(new.strong & other.strong - m.strong for m in barred):
+        return []
+    match = Match(
+        make_id("match", new.presentation_id, other.presentation_id), new.presentation_id, other.presentation_id,
+        tuple(reason), "OPEN", new.holder, new.strong,
+    )  # fmt: skip
+    if match.match_id in known.matches:
+        return []
+    known.matches[match.match_id] = match
+    data = {"match_id": match.match_id, "presentation_id": new.presentation_id, "anchor": other.presentation_id, "child_id": there, "evidence": list(reason)}
+    return [("possible_match", data)]

@@ -1,0 +1,160 @@
+"""The keys entries are encrypted under: one a presentation and record class, wrapped by a master key outside PostgreSQL.
+
+A key is committed in `keep` (insert or get) and acknowledged by the compacted topic `keys` before its first use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import Connection, Engine, select, text
+
+from domain.problems import SightlineError
+from projections.keep_tables import secret
+
+KeyName = tuple[str, str]
+"""(presentation id, record class)."""
+
+NONCE_BYTES: Final = 12
+CACHED_MAX: Final = 200_000
+"""About 250 bytes a key: 50 MB at most; older ones are asked for again."""
+
+Publish = Callable[[Mapping[KeyName, tuple[bytes, int]]], None]
+"""Sends wrapped keys (and when they were made, µs) to topic `keys` and returns once all are acknowledged."""
+
+
+class WrongMasterKey(SightlineError):
+    """The master key does not open what `keep` holds: the wrong file, or the wrong database."""
+
+
+class KeyRing:
+    """Keys by presentation and class. `publish` is None for readers, who never make one."""
+
+    def __init__(self, engine: Engine, master: bytes, publish: Publish | None = None, now_us: Callable[[], int] | None = None) -> None:
+        self._engine = engine
+        self._master = AESGCM(master)
+        self._publish = publish
+        self._now = now_us or _now_us
+        self._open: dict[KeyName, AESGCM | None] = {}
+
+    def secret(self, name: str) -> bytes:
+        """A 32-byte secret of this deployment, made once. Ids in the ledger rest on it, so it lives and is restored with `keep`."""
+        with self._engine.begin() as conn:
+            wrapped = self._wrap(os.urandom(32), name, "secret")
+            conn.execute(text("insert into secret values (:n, :w) on conflict do nothing"), {"n": name, "w": wrapped})
+            row = conn.execute(select(secret.c.wrapped).where(secret.c.name == name)).one()
+        return self._unwrap(bytes(row.wrapped), name, "secret")
+
+    def ensure(self, names: Iterable[KeyName]) -> None:
+        """Have a key for each of `names`, made, kept and published where there was none.
+
+        Raises:
+            WrongMasterKey.
+        """
+        missing = sorted({n for n in names if n not in self._open})
+        if not missing:
+            return
+        with self._engine.begin() as conn:
+            found = self._select(conn, missing)
+            if self._publish is not None and (new := [n for n in missing if n not in found]):
+                rows = {
+                    "h": [h for h, _ in new],
+                    "c": [c for _, c in new],
+                    "w": [self._wrap(AESGCM.generate_key(256), *n) for n in new],
+                    "t": self._now(),
+                }
+                conn.execute(_INSERT, rows)
+                found |= self._select(conn, new)
+        self._announce({n: (w, at) for n, (w, at, published) in found.items() if w is not None and not published})
+        if len(self._open) > CACHED_MAX:
+            self._open.clear()
+        for name in missing:
+            wrapped = found[name][0] if name in found else None
+            self._open[name] = None if wrapped is None else AESGCM(self._unwrap(wrapped, *name))
+
+    def seal(self, name: KeyName, plain: bytes, bound_to: bytes) -> tuple[bytes, bytes]:
+        """(nonce, ciphertext) of `plain`; `bound_to` is authenticated, not hidden. The key must have been ensured.
+
+        Raises:
+            KeyError: the key was destroyed or never ensured.
+        """
+        key = self._open[name]
+        if key is None:
+            raise KeyError(name)
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce, key.encrypt(nonce, plain, bound_to)
+
+    def unseal(self, name: KeyName, nonce: bytes, data: bytes, bound_to: bytes) -> bytes | None:
+        """The plaintext; None when the key was destroyed: then it is gone for everyone, for ever."""
+        if name not in self._open:
+            self.ensure([name])
+        key = self._open[name]
+        return None if key is None else key.decrypt(nonce, data, bound_to)
+
+    def forget(self) -> None:
+        """Forget cached keys (a new connection may show another `keep`)."""
+        self._open.clear()
+
+    def merge(self, wrapped: Mapping[KeyName, tuple[bytes, int]]) -> int:
+        """Put back keys that topic `keys` holds and a restored `keep` lacks; how many there were. Destroyed ones stay so."""
+        if not wrapped:
+            return 0
+        names = list(wrapped)
+        rows = {"h": [n[0] for n in names], "c": [n[1] for n in names], "w": [wrapped[n][0] for n in names], "t": self._now()}
+        with self._engine.begin() as conn:
+            put_back = conn.execute(_INSERT, rows).rowcount
+        self._open.clear()
+        return int(put_back)
+
+    def _announce(self, fresh: Mapping[KeyName, tuple[bytes, int]]) -> None:
+        if not fresh or self._publish is None:
+            return
+        self._publish(fresh)
+        with self._engine.begin() as conn:
+            conn.execute(_PUBLISHED, {"h": [h for h, _ in fresh], "c": [c for _, c in fresh]})
+
+    def _select(self, conn: Connection, names: list[KeyName]) -> dict[KeyName, tuple[bytes | None, int, bool]]:
+        rows = conn.execute(_SELECT, {"h": [h for h, _ in names], "c": [c for _, c in names]})
+        return {(r.holder, r.record_class): (None if r.wrapped is None else bytes(r.wrapped), r.created_at, r.published) for r in rows}
+
+    def _wrap(self, key: bytes, holder: str, record_class: str) -> bytes:
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._master.encrypt(nonce, key, f"{holder}|{record_class}".encode())
+
+    def _unwrap(self, wrapped: bytes, holder: str, record_class: str) -> bytes:
+        try:
+            return self._master.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], f"{holder}|{record_class}".encode())
+        except InvalidTag as err:
+            raise WrongMasterKey("the master key does not open the keys in `keep`: check which master key file is in use") from err
+
+
+def keyed_hash(secret_bytes: bytes, *parts: str) -> bytes:
+    """HMAC-SHA-256 of `parts`, each with its length before it, so that no two lists of parts give the same bytes."""
+    message = b"".join(len(p.encode()).to_bytes(4, "big") + p.encode() for p in parts)
+    return hmac.new(secret_bytes, message, hashlib.sha256).digest()
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+_INSERT = text(
+    "insert into presentation_key (holder, record_class, wrapped, created_at, published) "
+    "select h, c, w, :t, false from unnest(cast(:h as text[]), cast(:c as text[]), cast(:w as bytea[])) as u(h, c, w) "
+    "order by h, c on conflict do nothing"
+)
+_SELECT = text(
+    "select k.holder, k.record_class, k.wrapped, k.created_at, k.published from presentation_key k "
+    "join unnest(cast(:h as text[]), cast(:c as text[])) as u(h, c) on k.holder = u.h and k.record_class = u.c"
+)
+_PUBLISHED = text(
+    "update presentation_key k set published = true from unnest(cast(:h as text[]), cast(:c as text[])) as u(h, c) "
+    "where k.holder = u.h and k.record_class = u.c"
+)
