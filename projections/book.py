@@ -1,0 +1,268 @@
+"""What is remembered about the children that a batch concerns: read from `views`, brought forward entry by entry.
+
+`Book.apply` is the only place that says what an entry means for memory; `projections.writing` says it for the tables.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import orjson
+from sqlalchemy import Connection, text
+
+from domain import matching
+from domain.matching import Cluster, Match, Person
+from domain.model import Conclusion, Fact, History, Json, Link, Presentation
+from projections.entries import ACCEPTED, FACT, Entry
+from projections.keyring import keyed_hash
+
+MATCH_STATES: Final = {"match_confirmed": "CONFIRMED", "match_rejected": "REJECTED", "match_undone": "UNDONE"}
+BLOCK_SECRET: Final = b"sightline-block"
+"""Blocking keys are hashed for compactness, not secrecy: the same table holds the names they are made of."""
+
+
+def block_key(key: matching.Key) -> bytes:
+    """A blocking key as 16 bytes."""
+    return keyed_hash(BLOCK_SECRET, *key)[:16]
+
+
+@dataclass(slots=True)
+class Book:
+    """Whole children: all their presentations, links, facts, conclusions and matches, as of the last entry applied."""
+
+    shown: dict[str, Presentation] = field(default_factory=dict)
+    child_of: dict[str, str] = field(default_factory=dict)
+    members: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    ever: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    newest: dict[tuple[str, str], str] = field(default_factory=dict)
+    blocks: dict[bytes, set[str]] = field(default_factory=lambda: defaultdict(set))
+    links: dict[str, list[Link]] = field(default_factory=lambda: defaultdict(list))
+    edges: dict[tuple[str, str], tuple[str, str | None]] = field(default_factory=dict)
+    matches: dict[str, Match] = field(default_factory=dict)
+    raised: dict[str, int] = field(default_factory=dict)
+    facts: dict[str, list[Fact]] = field(default_factory=lambda: defaultdict(list))
+    conclusions: dict[str, list[Conclusion]] = field(default_factory=lambda: defaultdict(list))
+    founder: dict[str, str] = field(default_factory=dict)
+    about: dict[str, str] = field(default_factory=dict)
+    people: dict[str, Person] = field(default_factory=dict)
+    whole: set[str] = field(default_factory=set)
+
+    # -- asking -----------------------------------------------------------------------------------------------------
+
+    def person(self, presentation_id: str) -> Person:
+        """The comparable part of a presentation."""
+        if presentation_id not in self.people:
+            self.people[presentation_id] = matching.person(self.shown[presentation_id])
+        return self.people[presentation_id]
+
+    def cluster(self, presentation_ids: Iterable[str]) -> Cluster:
+        """The whole clusters of these presentations, as the link rules take them."""
+        children = {self.child_of[p] for p in presentation_ids}
+        inside = {p for c in children for p in self.members[c]}
+        return Cluster(
+            {p: self.person(p) for p in inside},
+            {p: self.child_of[p] for p in inside},
+            {e: v for e, v in self.edges.items() if e[0] in inside},
+            {m.match_id: m for m in self.matches.values() if m.presentation_id in inside or m.anchor in inside},
+        )
+
+    def current(self, child_id: str) -> str:
+        """Where a child id leads today: the child that its founding presentation is on."""
+        return self.child_of.get(self.founder.get(child_id, ""), child_id)
+
+    def history(self, child_id: str) -> History:
+        """All that the view of a child is folded from."""
+        ids = sorted(self.ever[child_id] | self.members[child_id])
+        founded = [matching.child_id_of(p) for p in self.members[child_id]]
+        conclusions = [c for f in {*founded, child_id} for c in self.conclusions[f] if self.current(f) == child_id]
+        others: dict[str, Presentation] = {}
+        for m in self.matches.values():
+            sides = (m.presentation_id, m.anchor)
+            if m.state == "OPEN" and any(p in self.members[child_id] for p in sides):
+                others |= {m.match_id: self.shown[p] for p in sides if p not in self.members[child_id] and p in self.shown}
+        return History(
+            child_id,
+            tuple(self.shown[p] for p in ids),
+            tuple(x for p in ids for x in self.links[p]),
+            tuple(f for p in ids for f in self.facts[p]),
+            tuple(conclusions),
+            others,
+        )
+
+    # -- bringing forward -------------------------------------------------------------------------------------------
+
+    def apply(self, entry: Entry) -> set[str]:
+        """Take an accepted entry in; the children whose view it may change."""
+        if entry.verdict != ACCEPTED:
+            return set()
+        touched: set[str] = set()
+        if entry.kind == FACT and entry.presentation_id is not None:
+            if entry.identity is not None:
+                self._present(entry)
+            if entry.value is not None:
+                self.facts[entry.presentation_id].append(entry.fact())
+        for kind, data in entry.conclusions:
+            touched |= self._conclude(entry, kind, data)
+        if entry.kind == FACT and entry.presentation_id in self.child_of:
+            touched.add(self.child_of[entry.presentation_id])
+        return touched
+
+    def _present(self, entry: Entry) -> None:
+        pid = entry.presentation_id or ""
+        shown = Presentation(pid, entry.agency or "", entry.number, entry.accepted_at, dict(entry.identity or {}))
+        self.shown[pid] = shown
+        self.newest[(shown.agency, shown.local_id)] = pid
+        for key in self.person(pid).keys():
+            self.blocks[block_key(key)].add(pid)
+
+    def _conclude(self, entry: Entry, kind: str, data: Json) -> set[str]:
+        number, at = entry.number, entry.accepted_at
+        match kind:
+            case "linked":
+                return self._link(number, at, data)
+            case "edge":
+                self.edges[(data["a"], data["b"])] = (data["rule"], data["match_id"])
+                return set()
+            case "edge_removed":
+                self.edges.pop((data["a"], data["b"]), None)
+                return set()
+            case "possible_match":
+                who = self.person(data["presentation_id"])
+                self.matches[data["match_id"]] = Match(
+                    data["match_id"], data["presentation_id"], data["anchor"], tuple(data["evidence"]), "OPEN", who.holder, who.strong
+                )
+                self.raised[data["match_id"]] = at
+            case "match_confirmed" | "match_rejected" | "match_undone":
+                old = self.matches[data["match_id"]]
+                self.matches[data["match_id"]] = replace(old, state=MATCH_STATES[kind])
+        self.conclusions[data["child_id"]].append(Conclusion(number, at, kind, data))
+        for about in ("recommendation_id", "message_id"):
+            if about in data:
+                self.about[data[about]] = data["child_id"]
+        touched = {self.current(data["child_id"])}
+        if "match_id" in data:
+            touched |= {self.child_of[p] for p in (data["presentation_id"], data["anchor"]) if p in self.child_of}
+        return touched
+
+    def _link(self, number: int, at: int, data: Json) -> set[str]:
+        pid, child = data["presentation_id"], data["child_id"]
+        touched = {child}
+        if (old := self.child_of.get(pid)) is not None:
+            touched.add(old)
+            self.members[old].discard(pid)
+            self.links[pid][-1] = replace(self.links[pid][-1], to_number=number, to_at=at)
+        self.child_of[pid] = child
+        self.members[child].add(pid)
+        self.ever[child].add(pid)
+        self.founder.setdefault(matching.child_id_of(pid), pid)
+        self.links[pid].append(Link(pid, child, number, at, None, None, data["rule"], tuple(data["evidence"]), data["by"]))
+        return touched
+
+    # -- reading from the tables ------------------------------------------------------------------------------------
+
+    def load_presentations(self, conn: Connection, wanted: Iterable[str]) -> None:
+        """Which of these presentations exist, and on which child."""
+        self._take(conn, "select * from presentation where presentation_id = any(:x)", list(wanted))
+
+    def load_newest(self, conn: Connection, holders: Iterable[tuple[str, str]]) -> None:
+        """The newest presentation of each (agency, local id)."""
+        pairs = sorted(set(holders))
+        if not pairs:
+            return
+        rows = conn.execute(_NEWEST, {"a": [a for a, _ in pairs], "l": [x for _, x in pairs]}).all()
+        for r in rows:
+            self.newest[(r.agency, r.local_id)] = r.presentation_id
+        self.load_presentations(conn, [r.presentation_id for r in rows])
+
+    def load_blocks(self, conn: Connection, keys: Iterable[bytes]) -> None:
+        """The presentations that share a blocking key with something new."""
+        wanted = sorted(set(keys))
+        if not wanted:
+            return
+        rows = conn.execute(text("select key, presentation_id from block where key = any(:k)"), {"k": wanted}).all()
+        for r in rows:
+            self.blocks[bytes(r.key)].add(r.presentation_id)
+        self.load_presentations(conn, {r.presentation_id for r in rows})
+
+    def load_matches(self, conn: Connection, ids: Iterable[str]) -> None:
+        """Possible matches by id, with both sides."""
+        rows = conn.execute(text("select * from possible_match where match_id = any(:x)"), {"x": list(ids)}).all()
+        self.load_presentations(conn, {p for r in rows for p in (r.presentation_id, r.anchor)})
+        self._matches(rows)
+
+    def load_about(self, conn: Connection, ids: Iterable[str]) -> None:
+        """Which child a recommendation or message was raised on."""
+        rows = conn.execute(text("select distinct on (about) about, child_id from conclusion where about = any(:x) order by about, number"), {"x": list(ids)}).all()
+        self.about |= {r.about: r.child_id for r in rows}
+        self.load_founders(conn, {r.child_id for r in rows})
+
+    def load_founders(self, conn: Connection, child_ids: Iterable[str]) -> None:
+        """The founding presentation of each child id: it says where that child is today."""
+        sql = "select child_id, presentation_id from link where child_id = any(:x) and rule = 'FIRST_SEEN'"
+        rows = conn.execute(text(sql), {"x": list(child_ids)}).all()
+        self.founder |= {r.child_id: r.presentation_id for r in rows}
+        self.load_presentations(conn, [r.presentation_id for r in rows])
+
+    def load_children(self, conn: Connection, child_ids: Iterable[str]) -> None:
+        """Everything about these children. Idempotent; a child that is whole already is not read again."""
+        wanted = sorted(set(child_ids) - self.whole)
+        if not wanted:
+            return
+        self.whole |= set(wanted)
+        now = self._take(conn, "select * from presentation where child_id = any(:x)", wanted)
+        ever = [r.presentation_id for r in conn.execute(text("select distinct presentation_id from link where child_id = any(:x)"), {"x": wanted})]
+        ids = sorted({*now, *ever})
+        self.load_presentations(conn, [p for p in ever if p not in self.shown])
+        for r in conn.execute(text("select * from link where presentation_id = any(:x) order by presentation_id, from_number, seq"), {"x": ids}):
+            link = Link(r.presentation_id, r.child_id, r.from_number, r.from_at, r.to_number, r.to_at, r.rule, tuple(orjson.loads(r.evidence)), r.by)
+            if link not in self.links[r.presentation_id]:
+                self.links[r.presentation_id].append(link)
+            self.ever[r.child_id].add(r.presentation_id)
+            self.founder.setdefault(matching.child_id_of(r.presentation_id), r.presentation_id)
+        for r in conn.execute(text("select a, b, rule, match_id from edge where a = any(:x) or b = any(:x)"), {"x": ids}):
+            self.edges[(r.a, r.b)] = (r.rule, r.match_id)
+        rows = conn.execute(text("select * from possible_match where presentation_id = any(:x) or anchor = any(:x)"), {"x": ids}).all()
+        self.load_presentations(conn, {p for r in rows for p in (r.presentation_id, r.anchor)} - set(self.shown))
+        self._matches(rows)
+        have = {p for p in ids if self.facts.get(p)}
+        for r in conn.execute(text("select data from fact where presentation_id = any(:x)"), {"x": [p for p in ids if p not in have]}):
+            fact = Fact(*orjson.loads(r.data))
+            self.facts[fact.presentation_id].append(fact)
+        founded = sorted({*(matching.child_id_of(p) for p in ids), *wanted})
+        fresh = [c for c in founded if c not in self.conclusions]
+        for r in conn.execute(text("select * from conclusion where child_id = any(:x) order by number, seq"), {"x": fresh}):
+            self.conclusions[r.child_id].append(Conclusion(r.number, r.accepted_at, r.kind, orjson.loads(r.data)))
+            if r.about is not None:
+                self.about[r.about] = r.child_id
+
+    def _take(self, conn: Connection, sql: str, wanted: list[str]) -> list[str]:
+        if not wanted:
+            return []
+        found = []
+        for r in conn.execute(text(sql), {"x": wanted}):
+            found.append(r.presentation_id)
+            if r.presentation_id not in self.shown:
+                self.shown[r.presentation_id] = Presentation(r.presentation_id, r.agency, r.number, r.accepted_at, orjson.loads(r.fields))
+                self.child_of[r.presentation_id] = r.child_id
+                self.members[r.child_id].add(r.presentation_id)
+                self.founder.setdefault(matching.child_id_of(r.presentation_id), r.presentation_id)
+        return found
+
+    def _matches(self, rows: Iterable[object]) -> None:
+        for r in rows:
+            who = self.person(r.presentation_id)  # type: ignore[attr-defined]
+            self.matches.setdefault(
+                r.match_id,  # type: ignore[attr-defined]
+                Match(r.match_id, r.presentation_id, r.anchor, tuple(orjson.loads(r.evidence)), r.state, who.holder, who.strong),  # type: ignore[attr-defined]
+            )
+            self.raised.setdefault(r.match_id, r.raised_at)  # type: ignore[attr-defined]
+
+
+_NEWEST = text(
+    "select distinct on (p.agency, p.local_id) p.agency, p.local_id, p.presentation_id from presentation p "
+    "join unnest(cast(:a as text[]), cast(:l as text[])) as u(a, l) on p.agency = u.a and p.local_id = u.l "
+    "order by p.agency, p.local_id, p.number desc"
+)

@@ -1,0 +1,168 @@
+"""Ledger entries: a clear header without personal data, and sections encrypted under presentation and record class."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import fastavro
+import orjson
+
+from domain.model import Fact, Json
+from domain.problems import Problem
+from projections.keyring import KeyRing
+from schemas.catalogue import RecordSpec, catalogue, raw_schema, spec
+from schemas.codec import decode_body
+
+ENTRY: Final = spec("LedgerEntry")
+ENTRY_BYTES_MAX: Final = 1024 * 1024
+"""Greatest encoded entry, bytes (design)."""
+
+IDENTITY: Final = "identity"
+"""Record class of the identifying fields, apart from what is said under them."""
+
+FACT, ACT, REFERENCE = "FACT", "ACT", "REFERENCE"
+ACCEPTED, DUPLICATE, CONFLICT, REFUSED = "ACCEPTED", "DUPLICATE", "CONFLICT", "REFUSED"
+
+
+@dataclass(slots=True)
+class Entry:
+    """One entry in the clear. `value` is the decoded fact or act; `conclusions` are (kind, data), see `domain.model.KINDS`."""
+
+    number: int
+    incarnation: int
+    kind: str
+    accepted_at: int
+    source: tuple[str, int, int] | None = None
+    agency: str | None = None
+    record: str | None = None
+    event_id: str | None = None
+    verdict: str = ACCEPTED
+    reason: str | None = None
+    problems: tuple[Problem, ...] = ()
+    content: bytes | None = None
+    writer: str | None = None
+    policy: str | None = None
+    codes: str | None = None
+    presentation_id: str | None = None
+    identity: Mapping[str, str | None] | None = None
+    body: bytes | None = None
+    value: Json | None = None
+    conclusions: list[tuple[str, Json]] = field(default_factory=list)
+    clear: bytes | None = None
+    erased: bool = False
+
+    def fact(self) -> Fact:
+        """The accepted fact of this entry."""
+        assert self.value is not None and self.presentation_id is not None and self.record is not None
+        return fact_of(self.number, self.accepted_at, self.presentation_id, self.record, self.value)
+
+
+def fact_of(number: int, accepted_at: int, presentation_id: str, record: str, value: Json) -> Fact:
+    """A decoded fact as the domain takes it."""
+    env = value["envelope"]
+    return Fact(
+        number, accepted_at, env["event_id"], env["agency"], record, presentation_id, env["occurred_at"], env["recorded_at"],
+        env["reported_by"], env["regime"], env["sensitivity"], env["scope"], env["historic"], env["supersedes"], env["retracts"],
+        {k: v for k, v in value.items() if k != "envelope"},
+    )  # fmt: skip
+
+
+def seal(entry: Entry, keys: KeyRing) -> bytes:
+    """The entry as bytes, its content encrypted. Every key it needs has been ensured (`key_names`)."""
+    sections = []
+    for holder, record_class, part, plain in _parts(entry):
+        nonce, data = keys.seal((holder, record_class), plain, _bound(entry, holder, record_class, part))
+        sections.append({"holder": holder, "record_class": record_class, "part": part, "nonce": nonce, "data": data})
+    topic, partition, offset = entry.source or (None, None, None)
+    out = io.BytesIO()
+    fastavro.schemaless_writer(
+        out,
+        ENTRY.raw,
+        {
+            "number": entry.number, "incarnation": entry.incarnation, "kind": entry.kind, "accepted_at": entry.accepted_at,
+            "source_topic": topic, "source_partition": partition, "source_offset": offset,
+            "agency": entry.agency, "record": entry.record, "event_id": entry.event_id,
+            "verdict": entry.verdict, "reason": entry.reason,
+            "problems": [{"field": p.field, "rule": p.rule, "message": p.message} for p in entry.problems],
+            "content": entry.content, "writer": entry.writer, "policy": entry.policy, "codes": entry.codes,
+            "presentation_id": entry.presentation_id, "sections": sections, "clear": entry.clear,
+        },
+    )  # fmt: skip
+    return out.getvalue()
+
+
+def unseal(data: bytes, keys: KeyRing, writers: Mapping[str, str] | None = None) -> Entry:
+    """The entry in the clear; content whose key was destroyed is absent and `erased` says so.
+
+    `writers` gives the schema text of writer fingerprints that are not of this release (from REFERENCE entries).
+    """
+    head = header(data)
+    entry = Entry(
+        head["number"], head["incarnation"], head["kind"], head["accepted_at"],
+        None if head["source_topic"] is None else (head["source_topic"], head["source_partition"], head["source_offset"]),
+        head["agency"], head["record"], head["event_id"], head["verdict"], head["reason"],
+        tuple(Problem(p["field"], p["rule"], p["message"]) for p in head["problems"]),
+        head["content"], head["writer"], head["policy"], head["codes"], head["presentation_id"], clear=head["clear"],
+    )  # fmt: skip
+    for s in head["sections"]:
+        bound = _bound(entry, s["holder"], s["record_class"], s["part"])
+        plain = keys.unseal((s["holder"], s["record_class"]), s["nonce"], s["data"], bound)
+        if plain is None:
+            entry.erased = True
+        elif s["part"] == "identity":
+            entry.identity = orjson.loads(plain)
+        elif s["part"] == "conclusions":
+            entry.conclusions = [(k, d) for k, d in orjson.loads(plain)]
+        else:
+            entry.body, entry.value = plain, _decode(entry, plain, writers or {})
+    return entry
+
+
+def header(data: bytes) -> Json:
+    """The clear header of an encoded entry, its sections still encrypted."""
+    head = fastavro.schemaless_reader(io.BytesIO(data), ENTRY.raw, None)
+    assert isinstance(head, dict)
+    return head
+
+
+def key_names(entry: Entry) -> list[tuple[str, str]]:
+    """The keys that `seal` needs."""
+    return [(holder, record_class) for holder, record_class, _, _ in _parts(entry)]
+
+
+def record_class(record: str | None) -> str:
+    """The retention class of a record."""
+    return catalogue()[record].record_class if record in catalogue() else "none"
+
+
+def _parts(entry: Entry) -> list[tuple[str, str, str, bytes]]:
+    holder, cls = entry.presentation_id, record_class(entry.record)
+    if holder is None:
+        return []
+    parts = []
+    if entry.identity is not None:
+        parts.append((holder, IDENTITY, "identity", orjson.dumps(entry.identity)))
+    if entry.body is not None:
+        parts.append((holder, cls, "fact", entry.body))
+    if entry.conclusions:
+        parts.append((holder, cls, "conclusions", orjson.dumps(entry.conclusions)))
+    return parts
+
+
+def _bound(entry: Entry, holder: str, record_class_: str, part: str) -> bytes:
+    return f"{holder}|{record_class_}|{part}|{entry.event_id}".encode()
+
+
+def _decode(entry: Entry, body: bytes, writers: Mapping[str, str]) -> Json:
+    record: RecordSpec = spec(entry.record or "")
+    if entry.writer in (None, record.fingerprint):
+        return decode_body(record, body)
+    return decode_body(record, body, raw_schema(orjson.loads(writers[entry.writer or ""])), entry.writer)
+
+
+def plain(value: Any) -> bytes:
+    """A document as JSON text, keys sorted: the same document gives the same bytes (I2)."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)

@@ -1,0 +1,95 @@
+"""What leaves the house because of an entry: a pure function of the entry, so that it can be made again and is the same (I3)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from domain.model import Json, make_id
+from projections.entries import ACCEPTED, CONFLICT, FACT, REFUSED, Entry
+from schemas.topics import AGENCIES
+
+Output = tuple[str, str, str, Json]
+"""(topic without prefix, key, record name, value)."""
+
+NOTICES: Final = {
+    "recommended": "OPEN", "evidence_changed": "EVIDENCE_CHANGED", "recommendation_overdue": "OVERDUE", "convened": "CONVENED",
+    "declined": "DECLINED", "held": "HELD", "disagreed": "DISAGREED", "closed": "CLOSED",
+}  # fmt: skip
+
+
+def outputs(entry: Entry) -> list[Output]:
+    """Outcome and dead letter for the agency, notices of recommendations, pointers to GP messages; in a fixed order."""
+    out: list[Output] = []
+    if entry.kind == FACT and entry.agency in AGENCIES:
+        out.append((f"outcomes.{entry.agency}", entry.event_id or "", "Outcome", _outcome(entry)))
+        if entry.verdict in (REFUSED, CONFLICT):
+            out.append((f"dead-letters.{entry.agency}", letter_id(entry), "DeadLetter", letter(entry)))
+    for seq, (kind, data) in enumerate(entry.conclusions):
+        if kind in NOTICES:
+            out.append(("recommendations", data["recommendation_id"], "RecommendationNotice", _notice(entry, seq, kind, data)))
+        if kind in ("gp_message", "gp_withdrawn") and data.get("practice_ods"):
+            out.append(("gp.messages", data["message_id"], "GpMessagePointer", _pointer(entry, seq, kind, data)))
+    return out
+
+
+def letter_id(entry: Entry) -> str:
+    """The id of the dead letter about an entry's source."""
+    return make_id("letter", *(entry.source or ()))
+
+
+def letter(entry: Entry) -> Json:
+    """The dead letter about a refused entry: reason and pointer, never content (I7)."""
+    message = "; ".join(f"{p.field}: {p.message}" for p in entry.problems)[:400] or MESSAGES.get(entry.reason or "", "")
+    return {
+        "letter_id": letter_id(entry), "agency": entry.agency, "event_id": entry.event_id, "record": entry.record,
+        "reason": entry.reason or "", "message": message or "send the fact again with a new id that supersedes this one",
+        "problems": _problems(entry), **_source(entry), "number": entry.number, "accepted_at": entry.accepted_at,
+    }  # fmt: skip
+
+
+MESSAGES: Final = {
+    "same-id-other-content": "this event_id was accepted before with other content; send a correction with a new id and `supersedes`",
+    "wrong-agency": "the envelope names another agency than the topic belongs to; send it as the agency it is from",
+    "wrong-topic": "this record does not belong on this topic",
+    "unknown-schema-id": "the registry knows no such schema; publish with a registered one",
+    "unknown-record": "this schema is not a record of the contract",
+    "not-avro-wire-format": "the value must begin with 0x00 and a schema id (Confluent wire format)",
+    "corrupt": "the bytes do not decode; send the fact again with a new id",
+    "too-large": "a fact is at most 256 KiB",
+    "not-the-owner": "only the agency that said a fact may supersede or retract it",
+    "erased": "the record of this child was erased; nothing more is kept under it",
+}
+
+
+def _outcome(entry: Entry) -> Json:
+    reason = entry.reason or ("not-evaluated" if any(k == "not_evaluated" for k, _ in entry.conclusions) else None)
+    if entry.verdict == ACCEPTED and any(k == "quality_defect" for k, _ in entry.conclusions):
+        reason = "voice-missing"
+    return {
+        "event_id": entry.event_id, "record": entry.record, "verdict": entry.verdict, "reason": reason,
+        "problems": _problems(entry), **_source(entry), "number": entry.number, "accepted_at": entry.accepted_at,
+    }  # fmt: skip
+
+
+def _notice(entry: Entry, seq: int, kind: str, data: Json) -> Json:
+    return {
+        "notice_id": make_id("notice", entry.number, seq), "recommendation_id": data["recommendation_id"],
+        "child_id": data["child_id"], "state": NOTICES[kind], "due_at": data.get("due_at"), "number": entry.number, "at": entry.accepted_at,
+    }  # fmt: skip
+
+
+def _pointer(entry: Entry, seq: int, kind: str, data: Json) -> Json:
+    return {
+        "notice_id": make_id("pointer", entry.number, seq), "message_id": data["message_id"],
+        "practice_ods": data["practice_ods"], "change": "WAITING" if kind == "gp_message" else "WITHDRAWN",
+        "number": entry.number, "at": entry.accepted_at,
+    }  # fmt: skip
+
+
+def _source(entry: Entry) -> Json:
+    topic, partition, offset = entry.source or ("", 0, 0)
+    return {"source_topic": topic, "source_partition": partition, "source_offset": offset}
+
+
+def _problems(entry: Entry) -> list[dict[str, Any]]:
+    return [{"field": p.field, "rule": p.rule, "message": p.message} for p in entry.problems]

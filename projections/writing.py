@@ -1,0 +1,163 @@
+"""Entries into tables, set by set: what an entry means for `views`. Live work and rebuild write through here alone (I2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, text
+
+from domain import matching
+from domain.model import Fact, Presentation
+from projections.book import MATCH_STATES, block_key
+from projections.entries import ACCEPTED, ACT, CONFLICT, FACT, REFERENCE, REFUSED, Entry, plain
+from projections.outputs import letter, outputs
+
+FACT_FIELDS = tuple(Fact.__dataclass_fields__)
+
+
+class Rows:
+    """Rows to write for a run of entries in number order."""
+
+    def __init__(self) -> None:
+        self.ledger: list[tuple[Any, ...]] = []
+        self.reference: list[tuple[Any, ...]] = []
+        self.fact: list[tuple[Any, ...]] = []
+        self.act: list[tuple[Any, ...]] = []
+        self.presentation: list[tuple[Any, ...]] = []
+        self.block: list[tuple[Any, ...]] = []
+        self.link: list[list[Any]] = []
+        self.closed: list[tuple[Any, ...]] = []
+        self.edge: dict[tuple[str, str], tuple[Any, ...] | None] = {}
+        self.match: list[tuple[Any, ...]] = []
+        self.match_state: list[tuple[Any, ...]] = []
+        self.conclusion: list[tuple[Any, ...]] = []
+        self.letter: list[tuple[Any, ...]] = []
+        self._open_link: dict[str, list[Any]] = {}
+
+    def add(self, entry: Entry, value: bytes) -> None:
+        """Take in one entry and its encoded bytes."""
+        sent = outputs(entry)
+        self.ledger.append((entry.number, value, orjson.dumps(sent) if sent else None))
+        if entry.kind == REFERENCE:
+            self.reference.append((entry.record, entry.writer, entry.number, entry.clear))
+        if entry.kind == FACT and entry.verdict == ACCEPTED:
+            self._fact(entry)
+        if entry.kind == FACT and entry.verdict in (REFUSED, CONFLICT) and entry.agency is not None:
+            self.letter.append((entry.number, entry.agency, plain(letter(entry))))
+        if entry.kind == ACT and entry.event_id is not None and entry.source is not None and entry.verdict in (ACCEPTED, REFUSED):
+            self.act.append((entry.source[0], entry.event_id, entry.number, entry.verdict, entry.reason, entry.content or b""))
+        for seq, (kind, data) in enumerate(entry.conclusions):
+            self._conclusion(entry, seq, kind, data)
+
+    def _fact(self, entry: Entry) -> None:
+        pid = entry.presentation_id
+        if entry.identity is not None and pid is not None:
+            shown = Presentation(pid, entry.agency or "", entry.number, entry.accepted_at, dict(entry.identity))
+            self.presentation.append(
+                (pid, shown.agency, shown.local_id, entry.number, entry.accepted_at, plain(entry.identity), matching.child_id_of(pid))
+            )
+            self.block += [(block_key(k), pid) for k in matching.person(shown).keys()]
+        if entry.value is not None:
+            fact = entry.fact()
+            data = orjson.dumps([getattr(fact, f) for f in FACT_FIELDS])
+            self.fact.append((entry.agency, entry.event_id, entry.number, entry.content or b"", pid, data))
+
+    def _conclusion(self, entry: Entry, seq: int, kind: str, data: Mapping[str, Any]) -> None:
+        if kind == "linked":
+            pid = data["presentation_id"]
+            if pid in self._open_link:
+                self._open_link[pid][5:7] = [entry.number, entry.accepted_at]
+            else:
+                self.closed.append((pid, entry.number, entry.accepted_at))
+            row = [pid, entry.number, seq, data["child_id"], entry.accepted_at, None, None, data["rule"], orjson.dumps(data["evidence"]), data["by"]]
+            self._open_link[pid] = row
+            self.link.append(row)
+        elif kind == "edge":
+            self.edge[(data["a"], data["b"])] = (data["a"], data["b"], data["rule"], data["match_id"])
+        elif kind == "edge_removed":
+            self.edge[(data["a"], data["b"])] = None
+        else:
+            about = data.get("recommendation_id") or data.get("message_id")
+            self.conclusion.append((entry.number, seq, data["child_id"], about, kind, plain(data), entry.accepted_at))
+            if kind == "possible_match":
+                ids = (data["match_id"], data["presentation_id"], data["anchor"])
+                self.match.append((*ids, "OPEN", orjson.dumps(data["evidence"]), entry.number, entry.accepted_at))
+            elif kind in MATCH_STATES:
+                self.match_state.append((data["match_id"], MATCH_STATES[kind]))
+
+    def write(self, conn: Connection) -> None:
+        """Write everything taken in. `ledger` rows first: a number twice is a defect, and stops here."""
+        _insert(conn, "ledger", "number bigint, value bytea, outputs bytea", self.ledger)
+        _insert(conn, "reference", "kind text, fingerprint text, number bigint, clear bytea", self.reference)
+        _insert(conn, "presentation", "presentation_id text, agency text, local_id text, number bigint, accepted_at bigint, fields bytea, child_id text", self.presentation)
+        _insert(conn, "block", "key bytea, presentation_id text", self.block)
+        _insert(conn, "fact", "agency text, event_id text, number bigint, content bytea, presentation_id text, data bytea", self.fact)
+        _insert(conn, "act", "topic text, event_id text, number bigint, verdict text, reason text, content bytea", self.act)
+        self._write_links(conn)
+        gone = [k for k, v in self.edge.items() if v is None]
+        if gone:
+            conn.execute(_DELETE_EDGE, {"a": [a for a, _ in gone], "b": [b for _, b in gone]})
+        _insert(conn, "edge", "a text, b text, rule text, match_id text", [v for v in self.edge.values() if v is not None], "on conflict do nothing")
+        _insert(
+            conn, "possible_match",
+            "match_id text, presentation_id text, anchor text, state text, evidence bytea, number bigint, raised_at bigint", self.match,
+        )  # fmt: skip
+        for match_id, state in self.match_state:
+            conn.execute(text("update possible_match set state = :s where match_id = :m"), {"s": state, "m": match_id})
+        _insert(
+            conn, "conclusion", "number bigint, seq int, child_id text, about text, kind text, data bytea, accepted_at bigint", self.conclusion
+        )
+        _insert(conn, "letter", "number bigint, agency text, data bytea", self.letter)
+
+    def _write_links(self, conn: Connection) -> None:
+        if not self.link:
+            return
+        conn.execute(_CLOSE_LINK, {"p": [c[0] for c in self.closed], "n": [c[1] for c in self.closed], "t": [c[2] for c in self.closed]})
+        _insert(
+            conn, "link",
+            "presentation_id text, from_number bigint, seq int, child_id text, from_at bigint, to_number bigint, to_at bigint, "
+            "rule text, evidence bytea, by text", self.link,
+        )  # fmt: skip
+        last = list(self._open_link.values())
+        conn.execute(_MOVE, {"p": [row[0] for row in last], "c": [row[3] for row in last]})
+
+
+def save_views(conn: Connection, views: Iterable[Mapping[str, Any]]) -> None:
+    """Write child views (documents of `domain.fold.fold`)."""
+    rows = [(v["child_id"], v["version"], v["as_of"], v["changes_at"], v["due_at"], plain(v), is_queued(v)) for v in views]
+    _insert(
+        conn, "child", "child_id text, version bigint, as_of bigint, changes_at bigint, due_at bigint, view bytea, queued boolean", rows,
+        "on conflict (child_id) do update set version = excluded.version, as_of = excluded.as_of, changes_at = excluded.changes_at, "
+        "due_at = excluded.due_at, view = excluded.view, queued = excluded.queued",
+    )  # fmt: skip
+
+
+def is_queued(view: Mapping[str, Any]) -> bool:
+    """Somebody has to do something about this child: a recommendation is not closed, or a convened meeting not yet held."""
+    return view.get("merged_into") is None and any(r["open"] or r["state"] == "CONVENED" for r in view["recommendations"])
+
+
+def _insert(conn: Connection, table: str, columns: str, rows: Iterable[Iterable[Any]], tail: str = "") -> None:
+    data = list(zip(*rows, strict=True))
+    if not data:
+        return
+    names = [c.split() for c in columns.split(", ")]
+    arrays = ", ".join(f"cast(:c{i} as {kind}[])" for i, (_, kind) in enumerate(names))
+    quoted = ", ".join(f'"{name}"' for name, _ in names)
+    sql = f"insert into {table} ({quoted}) select * from unnest({arrays}) {tail}"
+    conn.execute(text(sql), {f"c{i}": list(column) for i, column in enumerate(data)})
+
+
+_CLOSE_LINK = text(
+    "update link set to_number = u.n, to_at = u.t from unnest(cast(:p as text[]), cast(:n as bigint[]), cast(:t as bigint[])) as u(p, n, t) "
+    "where link.presentation_id = u.p and link.to_number is null"
+)
+_MOVE = text(
+    "update presentation set child_id = u.c from unnest(cast(:p as text[]), cast(:c as text[])) as u(p, c) "
+    "where presentation.presentation_id = u.p and presentation.child_id <> u.c"
+)
+_DELETE_EDGE = text(
+    "delete from edge using unnest(cast(:a as text[]), cast(:b as text[])) as u(a, b) where edge.a = u.a and edge.b = u.b"
+)
