@@ -1,0 +1,196 @@
+"""The spool: facts once stored come out, in order, after a crash at any byte; bounds and damage are said aloud."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from producers.errors import SpoolDamaged, SpoolFull, SpoolInUse, SpoolUnwritable
+from producers.facts import Fact
+from producers.spool import Spool
+
+
+def fact(number: int, size: int = 20) -> Fact:
+    """A fact that shows its number."""
+    return Fact(f"id-{number}", "SchoolConcern", "fp", "k" * 32, "2026-01-01T00:00:00Z", bytes([number % 256]) * size)
+
+
+def numbers(spool: Spool, after: int | None = None) -> list[int]:
+    """What waits, by the number in each fact, read in small steps as the sender does."""
+    found: list[int] = []
+    at = spool.acked if after is None else after
+    while more := spool.read(at, 2):
+        found += [int(w.fact.event_id.removeprefix("id-")) for w in more]
+        at = more[-1].number
+    return found
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder of its own."""
+    path = Path(tempfile.mkdtemp(prefix="spool-test-"))
+    yield path
+    shutil.rmtree(path)
+
+
+class TestOrder:
+    def test_first_in_first_out_across_restart(self, folder: Path) -> None:
+        """What was stored waits in order, also for the next process."""
+        spool = Spool(folder, segment_bytes=300)
+        for at in range(1, 21):
+            spool.append([fact(at)])
+        spool.acknowledge(7)
+        assert list(range(8, 21)) == numbers(spool)
+        spool.close()
+        again = Spool(folder, segment_bytes=300)
+        assert (13, list(range(8, 21))) == (again.waiting, numbers(again))
+        again.close()
+
+    def test_acknowledged_facts_leave_the_disk(self, folder: Path) -> None:
+        """Nothing of a delivered fact stays once the spool is idle."""
+        spool = Spool(folder)
+        spool.append([fact(n) for n in range(1, 50)])
+        spool.acknowledge(49)
+        spool.tidy()
+        assert 0 == sum(p.stat().st_size for p in folder.glob("*.facts"))
+        assert 50 == spool.append([fact(50)])
+        assert [50] == numbers(spool)
+        spool.close()
+
+    def test_numbers_go_on_after_an_empty_restart(self, folder: Path) -> None:
+        """An empty spool does not begin at one again, so a stale position can hide nothing."""
+        spool = Spool(folder)
+        spool.append([fact(1), fact(2)])
+        spool.acknowledge(2)
+        spool.close()
+        again = Spool(folder)
+        again.append([fact(3)])
+        assert [3] == numbers(again)
+        again.close()
+
+    def test_lost_position_sends_again_and_skips_nothing(self, folder: Path) -> None:
+        """A position cut by a crash costs repeats, never facts."""
+        spool = Spool(folder)
+        spool.append([fact(1), fact(2)])
+        spool.acknowledge(1)
+        spool.close()
+        (folder / "position").write_text('{"ackn')
+        again = Spool(folder)
+        assert [1, 2] == numbers(again)
+        again.close()
+
+
+class TestCrash:
+    @settings(max_examples=60, deadline=None)
+    @given(st.data())
+    def test_at_any_byte(self, data: st.DataObject) -> None:
+        """Cut anywhere: every confirmed group stays, no half fact comes out, and the spool goes on."""
+        groups = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=6))
+        folder = Path(tempfile.mkdtemp(prefix="spool-test-"))
+        try:
+            spool = Spool(folder)
+            sizes, total = [0], 0
+            path = next(folder.glob("*.facts"))
+            for count in groups:
+                spool.append([fact(total + n, size=n * 7) for n in range(1, count + 1)])
+                total += count
+                sizes.append(path.stat().st_size)
+            spool.close()
+            cut = data.draw(st.integers(0, sizes[-1]))
+            with path.open("r+b") as file:
+                file.truncate(cut)
+            whole = sum(groups[: sum(size <= cut for size in sizes) - 1])
+            again = Spool(folder)
+            assert list(range(1, whole + 1)) == numbers(again)
+            again.append([fact(whole + 1)])
+            assert list(range(1, whole + 2)) == numbers(again)
+            again.close()
+            third = Spool(folder)
+            assert list(range(1, whole + 2)) == numbers(third)
+            third.close()
+        finally:
+            shutil.rmtree(folder)
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.integers(0, 10_000), st.integers(1, 255))
+    def test_a_flipped_bit_is_never_a_wrong_fact(self, at: int, flip: int) -> None:
+        """Damage is told, or cut when it is at the end; what comes out is what went in."""
+        folder = Path(tempfile.mkdtemp(prefix="spool-test-"))
+        try:
+            spool = Spool(folder)
+            for number in range(1, 6):
+                spool.append([fact(number)])
+            path = next(folder.glob("*.facts"))
+            spool.close()
+            data = bytearray(path.read_bytes())
+            data[at % len(data)] ^= flip
+            path.write_bytes(data)
+            try:
+                again = Spool(folder)
+            except SpoolDamaged as err:
+                assert path.name in str(err)
+                return
+            assert [1, 2, 3, 4] == numbers(again)
+            assert list(folder.glob("*.torn"))
+            again.close()
+        finally:
+            shutil.rmtree(folder)
+
+
+class TestBounds:
+    def test_full_by_facts_and_by_bytes(self, folder: Path) -> None:
+        """The bound is an error that names the folder; what was there stays, and room made is used again."""
+        spool = Spool(folder, facts_max=2)
+        spool.append([fact(1), fact(2)])
+        with pytest.raises(SpoolFull, match="holds 2 facts"):
+            spool.append([fact(3)])
+        spool.acknowledge(1)
+        spool.append([fact(3)])
+        assert [2, 3] == numbers(spool)
+        spool.close()
+        small = Spool(folder, bytes_max=600)
+        with pytest.raises(SpoolFull):
+            small.append([fact(4, size=600)])
+        small.acknowledge(3)
+        small.append([fact(4)])
+        assert [4] == numbers(small)
+        small.close()
+
+    def test_one_process_at_a_time(self, folder: Path) -> None:
+        """Two clients on one spool would both send."""
+        spool = Spool(folder)
+        with pytest.raises(SpoolInUse, match="another process"):
+            Spool(folder)
+        spool.close()
+        Spool(folder).close()
+
+    def test_unwritable(self, folder: Path) -> None:
+        """A folder that cannot be made is an error that names it."""
+        (folder / "file").write_text("")
+        with pytest.raises(SpoolUnwritable, match="cannot be written"):
+            Spool(folder / "file" / "spool")
+
+    def test_private(self, folder: Path) -> None:
+        """Facts lie on disk in clear: for their owner only."""
+        spool = Spool(folder / "new")
+        spool.append([fact(1)])
+        assert 0o700 == os.stat(folder / "new").st_mode & 0o777
+        assert {0o600} == {p.stat().st_mode & 0o777 for p in (folder / "new").glob("*.facts")}
+        spool.close()
+
+    def test_a_missing_file_between_is_told(self, folder: Path) -> None:
+        """A segment that somebody removed is not passed over in silence."""
+        spool = Spool(folder, segment_bytes=100)
+        for number in range(1, 10):
+            spool.append([fact(number)])
+        spool.close()
+        sorted(folder.glob("*.facts"))[3].unlink()
+        with pytest.raises(SpoolDamaged, match="facts are missing"):
+            Spool(folder)
