@@ -87,12 +87,14 @@ class Conclusion:
 
 KINDS: Final[Mapping[str, str]] = {
     # identity (domain/matching.py makes them)
-    "linked": "presentation_id, child_id, rule, evidence[], by (account id or null)",
-    "unlinked": "presentation_id, child_id, match_id",
-    "possible_match": "match_id, presentation_id, child_id, evidence[]",
-    "match_confirmed": "match_id, presentation_id, child_id, by, by_role, rationale",
-    "match_rejected": "match_id, presentation_id, child_id, by, by_role, rationale",
-    "match_undone": "match_id, presentation_id, child_id, by, by_role, rationale",
+    "linked": "presentation_id, child_id, rule, evidence[], by (account id or null); ends the link before it",
+    "edge": "a, b (presentations), rule, match_id or null, rules: why two presentations are one child",
+    "edge_removed": "a, b, match_id: a person undid it",
+    "possible_match": "match_id, presentation_id, anchor (presentation), child_id (of the anchor then), evidence[]",
+    "match_confirmed": "match_id, presentation_id, anchor, child_id, by, by_role, rationale",
+    "match_rejected": "match_id, presentation_id, anchor, child_id, by, by_role, rationale",
+    "match_undone": "match_id, presentation_id, anchor, child_id, by, by_role, rationale",
+    "replaced": "child_id, event_id, by_event_id: the agency moved or withdrew this fact by one under another presentation",
     # meetings (domain/conclude.py and domain/acts.py make them)
     "recommended": "recommendation_id, child_id, basis (HARM|POINTS), points, triggers[], reasons[{rule, points, facts[], agencies[]}], due_at, policy, presentation_id",
     "evidence_changed": "recommendation_id, child_id, facts[]",

@@ -105,7 +105,7 @@ class Book:
             if entry.value is not None:
                 self.facts[entry.presentation_id].append(entry.fact())
         for kind, data in entry.conclusions:
-            touched |= self._conclude(entry, kind, data)
+            touched |= self.take(entry, kind, data)
         if entry.kind == FACT and entry.presentation_id in self.child_of:
             touched.add(self.child_of[entry.presentation_id])
         return touched
@@ -118,7 +118,8 @@ class Book:
         for key in self.person(pid).keys():
             self.blocks[block_key(key)].add(pid)
 
-    def _conclude(self, entry: Entry, kind: str, data: Json) -> set[str]:
+    def take(self, entry: Entry, kind: str, data: Json) -> set[str]:
+        """Take one conclusion of an entry in; the children whose view it may change."""
         number, at = entry.number, entry.accepted_at
         match kind:
             case "linked":

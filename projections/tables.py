@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 views_metadata: Final = MetaData()
 
@@ -66,8 +66,10 @@ fact: Final = Table(
     Column("number", BigInteger, nullable=False),
     Column("content", LargeBinary, nullable=False),
     Column("presentation_id", Text, nullable=False),
+    Column("replaces", Text, comment="event_id that this fact supersedes or retracts"),
     Column("data", LargeBinary, nullable=False),
     Index("fact_presentation", "presentation_id"),
+    Index("fact_replaces", "replaces", postgresql_where=text("replaces is not null")),
 )
 
 act: Final = Table(
@@ -168,7 +170,7 @@ child: Final = Table(
     Column("queued", Boolean, nullable=False, comment="has a recommendation that waits for somebody"),
     Index("child_changes", "changes_at"),
     Index("child_due", "due_at"),
-    Index("child_queued", "queued", postgresql_where="queued"),
+    Index("child_queued", "queued", postgresql_where=text("queued")),
 )
 
 letter: Final = Table(

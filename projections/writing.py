@@ -62,7 +62,7 @@ class Rows:
         if entry.value is not None:
             fact = entry.fact()
             data = orjson.dumps([getattr(fact, f) for f in FACT_FIELDS])
-            self.fact.append((entry.agency, entry.event_id, entry.number, entry.content or b"", pid, data))
+            self.fact.append((entry.agency, entry.event_id, entry.number, entry.content or b"", pid, fact.supersedes or fact.retracts, data))
 
     def _conclusion(self, entry: Entry, seq: int, kind: str, data: Mapping[str, Any]) -> None:
         if kind == "linked":
@@ -93,7 +93,7 @@ class Rows:
         _insert(conn, "reference", "kind text, fingerprint text, number bigint, clear bytea", self.reference)
         _insert(conn, "presentation", "presentation_id text, agency text, local_id text, number bigint, accepted_at bigint, fields bytea, child_id text", self.presentation)
         _insert(conn, "block", "key bytea, presentation_id text", self.block)
-        _insert(conn, "fact", "agency text, event_id text, number bigint, content bytea, presentation_id text, data bytea", self.fact)
+        _insert(conn, "fact", "agency text, event_id text, number bigint, content bytea, presentation_id text, replaces text, data bytea", self.fact)
         _insert(conn, "act", "topic text, event_id text, number bigint, verdict text, reason text, content bytea", self.act)
         self._write_links(conn)
         gone = [k for k, v in self.edge.items() if v is None]

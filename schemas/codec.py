@@ -50,6 +50,7 @@ class Codec:
         self._registry = registry
         self._writers: dict[int, _Writer | None] = {}
         self._ids: dict[str, int] = {}
+        self.texts: dict[str, str] = {}
 
     def encode(self, name: str, value: dict[str, Any]) -> bytes:
         """`value` as bytes under the newest schema of record `name`. The schema must have been registered by deployment.
@@ -88,7 +89,9 @@ class Codec:
         name = schema.get("name", "") if isinstance(schema, dict) else ""
         if not isinstance(schema, dict) or schema.get("namespace") != NAMESPACE or name not in catalogue():
             return None
-        return _Writer(catalogue()[name], fingerprint(text), raw_schema(schema))
+        writer = _Writer(catalogue()[name], fingerprint(text), raw_schema(schema))
+        self.texts[writer.fingerprint] = text
+        return writer
 
 
 def encode_body(spec: RecordSpec, value: dict[str, Any]) -> bytes:

@@ -62,6 +62,11 @@ def code_lists_hash() -> str:
     return digest.hexdigest()
 
 
+def code_lists_text() -> bytes:
+    """The full text of all code lists, each after its file name."""
+    return b"".join(b"# " + p.name.encode() + b"\n" + p.read_bytes() for p in sorted(FOLDER.glob("*.yaml")))
+
+
 def label(list_id: str, code: str | None) -> str:
     """The label of `code` in list `list_id`."""
     return code_lists()[list_id].label(code)

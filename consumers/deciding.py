@@ -1,0 +1,177 @@
+"""One record at a time: verdict, presentation, links, conclusions. Pure but for the book it brings forward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+
+from consumers.preparing import Prepared
+from domain import matching
+from domain.acts import Refused, judge
+from domain.conclude import conclude
+from domain.fold import fold
+from domain.matching import Person
+from domain.model import Json, Presentation
+from domain.policy import Reference
+from projections.book import Book, block_key
+from projections.entries import ACCEPTED, ACT, CONFLICT, DUPLICATE, FACT, REFUSED, Entry
+
+log = structlog.get_logger()
+
+Known = Mapping[tuple[str, str], tuple[bytes, str, str | None]]
+MATCH_ROLES = frozenset({"icart_social_worker", "icart_manager"})
+
+
+class Decider:
+    """Decides about records in order, on a book that holds every child they may concern."""
+
+    def __init__(self, reference: Reference) -> None:
+        self._reference = reference
+        self._book = Book()
+        self._known: dict[tuple[str, str], tuple[bytes, str, str | None]] = {}
+
+    def begin(self, book: Book, known: Known) -> None:
+        """Start a batch."""
+        self._book, self._known = book, dict(known)
+
+    def decide(self, item: Prepared, entry: Entry) -> set[str]:
+        """Fill `entry` in; the children whose view may change."""
+        if item.reason is not None or item.value is None:
+            entry.verdict, entry.reason, entry.problems = REFUSED, item.reason, item.problems
+            return set()
+        owner = item.agency or item.intake.topic
+        before = self._known.get((owner, item.event_id or ""))
+        if before is not None:
+            return self._again(item, entry, before)
+        touched = self._fact(item, entry) if item.kind == FACT else self._act(item, entry)
+        if entry.verdict == ACCEPTED or item.kind == ACT:
+            self._known[(owner, item.event_id or "")] = (item.content, entry.verdict, entry.reason)
+        return touched
+
+    @staticmethod
+    def person_of(item: Prepared) -> Person:
+        """The comparable part of a record's subject, whether seen before or not."""
+        return matching.person(Presentation(item.presentation_id or "", item.agency or "", 0, 0, item.subject))
+
+    def _again(self, item: Prepared, entry: Entry, before: tuple[bytes, str, str | None]) -> set[str]:
+        same = before[0] == item.content
+        entry.verdict, entry.reason = (DUPLICATE, before[2]) if same else (CONFLICT, "same-id-other-content")
+        return set()
+
+    # -- facts ------------------------------------------------------------------------------------------------------
+
+    def _fact(self, item: Prepared, entry: Entry) -> set[str]:
+        book, pid = self._book, item.presentation_id or ""
+        if item.local_only:
+            pid = book.newest.get((item.agency or "", item.subject["local_id"]), pid)
+        entry.presentation_id, entry.body, entry.value = pid, item.body, item.value
+        if pid not in book.shown:
+            entry.identity = dict(item.subject)
+            entry.conclusions += self._introduce(entry)
+        entry.conclusions += self._replaced(item, pid)
+        touched = book.apply(entry)
+        return touched | self._follow(entry, touched)
+
+    def _introduce(self, entry: Entry) -> list[tuple[str, Json]]:
+        shown = Presentation(entry.presentation_id or "", entry.agency or "", entry.number, entry.accepted_at, dict(entry.identity or {}))
+        new = matching.person(shown)
+        near = {p for k in new.keys() for p in self._book.blocks.get(block_key(k), ())}
+        return matching.introduce(self._book.cluster(near), new)
+
+    def _replaced(self, item: Prepared, pid: str) -> list[tuple[str, Json]]:
+        """Corrections under another presentation: tell the child on which the replaced fact stands."""
+        out: list[tuple[str, Json]] = []
+        target = item.replaces
+        for where, facts in self._book.facts.items():
+            if where == pid:
+                continue
+            for f in facts:
+                if f.agency == item.agency and f.event_id == target:
+                    out.append(("replaced", {"child_id": self._book.child_of[where], "event_id": f.event_id, "by_event_id": item.event_id}))
+                elif f.agency == item.agency and item.event_id in (f.supersedes, f.retracts):
+                    child = self._book.child_of.get(pid) or matching.child_id_of(pid)
+                    out.append(("replaced", {"child_id": child, "event_id": item.event_id, "by_event_id": f.event_id}))
+        return out
+
+    # -- acts -------------------------------------------------------------------------------------------------------
+
+    def _act(self, item: Prepared, entry: Entry) -> set[str]:
+        value = item.value or {}
+        entry.body, entry.value = item.body, value
+        if item.record in ("MatchConfirmed", "MatchRejected", "MatchUndone"):
+            return self._match(item.record, value, entry)
+        child = self._child_of_act(value)
+        if child is None or child not in self._book.members or not self._book.members[child]:
+            return self._refuse(entry, "no-such-thing")
+        history = self._book.history(child)
+        view = fold(history, self._reference, entry.accepted_at)
+        found = judge(item.record or "", value, history, view, self._reference, entry.accepted_at)
+        if isinstance(found, Refused):
+            entry.problems = tuple(found.problems)
+            return self._refuse(entry, found.reason)
+        return self._accept_act(entry, child, list(found))
+
+    def _match(self, record: str, value: Json, entry: Entry) -> set[str]:
+        book, match = self._book, self._book.matches.get(value["match_id"])
+        if match is None:
+            return self._refuse(entry, "no-such-thing")
+        if value["act"]["actor_role"] not in MATCH_ROLES:
+            return self._refuse(entry, "not-permitted")
+        by, role = value["act"]["actor_id"], value["act"]["actor_role"]
+        wanted = {"MatchConfirmed": ("OPEN", "REJECTED", "UNDONE"), "MatchRejected": ("OPEN",), "MatchUndone": ("CONFIRMED",)}[record]
+        if match.state not in wanted:
+            return self._refuse(entry, "stale-decision")
+        cluster = book.cluster([match.presentation_id, match.anchor])
+        if record == "MatchConfirmed":
+            kind, moves = "match_confirmed", matching.confirm(cluster, match, by)
+            if not moves:
+                return self._refuse(entry, "contradicting-numbers")
+        elif record == "MatchUndone":
+            kind, moves = "match_undone", matching.undo(cluster, match, by)
+        else:
+            kind, moves = "match_rejected", []
+        child = book.child_of[match.anchor]
+        said = {
+            "match_id": match.match_id, "presentation_id": match.presentation_id, "anchor": match.anchor, "child_id": child,
+            "by": by, "by_role": role, "rationale": value.get("rationale"),
+        }  # fmt: skip
+        return self._accept_act(entry, child, [*moves, (kind, said)])
+
+    def _accept_act(self, entry: Entry, child: str, conclusions: list[tuple[str, Json]]) -> set[str]:
+        entry.presentation_id = min(self._book.members[child], key=lambda p: (self._book.shown[p].number, p))
+        entry.conclusions += conclusions
+        touched = self._book.apply(entry) | {child}
+        return touched | self._follow(entry, touched)
+
+    def _refuse(self, entry: Entry, reason: str) -> set[str]:
+        """Refused acts keep no content in the ledger: it lies in the intake, and the person still has the form."""
+        entry.verdict, entry.reason, entry.body, entry.value, entry.presentation_id = REFUSED, reason, None, None, None
+        return set()
+
+    def _child_of_act(self, value: Json) -> str | None:
+        about = value.get("recommendation_id") or value.get("message_id")
+        if about is not None:
+            raised_on = self._book.about.get(about)
+            return None if raised_on is None else self._book.current(raised_on)
+        child = value["act"]["child_id"]
+        return None if child is None else self._book.current(child)
+
+    # -- what follows -----------------------------------------------------------------------------------------------
+
+    def _follow(self, entry: Entry, touched: set[str]) -> set[str]:
+        """Conclude about every child touched. Our own failure is not the fact's: it is shown, marked, and an alarm raised."""
+        more: set[str] = set()
+        for child in sorted(touched):
+            if not self._book.members.get(child):
+                continue
+            try:
+                history = self._book.history(child)
+                found = conclude(history, fold(history, self._reference, entry.accepted_at), self._reference, entry.accepted_at)
+            except Exception as err:  # a defect of ours, of any kind, must not stop the facts of others (design: The way of a fact)
+                log.error("rule-failed", number=entry.number, record=entry.record, error=type(err).__name__, alarm=True)
+                found = [("not_evaluated", {"child_id": child, "event_id": entry.event_id, "where": type(err).__name__})]
+            for kind, data in found:
+                entry.conclusions.append((kind, data))
+                more |= self._book.take(entry, kind, data)
+        return more

@@ -1,0 +1,270 @@
+"""The exactly-once host: a kafka-python consumer group whose positions live in PostgreSQL, fenced by an epoch.
+
+Each assignment takes an epoch per partition and seeks to the database's position; each batch moves the position
+`where epoch = mine and next_offset = what I last read or wrote`, in one transaction with all its effects (I4). Whatever
+interrupts a batch leaves nothing behind; the host reconnects, forgets, waits until the database has applied the ledger's
+end, and goes on from the database's position (I6).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import structlog
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.errors import KafkaError
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from domain.problems import SightlineError
+from schemas.registry import RegistryUnavailable
+from schemas.topics import KafkaAccess
+
+log = structlog.get_logger()
+
+SESSION_TIMEOUT_MS: Final = 6_000
+"""A frozen worker loses its partitions after this long."""
+
+POLL_MS: Final = 100
+BACKOFF_S_MAX: Final = 2.0
+ROWS_PER_BATCH: Final = 500
+
+RETRIED: Final = frozenset({"40001", "40P01", "55P03", "57014"})
+"""Serialization failure, deadlock, lock or statement timeout: the same batch again."""
+
+
+GONE: Final = ("08", "25", "3D", "42P01", "53", "57")
+"""Connection lost, transaction aborted under us, database or table missing (dropped), resources, shutdown: connect anew."""
+
+
+class PositionLost(SightlineError):
+    """Retention passed a stored position: facts are missing, and somebody has to know."""
+
+
+class Fenced(SightlineError):
+    """Another worker owns a partition now: stop, having written nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """One record as it lies in the intake. `topic` is without prefix; `appended_at` is the broker's time, µs."""
+
+    topic: str
+    partition: int
+    offset: int
+    appended_at: int
+    value: bytes
+
+
+class Handler(Protocol):
+    """What a host does with a batch."""
+
+    def ready(self, conn: Connection) -> bool:
+        """May decisions be made on this database? Called on every new connection until it says yes."""
+
+    def handle(self, conn: Connection, batch: Sequence[Intake]) -> None:
+        """Do all of it inside the transaction of `conn`."""
+
+    def lock(self, conn: Connection) -> None:
+        """Take the locks under which positions move."""
+
+    def forget(self) -> None:
+        """Drop what was remembered from an earlier connection."""
+
+
+Hook = Callable[[str], None]
+"""Called at named points (`polled`, `in-transaction`, `committed`); tests put faults there."""
+
+
+class Host(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Runs a handler over topics until stopped."""
+
+    def __init__(
+        self, access: KafkaAccess, group: str, topics: Sequence[str], engine: Engine, handler: Handler,
+        *, instance: str, rows: int = ROWS_PER_BATCH, hook: Hook = lambda _: None,
+    ) -> None:  # fmt: skip
+        self._access, self._topics, self._engine, self._handler = access, topics, engine, handler
+        self._owner, self._hook = instance, hook
+        self._stopping = False
+        self._conn: Connection | None = None
+        self._expected: dict[TopicPartition, int] = {}
+        self._epoch: dict[TopicPartition, int] = {}
+        self._failures = 0
+        self._consumer = KafkaConsumer(
+            **access.options(), group_id=access.prefix + group, group_instance_id=access.prefix + instance,
+            enable_auto_commit=False, auto_offset_reset="earliest", max_poll_records=rows, session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=500, fetch_max_wait_ms=20, max_partition_fetch_bytes=1_500_000, client_id=access.prefix + instance,
+        )  # fmt: skip
+        self._consumer.subscribe([access.topic(t) for t in topics], listener=self)
+
+    # -- group membership -------------------------------------------------------------------------------------------
+
+    def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Nothing is under way between polls, so there is nothing to finish."""
+        for tp in revoked:
+            self._epoch.pop(tp, None)
+            self._expected.pop(tp, None)
+
+    def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Take the epoch of each partition, which fences every earlier owner; seek to the database's position."""
+        for tp in assigned:
+            self._epoch.pop(tp, None)
+
+    # -- running ----------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Finish the batch under way, then return from `run`."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Poll and handle until `stop`.
+
+        Raises:
+            Fenced: another worker has taken over.
+        """
+        try:
+            while not self._stopping:
+                self._step()
+        finally:
+            self._drop()
+            self._consumer.close()
+
+    def _step(self) -> None:
+        records = self._consumer.poll(POLL_MS)
+        try:
+            if not self._claimed():
+                self._seek_back(records)
+                return
+            if records and (mine := {tp: rs for tp, rs in records.items() if self._contiguous(tp, rs)}):
+                self._hook("polled")
+                self._work(mine)
+            self._failures = 0
+        except (DBAPIError, RegistryUnavailable, KafkaError) as err:
+            self._recover(err)
+
+    def _seek_back(self, records: Iterable[TopicPartition]) -> None:
+        """What was polled and not worked on is polled again: the consumer's own position is never what counts."""
+        for tp in records:
+            if tp in self._expected:
+                self._consumer.seek(tp, self._expected[tp])
+
+    def _contiguous(self, tp: TopicPartition, records: Sequence[Any]) -> bool:
+        """These records begin where the database stands; else they are polled again.
+
+        Raises:
+            PositionLost: retention has passed the position, so facts are gone from the intake: never skip silently.
+        """
+        if tp not in self._epoch:
+            return False
+        if records[0].offset == self._expected[tp]:
+            return True
+        first = self._consumer.beginning_offsets([tp])[tp]
+        if first > self._expected[tp]:
+            raise PositionLost(
+                f"{self._access.short(tp.topic)}[{tp.partition}]: offsets {self._expected[tp]} to {first - 1} are no longer in the intake; "
+                "ask the agency to send that period again, then set the position by hand"
+            )
+        self._seek_back([tp])
+        return False
+
+    def _claimed(self) -> bool:
+        """Own an epoch and stand at the database's position for every assigned partition; False when records must be polled anew."""
+        conn = self._connection()
+        if conn is None:
+            return False
+        fresh = sorted(tp for tp in self._consumer.assignment() if tp not in self._epoch)
+        if not fresh:
+            return True
+        with conn.begin():
+            self._handler.lock(conn)
+            for tp in fresh:
+                key = {"t": self._access.short(tp.topic), "p": tp.partition, "o": self._owner}
+                self._expected[tp], self._epoch[tp] = conn.execute(_CLAIM, key).one()
+        for tp in fresh:
+            self._consumer.seek(tp, self._expected[tp])
+        log.info("claimed", worker=self._owner, partitions=len(fresh))
+        return False
+
+    def _work(self, records: Mapping[TopicPartition, Sequence[Any]]) -> None:
+        conn = self._connection()
+        assert conn is not None
+        batch = [
+            Intake(self._access.short(tp.topic), tp.partition, r.offset, r.timestamp * 1000, r.value or b"")
+            for tp, rs in records.items()
+            for r in rs
+        ]
+        moved = {tp: rs[-1].offset + 1 for tp, rs in records.items()}
+        with conn.begin():
+            self._handler.lock(conn)
+            self._move(conn, moved)
+            self._handler.handle(conn, batch)
+            self._hook("in-transaction")
+        self._hook("committed")
+        self._expected |= moved
+
+    def _move(self, conn: Connection, moved: Mapping[TopicPartition, int]) -> None:
+        tps = list(moved)
+        rows = {
+            "t": [self._access.short(tp.topic) for tp in tps], "p": [tp.partition for tp in tps], "n": [moved[tp] for tp in tps],
+            "e": [self._epoch[tp] for tp in tps], "x": [self._expected[tp] for tp in tps],
+        }  # fmt: skip
+        if conn.execute(_MOVE, rows).rowcount != len(tps):
+            raise Fenced("another worker owns a partition of this worker, or its position is not where it was left: stopping")
+
+    # -- connections and failures -----------------------------------------------------------------------------------
+
+    def _connection(self) -> Connection | None:
+        """A connection whose database has applied the ledger's end; None while it has not."""
+        if self._conn is None:
+            self._handler.forget()
+            self._epoch.clear()
+            conn = self._engine.connect()
+            try:
+                with conn.begin():
+                    ready = self._handler.ready(conn)
+            except BaseException:
+                conn.close()
+                raise
+            if not ready:
+                conn.close()
+                time.sleep(0.05)
+                return None
+            self._conn = conn
+        return self._conn
+
+    def _recover(self, err: DBAPIError | RegistryUnavailable | KafkaError) -> None:
+        """Everything of the failed batch is rolled back: forget, and stand at the database's position again."""
+        self._failures += 1
+        code = getattr(err.orig, "sqlstate", None) if isinstance(err, DBAPIError) else None
+        kind = type(err.orig if isinstance(err, DBAPIError) else err).__name__
+        log.warning("batch-failed", worker=self._owner, sqlstate=code, kind=kind, failures=self._failures)
+        if isinstance(err, DBAPIError) and not (code is None or err.connection_invalidated or code in RETRIED or code.startswith(GONE)):
+            raise err
+        if code not in RETRIED and isinstance(err, DBAPIError):
+            self._drop()
+        self._handler.forget()
+        self._epoch.clear()
+        time.sleep(min(BACKOFF_S_MAX, 0.02 * 2 ** min(self._failures, 8)) * (0.5 + random.random() / 2))
+
+    def _drop(self) -> None:
+        if self._conn is not None:
+            self._conn.invalidate()
+            self._conn.close()
+            self._conn = None
+        self._engine.dispose()
+
+
+_CLAIM = text(
+    "insert into position (topic, partition, next_offset, epoch, owner) values (:t, :p, 0, 1, :o) "
+    "on conflict (topic, partition) do update set epoch = position.epoch + 1, owner = excluded.owner returning next_offset, epoch"
+)
+_MOVE = text(
+    "update position set next_offset = u.n from unnest(cast(:t as text[]), cast(:p as int[]), cast(:n as bigint[]), cast(:e as bigint[]), "
+    "cast(:x as bigint[])) as u(t, p, n, e, x) "
+    "where position.topic = u.t and position.partition = u.p and position.epoch = u.e and position.next_offset = u.x"
+)

@@ -1,0 +1,190 @@
+"""unify: from what was said to what is known. Decides about each intake record once, in one transaction a batch.
+
+Decisions are taken one after another under the counter's row lock (ADR 0002): so numbers are gapless, `accepted_at` never
+decreases, and two workers that meet one new child at once see one another's links.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection, text
+
+from consumers.deciding import Decider
+from consumers.host import Intake
+from consumers.preparing import Prepared, Preparer
+from domain.fold import fold
+from domain.policy import Reference
+from projections.book import Book, block_key
+from projections.entries import ACT, FACT, REFERENCE, Entry, key_names, seal
+from projections.keyring import KeyRing
+from projections.writing import Rows, save_views
+from schemas.catalogue import catalogue
+from schemas.codec import Codec
+from schemas.codes import code_lists_hash, code_lists_text
+from schemas.topics import AGENCIES
+
+log = structlog.get_logger()
+
+CHANNEL: Final = "ledger"
+"""PostgreSQL notification after each commit: relay and web wake without waiting for their next look."""
+
+INTAKE_TOPICS: Final = (*(f"facts.{a}" for a in AGENCIES), "decisions", "receipts", "clock")
+
+
+@dataclass(slots=True)
+class Counter:
+    """The locked row: last number given, last `accepted_at` (µs), incarnation."""
+
+    number: int
+    accepted_at: int
+    incarnation: int
+
+
+class Unify:
+    """The handler that the exactly-once host runs."""
+
+    def __init__(
+        self, codec: Codec, keys: KeyRing, reference: Reference, policy: tuple[str, bytes], ledger_end: Callable[[], tuple[int, int]],
+        now_us: Callable[[], int],
+    ) -> None:  # fmt: skip
+        secret = keys.secret("presentation")
+        self._codec, self._keys, self._reference, self._now = codec, keys, reference, now_us
+        self._policy = policy
+        self._preparer = Preparer(codec, secret, now_us)
+        self._decider = Decider(reference)
+        self._ledger_end = ledger_end
+        self._counter = Counter(0, 0, 0)
+        self._referenced: set[tuple[str, str]] = set()
+
+    # -- what the host asks -----------------------------------------------------------------------------------------
+
+    def ready(self, conn: Connection) -> bool:
+        """The database has applied every entry that the ledger topic holds, in the newest incarnation."""
+        row = conn.execute(text("select number, incarnation from counter where id = 1")).one_or_none()
+        if row is None:
+            return False
+        number, incarnation = self._ledger_end()
+        if row.number < number or row.incarnation < incarnation:
+            return False
+        found = conn.execute(text("select kind, fingerprint from reference")).all()
+        self._referenced = {(r.kind, r.fingerprint) for r in found}
+        return True
+
+    def lock(self, conn: Connection) -> None:
+        """Lock the counter: from here to the commit nobody else decides."""
+        row = conn.execute(text("select number, accepted_at, incarnation from counter where id = 1 for update")).one()
+        self._counter = Counter(row.number, row.accepted_at, row.incarnation)
+
+    def forget(self) -> None:
+        """Nothing of the database is remembered but which references it holds; keys may be another `keep`'s."""
+        self._referenced = set()
+        self._keys.forget()
+
+    def handle(self, conn: Connection, batch: Sequence[Intake]) -> None:
+        """Decide about every record of the batch, and write all of it."""
+        at = max(self._now(), self._counter.accepted_at)
+        prepared = [self._preparer.prepare(i) for i in batch]
+        book = Book()
+        load(conn, book, prepared)
+        self._decider.begin(book, known(conn, prepared))
+        entries = self._references(prepared, at)
+        touched: set[str] = set()
+        for item in prepared:
+            entry = self._entry(item, at)
+            touched |= self._decider.decide(item, entry)
+            entries.append(entry)
+        self._write(conn, entries, at)
+        views = [fold(book.history(child), self._reference, at) for child in sorted(touched)]
+        save_views(conn, views)
+        conn.execute(text("select pg_notify(:c, '')"), {"c": CHANNEL})
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    def _entry(self, item: Prepared, at: int) -> Entry:
+        self._counter.number += 1
+        source = (item.intake.topic, item.intake.partition, item.intake.offset)
+        return Entry(
+            self._counter.number, self._counter.incarnation, item.kind, at, source, item.agency, item.record, item.event_id,
+            writer=item.writer, policy=self._policy[0], codes=code_lists_hash(), content=item.content or None,
+        )  # fmt: skip
+
+    def _references(self, prepared: Iterable[Prepared], at: int) -> list[Entry]:
+        """Entries with the full text of what this batch is decided under, where the ledger does not hold it yet."""
+        wanted: dict[tuple[str, str], bytes] = {
+            ("policy", self._policy[0]): self._policy[1],
+            ("codes", code_lists_hash()): code_lists_text(),
+        }
+        current = {s.fingerprint: s.text for s in catalogue().values()}
+        for writer in {p.writer for p in prepared if p.writer is not None}:
+            wanted[("schema", writer)] = (current.get(writer) or self._codec.texts[writer]).encode()
+        out = []
+        for (kind, fingerprint), clear in wanted.items():
+            if (kind, fingerprint) not in self._referenced:
+                self._counter.number += 1
+                self._referenced.add((kind, fingerprint))
+                entry = Entry(self._counter.number, self._counter.incarnation, REFERENCE, at, record=kind, writer=fingerprint, clear=clear)
+                out.append(entry)
+        return out
+
+    def _write(self, conn: Connection, entries: Sequence[Entry], at: int) -> None:
+        self._keys.ensure({n for e in entries for n in key_names(e)})
+        rows = Rows()
+        for entry in entries:
+            rows.add(entry, seal(entry, self._keys))
+        rows.write(conn)
+        conn.execute(text("update counter set number = :n, accepted_at = :a where id = 1"), {"n": self._counter.number, "a": at})
+
+
+def load(conn: Connection, book: Book, prepared: Sequence[Prepared]) -> None:
+    """Read into `book` every child that these records may concern, whole."""
+    good = [p for p in prepared if p.reason is None and p.value is not None]
+    facts = [p for p in good if p.kind == FACT]
+    book.load_presentations(conn, {p.presentation_id for p in facts if p.presentation_id is not None})
+    book.load_newest(conn, {(p.agency or "", p.subject["local_id"]) for p in facts if p.local_only})
+    new = [p for p in facts if p.presentation_id not in book.shown]
+    book.load_blocks(conn, {block_key(k) for p in new for k in Decider.person_of(p).keys()})
+    acts = [p.value for p in good if p.kind == ACT and p.value is not None]
+    book.load_matches(conn, {v["match_id"] for v in acts if "match_id" in v})
+    book.load_about(conn, {v[k] for v in acts for k in ("recommendation_id", "message_id") if k in v})
+    book.load_founders(conn, {v["act"]["child_id"] for v in acts if v["act"]["child_id"] is not None})
+    load_replaced(conn, book, facts)
+    book.load_children(conn, set(book.child_of.values()))
+
+
+def load_replaced(conn: Connection, book: Book, facts: Sequence[Prepared]) -> None:
+    """The presentations of facts that these replace, and of facts that replace these (corrections may come first)."""
+    pairs = [(p.agency, r) for p in facts for r in (p.replaces,) if r is not None]
+    ids = {p.presentation_id for p in facts}
+    found = conn.execute(_REPLACED, {"a": [a for a, _ in pairs], "e": [e for _, e in pairs]}).all() if pairs else []
+    keys = [(p.agency, p.event_id) for p in facts]
+    before = conn.execute(_REPLACING, {"a": [a for a, _ in keys], "e": [e for _, e in keys]}).all() if keys else []
+    book.load_presentations(conn, {r.presentation_id for r in (*found, *before)} - ids - set(book.shown))
+
+
+def known(conn: Connection, prepared: Sequence[Prepared]) -> dict[tuple[str, str], tuple[bytes, str, str | None]]:
+    """What was accepted (or, for acts, refused) before under these ids: content hash, verdict, reason."""
+    out: dict[tuple[str, str], tuple[bytes, str, str | None]] = {}
+    for kind, sql in ((FACT, _KNOWN_FACT), (ACT, _KNOWN_ACT)):
+        items = [p for p in prepared if p.kind == kind and p.event_id is not None and p.reason is None]
+        if not items:
+            continue
+        rows = {"a": [p.agency or p.intake.topic for p in items], "e": [p.event_id for p in items]}
+        out |= {(r.owner, r.event_id): (bytes(r.content), r.verdict, r.reason) for r in conn.execute(sql, rows)}
+    return out
+
+
+def start_counter(conn: Connection) -> None:
+    """The counter and relay rows of an empty `views`."""
+    conn.execute(text("insert into counter values (1, 0, 0, 0) on conflict do nothing"))
+    conn.execute(text("insert into relay values (1, 0, '', 0, 0) on conflict do nothing"))
+
+
+_PAIRS: Final = "unnest(cast(:a as text[]), cast(:e as text[])) as u(a, e)"
+_KNOWN_FACT = text(f"select f.agency as owner, f.event_id, f.content, 'ACCEPTED' as verdict, null as reason from fact f join {_PAIRS} on f.agency = u.a and f.event_id = u.e")
+_KNOWN_ACT = text(f"select t.topic as owner, t.event_id, t.content, t.verdict, t.reason from act t join {_PAIRS} on t.topic = u.a and t.event_id = u.e")
+_REPLACED = text(f"select f.presentation_id from fact f join {_PAIRS} on f.agency = u.a and f.event_id = u.e")
+_REPLACING = text(f"select f.presentation_id from fact f join {_PAIRS} on f.agency = u.a and f.replaces = u.e where f.replaces is not null")
