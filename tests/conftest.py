@@ -1,0 +1,49 @@
+"""Fixtures every test may ask for: real servers, shared by the session, and fresh deployments on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.services import Deployment, NotOurs, Services, open_services
+
+
+@pytest.fixture(scope="session")
+def services() -> Iterator[Services]:
+    """Broker, database and registry; started once, at the first test that asks."""
+    running = open_services()
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def deployment(services: Services) -> Iterator[Deployment]:
+    """One deployment with every topic, user and rule, shared by tests that only add to it."""
+    made = services.deploy()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def new_deployment(services: Services) -> Iterator[Callable[..., Deployment]]:
+    """Make deployments of one's own (`only=[…]` names the topics needed); they are removed after the test."""
+    made: list[Deployment] = []
+
+    def make(**options: object) -> Deployment:
+        made.append(services.deploy(**options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A test that would kill a server that is not ours skips, and says so."""
+    del item
+    try:
+        return (yield)
+    except NotOurs as error:
+        pytest.skip(f"{error} was given from outside: it is not ours to stop")
