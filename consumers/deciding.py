@@ -81,17 +81,15 @@ class Decider:
 
     def _replaced(self, item: Prepared, pid: str) -> list[tuple[str, Json]]:
         """Corrections under another presentation: tell the child on which the replaced fact stands."""
+        book, agency, event_id = self._book, item.agency or "", item.event_id or ""
         out: list[tuple[str, Json]] = []
-        target = item.replaces
-        for where, facts in self._book.facts.items():
-            if where == pid:
-                continue
-            for f in facts:
-                if f.agency == item.agency and f.event_id == target:
-                    out.append(("replaced", {"child_id": self._book.child_of[where], "event_id": f.event_id, "by_event_id": item.event_id}))
-                elif f.agency == item.agency and item.event_id in (f.supersedes, f.retracts):
-                    child = self._book.child_of.get(pid) or matching.child_id_of(pid)
-                    out.append(("replaced", {"child_id": child, "event_id": item.event_id, "by_event_id": f.event_id}))
+        stands = None if item.replaces is None else book.stands.get((agency, item.replaces))
+        if stands is not None and stands != pid:
+            out.append(("replaced", {"child_id": book.child_of[stands], "event_id": item.replaces, "by_event_id": event_id}))
+        for where, by in book.replacing.get((agency, event_id), ()):
+            if where != pid:
+                child = book.child_of.get(pid) or matching.child_id_of(pid)
+                out.append(("replaced", {"child_id": child, "event_id": event_id, "by_event_id": by}))
         return out
 
     # -- acts -------------------------------------------------------------------------------------------------------

@@ -44,6 +44,8 @@ class Book:
     matches: dict[str, Match] = field(default_factory=dict)
     raised: dict[str, int] = field(default_factory=dict)
     facts: dict[str, list[Fact]] = field(default_factory=lambda: defaultdict(list))
+    stands: dict[tuple[str, str], str] = field(default_factory=dict)
+    replacing: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
     conclusions: dict[str, list[Conclusion]] = field(default_factory=lambda: defaultdict(list))
     founder: dict[str, str] = field(default_factory=dict)
     about: dict[str, str] = field(default_factory=dict)
@@ -103,12 +105,19 @@ class Book:
             if entry.identity is not None:
                 self._present(entry)
             if entry.value is not None:
-                self.facts[entry.presentation_id].append(entry.fact())
+                self._hang(entry.fact())
         for kind, data in entry.conclusions:
             touched |= self.take(entry, kind, data)
         if entry.kind == FACT and entry.presentation_id in self.child_of:
             touched.add(self.child_of[entry.presentation_id])
         return touched
+
+    def _hang(self, fact: Fact) -> None:
+        """Hang a fact on its presentation, findable by its id and by what it replaces."""
+        self.facts[fact.presentation_id].append(fact)
+        self.stands[(fact.agency, fact.event_id)] = fact.presentation_id
+        if (target := fact.supersedes or fact.retracts) is not None:
+            self.replacing[(fact.agency, target)].append((fact.presentation_id, fact.event_id))
 
     def _present(self, entry: Entry) -> None:
         pid = entry.presentation_id or ""
@@ -230,8 +239,7 @@ class Book:
         self._matches(rows)
         have = {p for p in ids if self.facts.get(p)}
         for r in conn.execute(text("select data from fact where presentation_id = any(:x)"), {"x": [p for p in ids if p not in have]}):
-            fact = Fact(*orjson.loads(r.data))
-            self.facts[fact.presentation_id].append(fact)
+            self._hang(Fact(*orjson.loads(r.data)))
         founded = sorted({*(matching.child_id_of(p) for p in ids), *wanted})
         fresh = [c for c in founded if c not in self.conclusions]
         for r in conn.execute(text("select * from conclusion where child_id = any(:x) order by number, seq"), {"x": fresh}):

@@ -1,0 +1,123 @@
+"""Reading the ledger topic: every number once, in order, stale relays' entries ignored; a gap is a loud stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kafka import KafkaConsumer, TopicPartition
+
+from domain.problems import SightlineError
+from schemas.topics import KafkaAccess
+
+TAKEOVER: Final = "Takeover"
+ENTRY: Final = "LedgerEntry"
+TAIL_RECORDS: Final = 2_000
+"""How far back the end is looked for: the last entry is within the last takeovers, of which a storm makes dozens."""
+
+
+class LedgerGap(SightlineError):
+    """The ledger topic lacks a number: it is damaged, or it is another deployment's. Restore it from backup."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One record of the ledger topic. `number` is the entry's own, or for a takeover the last one it had applied."""
+
+    what: str
+    offset: int
+    incarnation: int
+    epoch: int
+    number: int
+    value: bytes
+
+
+def headers(what: str, incarnation: int, epoch: int, number: int) -> list[tuple[str, bytes]]:
+    """The Kafka headers of a ledger record: what a reader needs before it decodes."""
+    fields = {"record": what, "incarnation": str(incarnation), "epoch": str(epoch), "number": str(number)}
+    return [(k, v.encode()) for k, v in fields.items()]
+
+
+def read_record(record: Any) -> Sent:
+    """A polled record of the ledger topic."""
+    h = {k: v.decode() for k, v in record.headers}
+    return Sent(h["record"], record.offset, int(h["incarnation"]), int(h["epoch"]), int(h["number"]), record.value or b"")
+
+
+class LedgerReader:
+    """Reads the ledger from its beginning or after a number; keeps the fence that takeovers set."""
+
+    def __init__(self, access: KafkaAccess) -> None:
+        self._tp = TopicPartition(access.topic("ledger"), 0)
+        self._consumer = KafkaConsumer(
+            **access.options(), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=20,
+            max_poll_records=2_000, max_partition_fetch_bytes=8_000_000,
+        )  # fmt: skip
+        self._consumer.assign([self._tp])
+
+    def close(self) -> None:
+        """Close connections."""
+        self._consumer.close()
+
+    def end_offset(self) -> int:
+        """One past the last record."""
+        return int(self._consumer.end_offsets([self._tp])[self._tp])
+
+    def end(self) -> tuple[int, int, int]:
+        """(last number, newest incarnation, newest epoch) that the topic holds; zeros when it is empty."""
+        number = incarnation = epoch = 0
+        for sent in self._valid(max(0, self.end_offset() - TAIL_RECORDS), self.end_offset()):
+            number, incarnation, epoch = max(number, sent.number), sent.incarnation, sent.epoch
+        return number, incarnation, epoch
+
+    def last_entry(self) -> bytes | None:
+        """The last entry's bytes; None when the topic's end holds no entry."""
+        last: Sent | None = None
+        for sent in self._valid(max(0, self.end_offset() - TAIL_RECORDS), self.end_offset()):
+            if sent.what == ENTRY and (last is None or sent.number > last.number):
+                last = sent
+        return None if last is None else last.value
+
+    def entries(self, after: int = 0, stop: int | None = None) -> Iterator[Sent]:
+        """Entries with a number above `after`, in order, each once, up to offset `stop` (default: the end now).
+
+        Raises:
+            LedgerGap: a number is missing.
+        """
+        last = 0
+        for sent in self._valid(0, self.end_offset() if stop is None else stop):
+            if sent.what == TAKEOVER or sent.number <= last:
+                continue
+            if sent.number != last + 1:
+                raise LedgerGap(f"the ledger goes from {last} to {sent.number} at offset {sent.offset}: restore it from backup")
+            last = sent.number
+            if last > after:
+                yield sent
+
+    def _valid(self, start: int, stop: int) -> Iterator[Sent]:
+        """Records of relays that had not been superseded when they sent them."""
+        fence = (0, 0)
+        for sent in self._range(start, stop):
+            if (sent.incarnation, sent.epoch) >= fence:
+                fence = (sent.incarnation, sent.epoch)
+                yield sent
+
+    def _range(self, start: int, stop: int) -> Iterator[Sent]:
+        if start >= stop:
+            return
+        self._consumer.seek(self._tp, start)
+        idle_since = time.monotonic()
+        while self._consumer.position(self._tp) < stop:
+            polled = self._consumer.poll(200).get(self._tp, [])
+            if polled:
+                idle_since = time.monotonic()
+            elif time.monotonic() - idle_since > 30:
+                raise LedgerGap("the ledger topic gives nothing for 30 s: does this user have the right to read it?")
+            for record in polled:
+                if record.offset >= stop:
+                    return
+                yield read_record(record)
+
+

@@ -1,0 +1,236 @@
+"""relay: ledger rows go to the ledger topic in number order, and what follows from each to the output topics.
+
+Nothing leaves the house before its entry is acknowledged by the ledger topic. What was sent is known from the topics
+themselves: each output carries its entry's number, so a new relay continues after the last one there (I3). Taking over, a
+relay appends a takeover record, then brings the database up to the ledger's end; readers ignore what an older relay sends
+after that. The incarnation rises when the ledger holds what the database lacks (a restored or dropped `views`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+import structlog
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from consumers.ledger import ENTRY, TAKEOVER, LedgerReader, headers
+from domain.problems import SightlineError
+from projections.rebuild import Applier
+from schemas.codec import Codec
+from schemas.registry import RegistryUnavailable
+from schemas.topics import KafkaAccess, topics
+
+log = structlog.get_logger()
+
+ROWS: Final = 500
+IDLE_S: Final = 0.25
+"""A notification wakes the relay at once; this is how long it waits should one be lost."""
+
+SEND_TIMEOUT_S: Final = 30
+
+Hook = Callable[[str], None]
+OUTPUT_TOPICS: Final = tuple(t.name for t in topics() if t.writers == ("relay",) and t.name != "ledger")
+
+
+class Diverged(SightlineError):
+    """Ledger topic and database disagree about an entry: stop, and let a person look."""
+
+
+class Superseded(SightlineError):
+    """Another relay has taken over."""
+
+
+@dataclass(slots=True)
+class _Lease:
+    incarnation: int
+    epoch: int
+    relayed: int
+    sent: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+class Relay:
+    """The one sender of a deployment."""
+
+    def __init__(
+        self, access: KafkaAccess, engine: Engine, codec: Codec, applier: Applier, *, owner: str,
+        prepare: Callable[[], None] = lambda: None, now_us: Callable[[], int], hook: Hook = lambda _: None,
+    ) -> None:  # fmt: skip
+        self._access, self._engine, self._codec, self._applier = access, engine, codec, applier
+        self._owner, self._prepare, self._now, self._hook = owner, prepare, now_us, hook
+        self._stopping = False
+        self._producer: KafkaProducer | None = None
+
+    def stop(self) -> None:
+        """Return from `run` after what is under way."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Take over, relay until stopped; whatever fails, take over again.
+
+        Raises:
+            Superseded, Diverged, LedgerGap.
+        """
+        failures = 0
+        while not self._stopping:
+            try:
+                self._prepare()
+                with contextlib.closing(self._engine.connect()) as conn:
+                    lease = self._take_over(conn)
+                    failures = 0
+                    while not self._stopping:
+                        if not self._once(conn, lease):
+                            self._wait(conn)
+            except (DBAPIError, KafkaError, RegistryUnavailable) as err:
+                failures += 1
+                kind = type(err.orig if isinstance(err, DBAPIError) else err).__name__
+                log.warning("relay-interrupted", kind=kind, failures=failures)
+                self._close_producer()
+                self._engine.dispose()
+                time.sleep(min(2.0, 0.05 * 2 ** min(failures, 6)))
+        self._close_producer()
+
+    # -- taking over ------------------------------------------------------------------------------------------------
+
+    def _take_over(self, conn: Connection) -> _Lease:
+        with contextlib.closing(LedgerReader(self._access)) as reader:
+            number, incarnation, epoch = reader.end()
+            with conn.begin():
+                conn.execute(text("insert into counter values (1, 0, 0, 0) on conflict do nothing"))
+                conn.execute(text("insert into relay values (1, 0, '', 0, 0) on conflict do nothing"))
+                mine = conn.execute(text("select number, incarnation from counter where id = 1 for update")).one()
+                behind = mine.number < number or mine.incarnation < incarnation
+                lease = _Lease(max(incarnation, mine.incarnation) + (1 if behind or incarnation == 0 else 0), 0, number)
+                lease.epoch = conn.execute(_TAKE, {"o": self._owner, "e": epoch}).scalar_one()
+            self._append_takeover(lease, number)
+            stop = reader.end_offset()
+            if behind:
+                log.warning("catching-up", database=mine.number, ledger=number, incarnation=lease.incarnation)
+            self._applier.catch_up(conn, (s.value for s in reader.entries(mine.number, stop)), lease.incarnation)
+            lease.relayed = reader.end()[0]
+            self._check_last(conn, reader, lease.relayed)
+        lease.sent = self._sent()
+        with conn.begin():
+            conn.execute(_MARK, {"r": lease.relayed, "n": self._now(), "e": lease.epoch})
+        self._outputs_owed(conn, lease)
+        log.info("relay-took-over", incarnation=lease.incarnation, epoch=lease.epoch, relayed=lease.relayed)
+        return lease
+
+    def _append_takeover(self, lease: _Lease, number: int) -> None:
+        value = {"incarnation": lease.incarnation, "epoch": lease.epoch, "after": number, "at": self._now()}
+        self._send("ledger", "", self._codec.encode(TAKEOVER, value), headers(TAKEOVER, lease.incarnation, lease.epoch, number)).get(SEND_TIMEOUT_S)
+
+    def _check_last(self, conn: Connection, reader: LedgerReader, number: int) -> None:
+        """The database's entry of the ledger's last number is the ledger's own."""
+        if number == 0:
+            return
+        ours = conn.execute(text("select value from ledger where number = :n"), {"n": number}).scalar_one_or_none()
+        conn.rollback()
+        theirs = reader.last_entry()
+        if ours is None or theirs is None or bytes(ours) != theirs:
+            raise Diverged(
+                f"entry {number} differs between the ledger topic and the database; the ledger is right: run `sightline rebuild`"
+            )
+
+    def _sent(self) -> dict[str, tuple[int, int]]:
+        """The last output that each output topic holds: its entry's number and its place among that entry's outputs."""
+        consumer = KafkaConsumer(**self._access.options(), group_id=None, enable_auto_commit=False, fetch_max_wait_ms=20)
+        try:
+            tps = [TopicPartition(self._access.topic(t), 0) for t in OUTPUT_TOPICS]
+            ends = consumer.end_offsets(tps)
+            held = [tp for tp in tps if ends[tp] > 0 and ends[tp] > consumer.beginning_offsets([tp])[tp]]
+            consumer.assign(held)
+            for tp in held:
+                consumer.seek(tp, ends[tp] - 1)
+            found: dict[str, tuple[int, int]] = {}
+            deadline = time.monotonic() + SEND_TIMEOUT_S
+            while len(found) < len(held) and time.monotonic() < deadline:
+                for tp, records in consumer.poll(200).items():
+                    head = dict(records[-1].headers)
+                    found[self._access.short(tp.topic)] = (int(head["number"]), int(head["place"]))
+            if len(found) < len(held):
+                raise KafkaError("the ends of the output topics could not be read")
+            return found
+        finally:
+            consumer.close()
+
+    def _outputs_owed(self, conn: Connection, lease: _Lease) -> None:
+        """Entries already in the ledger topic whose outputs an earlier relay did not get to send."""
+        first = min(lease.sent.get(t, (0, 0))[0] for t in OUTPUT_TOPICS) - 1
+        while True:
+            rows = conn.execute(_OWED, {"a": first, "z": lease.relayed, "n": ROWS * 4}).all()
+            conn.rollback()
+            if not rows:
+                return
+            self._send_outputs(lease, [(r.number, r.outputs) for r in rows])
+            first = rows[-1].number
+
+    # -- relaying ---------------------------------------------------------------------------------------------------
+
+    def _once(self, conn: Connection, lease: _Lease) -> bool:
+        """Send what is new; False when nothing was."""
+        rows = conn.execute(_NEW, {"r": lease.relayed, "n": ROWS}).all()
+        conn.rollback()
+        if not rows:
+            return False
+        self._hook("read")
+        futures = [
+            self._send("ledger", "", bytes(r.value), headers(ENTRY, lease.incarnation, lease.epoch, r.number)) for r in rows
+        ]
+        for future in futures:
+            future.get(SEND_TIMEOUT_S)
+        self._hook("ledger-sent")
+        self._send_outputs(lease, [(r.number, r.outputs) for r in rows if r.outputs is not None])
+        self._hook("sent")
+        with conn.begin():
+            done = conn.execute(_MARK, {"r": rows[-1].number, "n": self._now(), "e": lease.epoch}).rowcount
+            conn.execute(text("select pg_notify('relayed', '')"))
+        if done != 1:
+            raise Superseded("another relay has taken over: stopping")
+        lease.relayed = rows[-1].number
+        return True
+
+    def _send_outputs(self, lease: _Lease, rows: Sequence[tuple[int, Any]]) -> None:
+        futures = []
+        for number, data in rows:
+            for place, (topic, key, record, value) in enumerate(orjson.loads(bytes(data))):
+                if (number, place) > lease.sent.get(topic, (0, 0)):
+                    head = [("number", str(number).encode()), ("place", str(place).encode())]
+                    futures.append((topic, (number, place), self._send(topic, key, self._codec.encode(record, value), head)))
+        for topic, place_sent, future in futures:
+            future.get(SEND_TIMEOUT_S)
+            lease.sent[topic] = place_sent
+
+    def _send(self, topic: str, key: str, value: bytes, head: list[tuple[str, bytes]]) -> Any:
+        if self._producer is None:
+            self._producer = KafkaProducer(
+                **self._access.options(), acks="all", enable_idempotence=True, linger_ms=2, batch_size=131_072, max_request_size=1_500_000,
+                client_id=self._access.prefix + self._owner,
+            )  # fmt: skip
+        return self._producer.send(self._access.topic(topic), value, key=key.encode() or None, headers=head, partition=0)
+
+    def _close_producer(self) -> None:
+        if self._producer is not None:
+            self._producer.close(timeout=2)
+            self._producer = None
+
+    def _wait(self, conn: Connection) -> None:
+        """Until unify says there is more, or a moment has passed."""
+        raw: Any = conn.connection.driver_connection
+        conn.execute(text("listen ledger"))
+        conn.commit()
+        for _ in raw.notifies(timeout=IDLE_S, stop_after=1):
+            pass
+
+
+_TAKE = text("update relay set epoch = greatest(epoch, :e) + 1, owner = :o where id = 1 returning epoch")
+_MARK = text("update relay set relayed = :r, relayed_at = :n where id = 1 and epoch = :e")
+_NEW = text("select number, value, outputs from ledger where number > :r order by number limit :n")
+_OWED = text("select number, outputs from ledger where number > :a and number <= :z and outputs is not null order by number limit :n")
