@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import structlog
-
-from consumers.preparing import Prepared
-from domain import matching
 from domain.acts import Refused, judge
 from domain.conclude import conclude
 from domain.fold import fold
+from domain.policy import Reference
+
+from consumers.preparing import Prepared
+from domain import matching
 from domain.matching import Person
 from domain.model import Json, Presentation
-from domain.policy import Reference
 from projections.book import Book, block_key
 from projections.entries import ACCEPTED, ACT, CONFLICT, DUPLICATE, FACT, REFUSED, Entry
 

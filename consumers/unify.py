@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from domain.fold import fold
+from domain.policy import Reference
 from sqlalchemy import Connection, text
 
 from consumers.deciding import Decider
 from consumers.host import Intake
 from consumers.preparing import Prepared, Preparer
-from domain.fold import fold
-from domain.policy import Reference
 from projections.book import Book, block_key
 from projections.entries import ACT, FACT, REFERENCE, Entry, key_names, seal
 from projections.keyring import KeyRing

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeVar
 
+from domain.fold import fold
+from domain.policy import Reference
 from sqlalchemy import Connection, Engine, text
 
-from domain.fold import fold
 from domain.model import History
-from domain.policy import Reference
 from projections.book import Book
 from projections.entries import FACT, REFERENCE, Entry, plain, unseal
 from projections.keyring import KeyRing
@@ -140,6 +140,7 @@ def build(conn: Connection, schema: str) -> None:
 
 
 def _enter(conn: Connection, schema: str) -> None:
+    conn.detach()  # never back to the pool: whoever took it next would look into the wrong schema
     with conn.begin():
         conn.execute(text(f"set search_path to {schema}"))
 

@@ -1,0 +1,122 @@
+"""clock: what changes by itself is folded anew; what falls due is said on topic `clock`, once everything said before is read.
+
+A due time fires only when every intake position has reached the end that the intake had after the due instant (at most
+five minutes later, naming who is behind): what people did in time is never called overdue.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import structlog
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from domain.model import make_id
+from domain.times import SECOND_US
+from projections.rebuild import Applier
+from schemas.topics import AGENCIES, KafkaAccess
+
+log = structlog.get_logger()
+
+TICK_S: Final = 1.0
+WAIT_US_MAX: Final = 300 * SECOND_US
+"""Five minutes: the longest a due time waits for a source that is behind (design, idea 6)."""
+
+BATCH: Final = 200
+"""Children a tick: a wave of due times (a new policy) is spread out, so that people's facts pass between."""
+
+INTAKE: Final = (*(f"facts.{a}" for a in AGENCIES), "decisions", "receipts")
+Ends = Mapping[tuple[str, int], int]
+
+
+class Speaking(Protocol):
+    """Puts an act on its topic."""
+
+    def send(self, record_name: str, value: Mapping[str, Any]) -> str:
+        """Send, acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Children due, and the intake's ends noted after their due instants."""
+
+    children: Mapping[str, int]
+    ends: Ends
+    noted_at: int
+
+
+class Clock:
+    """One a deployment; a second does no harm (the same due time has the same id)."""
+
+    def __init__(self, access: KafkaAccess, engine: Engine, speaking: Speaking, applier: Applier, now_us: Callable[[], int]) -> None:
+        self._access, self._engine, self._speaking, self._applier, self._now = access, engine, speaking, applier, now_us
+        self._said: dict[str, int] = {}
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Return from `run` after this tick."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Tick until stopped."""
+        waiting: Due | None = None
+        consumer = KafkaConsumer(**self._access.options(), group_id=None, enable_auto_commit=False)
+        with contextlib.closing(consumer):
+            while not self._stopping:
+                started = time.monotonic()
+                try:
+                    with self._engine.connect() as conn:
+                        self._refold(conn)
+                        waiting = self._fire(conn, waiting) if waiting else self._look(conn, consumer)
+                except (DBAPIError, KafkaError) as err:
+                    log.warning("clock-interrupted", kind=type(err).__name__)
+                    self._engine.dispose()
+                    waiting = None
+                time.sleep(max(0.05, TICK_S - (time.monotonic() - started)))
+
+    def _refold(self, conn: Connection) -> None:
+        """Views whose time has come to change by themselves; under the counter's lock, so that no decision is overwritten."""
+        now = self._now()
+        with conn.begin():
+            if not self._some(conn, "changes_at", now):
+                return
+            conn.execute(text("select 1 from counter where id = 1 for update"))
+            self._applier.refold(conn, self._some(conn, "changes_at", now), now)
+
+    def _look(self, conn: Connection, consumer: KafkaConsumer) -> Due | None:
+        now = self._now()
+        with conn.begin():
+            due = {c: d for c, d in self._some(conn, "due_at", now).items() if self._said.get(c) != d}
+        if not due:
+            return None
+        tps = [TopicPartition(self._access.topic(t), p) for t in INTAKE for p in sorted(consumer.partitions_for_topic(self._access.topic(t)) or ())]
+        ends = {(self._access.short(tp.topic), tp.partition): end for tp, end in consumer.end_offsets(tps).items()}
+        return self._fire(conn, Due(due, ends, now))
+
+    def _fire(self, conn: Connection, due: Due) -> Due | None:
+        with conn.begin():
+            rows = conn.execute(text("select topic, partition, next_offset from position"))
+            positions = {(r.topic, r.partition): r.next_offset for r in rows}
+        behind = sorted({t for (t, p), end in due.ends.items() if positions.get((t, p), 0) < end})
+        if behind and self._now() - due.noted_at < WAIT_US_MAX:
+            return due
+        for child, due_at in due.children.items():
+            act = {
+                "event_id": make_id("clock", child, due_at), "actor_id": "clock", "actor_role": "clock", "child_id": child,
+                "acted_at": due_at, "based_on": None, "correlation_id": None,
+            }  # fmt: skip
+            self._speaking.send("ClockFired", {"act": act, "due_at": due_at, "behind": behind})
+            self._said[child] = due_at
+        log.info("clock-fired", children=len(due.children), behind=behind)
+        return None
+
+    def _some(self, conn: Connection, column: str, now: int) -> dict[str, int]:
+        sql = text(f"select child_id, {column} as at from child where {column} <= :now order by {column} limit :n")
+        return {r.child_id: r.at for r in conn.execute(sql, {"now": now, "n": BATCH})}

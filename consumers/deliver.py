@@ -1,0 +1,76 @@
+"""deliver: pointers on topic `gp.messages` become what a practice finds waiting. Position and effect are one transaction."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any, Final
+
+import structlog
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from schemas.codec import Codec
+from schemas.registry import RegistryUnavailable
+from schemas.topics import KafkaAccess
+
+log = structlog.get_logger()
+
+TOPIC: Final = "gp.messages"
+
+
+class Deliver:
+    """Keeps `gp_inbox`. The newest pointer about a message at a practice wins, so a repeat does nothing (I3)."""
+
+    def __init__(self, access: KafkaAccess, engine: Engine, codec: Codec) -> None:
+        self._access, self._engine, self._codec = access, engine, codec
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Return from `run` after this batch."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Deliver until stopped; whatever fails, begin again at the database's position."""
+        tp = TopicPartition(self._access.topic(TOPIC), 0)
+        while not self._stopping:
+            consumer = KafkaConsumer(
+                **self._access.options(), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=50
+            )
+            try:
+                with contextlib.closing(consumer), self._engine.connect() as conn:
+                    consumer.assign([tp])
+                    consumer.seek(tp, self._position(conn))
+                    while not self._stopping:
+                        self._once(conn, consumer.poll(200).get(tp, []))
+            except (DBAPIError, KafkaError, RegistryUnavailable) as err:
+                log.warning("deliver-interrupted", kind=type(err).__name__)
+                self._engine.dispose()
+                time.sleep(0.5)
+
+    def _position(self, conn: Connection) -> int:
+        with conn.begin():
+            found = conn.execute(text("select next_offset from delivery where topic = :t and partition = 0"), {"t": TOPIC})
+            return int(found.scalar_one_or_none() or 0)
+
+    def _once(self, conn: Connection, records: list[Any]) -> None:
+        if not records:
+            with conn.begin():  # a dropped database is noticed within a poll, not with the next message
+                conn.execute(text("select 1 from delivery limit 1"))
+            return
+        with conn.begin():
+            for record in records:
+                conn.execute(_PUT, self._codec.decode(record.value).value)
+            conn.execute(_MOVE, {"t": TOPIC, "n": records[-1].offset + 1})
+
+
+_PUT = text(
+    "insert into gp_inbox (message_id, practice_ods, number, change, at) values (:message_id, :practice_ods, :number, :change, :at) "
+    "on conflict (message_id, practice_ods) do update set number = excluded.number, change = excluded.change, at = excluded.at "
+    "where excluded.number > gp_inbox.number"
+)
+_MOVE = text(
+    "insert into delivery values (:t, 0, :n) on conflict (topic, partition) do update set next_offset = excluded.next_offset"
+)

@@ -1,0 +1,279 @@
+"""Reading the views, for the web and the command line: unredacted documents; whoever shows them redacts (design, idea 8).
+
+Only what the ledger topic has acknowledged is said to be saved (`entry_for`, `feed_position`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from domain.fold import fold
+from domain.policy import Reference
+from sqlalchemy import Connection, Engine, text
+
+from domain import identifiers
+from domain.model import Json, Presentation
+from projections.book import Book, block_key
+
+ACTIVE: Final = ("OPEN", "OVERDUE", "EVIDENCE_CHANGED", "CONVENED")
+POLL_S: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What became of an act, once acknowledged by the ledger topic."""
+
+    verdict: str
+    reason: str | None
+    number: int
+    accepted_at: int
+
+
+class Reading:
+    """Reads database `views`."""
+
+    def __init__(self, engine: Engine, reference: Reference, now_us: Callable[[], int]) -> None:
+        self._engine, self._reference, self._now = engine, reference, now_us
+
+    # -- children ---------------------------------------------------------------------------------------------------
+
+    def queue(self, limit: int) -> list[Json]:
+        """Views of children with something that waits for somebody, earliest due first."""
+        views = self._views("select view from child where queued limit 5000", {})
+        return sorted(views, key=_first_due)[:limit]
+
+    def recently_decided(self, since: int, limit: int) -> list[Json]:
+        """Views of children with a recommendation decided, held or closed since then, newest first."""
+        sql = (
+            "select c.view, x.at from child c join (select child_id, max(accepted_at) as at from conclusion "
+            "where kind in ('convened', 'declined', 'held', 'closed') and accepted_at >= :s group by child_id) x using (child_id) "
+            "order by x.at desc limit :n"
+        )
+        return self._views(sql, {"s": since, "n": limit})
+
+    def child_view(self, child_id: str, as_of: int | None = None, known_at: int | None = None) -> Json | None:
+        """One child's view: today's (folded now, so clocks are right), or as true at `as_of` and known at `known_at`."""
+        with self._engine.connect() as conn:
+            book = Book()
+            book.load_children(conn, [child_id])
+        history = book.history(child_id)
+        if not history.links:
+            return None
+        return fold(history, self._reference, as_of or self._now(), known_at)
+
+    def child_version(self, child_id: str) -> int | None:
+        """The version of the newest view."""
+        with self._engine.connect() as conn:
+            return conn.execute(text("select version from child where child_id = :c"), {"c": child_id}).scalar_one_or_none()
+
+    def search(self, name: str | None, birth_date: str | None, identifier: str | None, limit: int) -> list[Json]:
+        """Views of children of whom some presentation fits every term given."""
+        with self._engine.connect() as conn:
+            rows = conn.execute(text("select presentation_id, agency, number, accepted_at, fields, child_id from presentation")).all()
+            wanted = set(identifiers.normalised_name(name or "").split())
+            ids: dict[str, int] = {}
+            for r in rows:
+                shown = Presentation(r.presentation_id, r.agency, r.number, r.accepted_at, orjson.loads(r.fields))
+                if (score := _fits(shown, wanted, birth_date, identifier)) is not None:
+                    ids[r.child_id] = max(score, ids.get(r.child_id, 0))
+            best = sorted(ids, key=lambda c: (-ids[c], c))[:limit]
+            found = {r.child_id: orjson.loads(r.view) for r in conn.execute(text("select child_id, view from child where child_id = any(:c)"), {"c": best})}
+        return [found[c] for c in best if c in found]
+
+    def child_by_identifier(self, system: str, value: str) -> str | None:
+        """The child that a checked identifier (nhs, upn, la, pnc) stands on; None when it stands on none, or on several."""
+        with self._engine.connect() as conn:
+            sql = "select distinct p.child_id from block b join presentation p using (presentation_id) where b.key = :k"
+            rows = conn.execute(text(sql), {"k": block_key((system, value))}).all()
+        return rows[0].child_id if len(rows) == 1 else None
+
+    # -- matches and recommendations ----------------------------------------------------------------------------------
+
+    def possible_matches(self, state: str, limit: int) -> list[Json]:
+        """Possible matches in a state: {match_id, state, raised_at, version, presentation, child, other_child_id, history}."""
+        order = "raised_at" if state == "OPEN" else "raised_at desc"
+        with self._engine.connect() as conn:
+            sql = f"select m.* from possible_match m join presentation p on p.presentation_id = m.presentation_id join presentation a on a.presentation_id = m.anchor where m.state = :s and (m.state <> 'OPEN' or p.child_id <> a.child_id) order by m.{order} limit :n"
+            return [self._pair(conn, r) for r in conn.execute(text(sql), {"s": state, "n": limit}).all()]
+
+    def possible_match(self, match_id: str) -> Json | None:
+        """One possible match."""
+        with self._engine.connect() as conn:
+            row = conn.execute(text("select * from possible_match where match_id = :m"), {"m": match_id}).one_or_none()
+            return None if row is None else self._pair(conn, row)
+
+    def _pair(self, conn: Connection, row: Any) -> Json:
+        book = Book()
+        book.load_presentations(conn, [row.presentation_id, row.anchor])
+        here, there = book.child_of[row.presentation_id], book.child_of[row.anchor]
+        book.load_children(conn, [here, there])
+        view = fold(book.history(there), self._reference, self._now())
+        own = fold(book.history(here), self._reference, self._now())
+        shown = next(i for i in own["identity"] if i["presentation_id"] == row.presentation_id)
+        said = [c for x in book.conclusions.values() for c in x if c.data.get("match_id") == row.match_id]
+        history = [{"at": c.accepted_at, "kind": c.kind, **{k: c.data.get(k) for k in ("by", "by_role", "rationale")}} for c in sorted(said, key=lambda c: c.number)]
+        return {
+            "match_id": row.match_id, "state": row.state, "raised_at": row.raised_at, "version": max([row.number, *(c.number for c in said)]),
+            "presentation": {**shown, "match_id": row.match_id, "evidence": orjson.loads(row.evidence), "raised_at": row.raised_at, "state": row.state},
+            "child": view, "other_child_id": here, "history": history,
+        }  # fmt: skip
+
+    def recommendation(self, recommendation_id: str) -> tuple[str, Json] | None:
+        """The child a recommendation is about, and its view."""
+        return self._about(recommendation_id)
+
+    def _about(self, about: str) -> tuple[str, Json] | None:
+        with self._engine.connect() as conn:
+            book = Book()
+            book.load_about(conn, [about])
+            if about not in book.about:
+                return None
+            child = book.current(book.about[about])
+        view = self.child_view(child)
+        return None if view is None else (child, view)
+
+    # -- GP practices -------------------------------------------------------------------------------------------------
+
+    def gp_inbox(self, practice_ods: str, states: Sequence[str]) -> list[tuple[str, str, int]]:
+        """A practice's own messages: (message id, state, sent at), oldest first; never a withdrawn one."""
+        with self._engine.connect() as conn:
+            sql = "select message_id, at from gp_inbox where practice_ods = :p and change = 'WAITING' order by at, message_id"
+            rows = conn.execute(text(sql), {"p": practice_ods}).all()
+        out = []
+        for r in rows:
+            found = self._message(r.message_id, practice_ods)
+            if found is not None and found[1]["state"] in states:
+                out.append((r.message_id, str(found[1]["state"]), int(r.at)))
+        return out
+
+    def gp_message(self, message_id: str, practice_ods: str) -> tuple[Json, Json] | None:
+        """(child view, message) when it lies in this practice's inbox."""
+        with self._engine.connect() as conn:
+            sql = "select 1 from gp_inbox where message_id = :m and practice_ods = :p and change = 'WAITING'"
+            if conn.execute(text(sql), {"m": message_id, "p": practice_ods}).one_or_none() is None:
+                return None
+        return self._message(message_id, practice_ods)
+
+    def _message(self, message_id: str, practice_ods: str) -> tuple[Json, Json] | None:
+        found = self._about(message_id)
+        if found is None:
+            return None
+        message = next((m for m in found[1]["messages"] if m["message_id"] == message_id and m["practice_ods"] == practice_ods), None)
+        return None if message is None else (found[1], message)
+
+    def gp_exceptions(self, limit: int) -> list[tuple[str, Json, Json]]:
+        """(message id, child view, message) of messages with an exception nobody has resolved, oldest first."""
+        sql = "select view from child where child_id in (select child_id from conclusion where kind = 'gp_exception') or version in (select number from conclusion where kind = 'gp_exception')"
+        found = [
+            (m["message_id"], v, m)
+            for v in self._views(sql, {})
+            for m in v["messages"]
+            if m["exception"] is not None and m["exception"]["resolved_at"] is None
+        ]
+        return sorted(found, key=lambda x: (x[2]["exception"]["at"], x[0]))[:limit]
+
+    # -- what became of it --------------------------------------------------------------------------------------------
+
+    def entry_for(self, event_id: str) -> Found | None:
+        """What became of an act; None until the ledger topic has acknowledged its entry."""
+        sql = (
+            "select a.verdict, a.reason, a.number, coalesce((select accepted_at from conclusion c where c.number = a.number limit 1), 0) as at "
+            "from act a join relay r on r.id = 1 where a.event_id = :e and a.number <= r.relayed"
+        )
+        with self._engine.connect() as conn:
+            row = conn.execute(text(sql), {"e": event_id}).one_or_none()
+        return None if row is None else Found(row.verdict, row.reason, row.number, row.at)
+
+    def feed_position(self) -> int:
+        """The highest number that the ledger topic has acknowledged."""
+        with self._engine.connect() as conn:
+            return int(conn.execute(text("select relayed from relay where id = 1")).scalar_one_or_none() or 0)
+
+    def wait_for_change(self, after: int, timeout_s: float) -> int:
+        """Block until `feed_position() > after`, or the time is over."""
+        end = time.monotonic() + timeout_s
+        with self._engine.connect() as conn:
+            while True:
+                now = int(conn.execute(text("select relayed from relay where id = 1")).scalar_one_or_none() or 0)
+                conn.rollback()
+                if now > after or time.monotonic() >= end:
+                    return now
+                time.sleep(POLL_S)
+
+    # -- operations ---------------------------------------------------------------------------------------------------
+
+    def positions(self) -> Json:
+        """{number, relayed, relay_age_s, incarnation, positions, dead_letters}: what the database says of the house's state."""
+        with self._engine.connect() as conn:
+            head = conn.execute(text("select c.number, c.incarnation, r.relayed, r.relayed_at, r.owner from counter c, relay r")).one_or_none()
+            rows = conn.execute(text("select topic, partition, next_offset, owner from position order by topic, partition")).all()
+            letters = conn.execute(text("select agency, count(*) as n from letter group by agency order by agency")).all()
+            counts = {t: conn.execute(text(f"select count(*) from {t}")).scalar_one() for t in ("child", "fact")}
+        if head is None:
+            return {"number": 0, "relayed": 0, "relay_age_s": 0.0, "incarnation": 0, "positions": [], "dead_letters": {}, "children": 0, "facts": 0}
+        age = (self._now() - head.relayed_at) / 1e6 if head.number > head.relayed else 0.0
+        return {
+            "number": head.number, "relayed": head.relayed, "relay_age_s": round(age, 1), "incarnation": head.incarnation,
+            "children": counts["child"], "facts": counts["fact"],
+            "positions": [{"topic": r.topic, "partition": r.partition, "next_offset": r.next_offset, "owner": r.owner} for r in rows],
+            "dead_letters": {r.agency: r.n for r in letters},
+        }  # fmt: skip
+
+    def dead_letters(self, agency: str | None, limit: int) -> list[Json]:
+        """Dead letters, newest first."""
+        sql = "select data from letter where :a is null or agency = :a order by number desc limit :n"
+        with self._engine.connect() as conn:
+            rows = conn.execute(text(sql.replace(":a", "cast(:a as text)")), {"a": agency, "n": limit})
+            return [orjson.loads(r.data) for r in rows]
+
+    def dead_letter(self, letter_id: str) -> Json | None:
+        """One dead letter."""
+        return next((x for x in self.dead_letters(None, 100_000) if x["letter_id"] == letter_id), None)
+
+    def children(self) -> Iterable[Json]:
+        """Every child's stored view, for counting."""
+        return self._views("select view from child", {})
+
+    def current_child(self, child_id: str) -> str | None:
+        """Where a child id leads today."""
+        with self._engine.connect() as conn:
+            book = Book()
+            book.load_founders(conn, [child_id])
+        return book.current(child_id) if book.founder else None
+
+    def _views(self, sql: str, values: Mapping[str, Any]) -> list[Json]:
+        with self._engine.connect() as conn:
+            return [orjson.loads(r.view) for r in conn.execute(text(sql), values)]
+
+
+def _first_due(view: Json) -> tuple[int, str]:
+    dues = [r["due_at"] for r in view["recommendations"] if r["state"] in ACTIVE and r["due_at"] is not None]
+    return min(dues, default=2**62), view["child_id"]
+
+
+def _fits(shown: Presentation, words: set[str], birth_date: str | None, identifier: str | None) -> int | None:
+    """How well a presentation fits the terms (higher is better); None when one does not."""
+    f, score = shown.fields, 0
+    if words:
+        names = set(identifiers.normalised_name(" ".join(f.get(n) or "" for n in ("given_name", "family_name", "other_names"))).split())
+        hits = sum(any(n.startswith(w) for n in names) for w in words)
+        if hits < len(words):
+            return None
+        score += 2 * len(words & names)
+    if birth_date:
+        if f.get("birth_date") != birth_date:
+            return None
+        score += 3
+    if identifier:
+        wanted = identifier.replace(" ", "").upper()
+        held = [(f.get(n) or "").replace(" ", "").upper() for n in ("nhs_number", "upn", "la_child_id", "pnc", "local_id")]
+        if wanted not in held:
+            return None
+        score += 5
+    return score
+
+
