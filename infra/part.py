@@ -47,7 +47,8 @@ class Part(ABC):
     @property
     def identity(self) -> Identity | None:
         """The running process; None when it is down."""
-        return Identity.of(self._process.pid) if self._process and self._process.poll() is None else None
+        process = self._process
+        return Identity.of(process.pid) if process and process.poll() is None else None
 
     def start(self) -> float:
         """Start and wait until ready; returns the seconds it took, 0.0 when it ran already.
@@ -61,7 +62,7 @@ class Part(ABC):
         self._log_mark = self.log.stat().st_size if self.log.exists() else 0
         self._process = spawn(command, log=self.log, death_signal=self.death_signal, account=self.account, cwd=self.cwd)
         try:
-            self._wait(begun + self.ready_timeout_s)
+            self._wait(self._process, begun + self.ready_timeout_s)
         except BaseException:  # interrupted or failed: leave no half-started server behind
             self.kill()
             raise
@@ -70,10 +71,11 @@ class Part(ABC):
     def stop(self) -> float:
         """End it in good order, by force after `stop_timeout_s`; returns the seconds it took."""
         begun = time.monotonic()
-        if self._process and self._process.poll() is None:
-            self._process.send_signal(self.stop_signal)
+        process = self._process
+        if process and process.poll() is None:
+            process.send_signal(self.stop_signal)
             try:
-                self._process.wait(self.stop_timeout_s)
+                process.wait(self.stop_timeout_s)
             except subprocess.TimeoutExpired:
                 self.kill()
         self._process = None
@@ -81,19 +83,20 @@ class Part(ABC):
 
     def kill(self) -> None:
         """SIGKILL it and its children, as a power cut would."""
-        if self._process is None:
+        process = self._process
+        if process is None:
             return
         try:
-            victims = [*psutil.Process(self._process.pid).children(recursive=True), psutil.Process(self._process.pid)]
+            victims = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         except psutil.NoSuchProcess:
             victims = []
-        for victim in reversed(victims):  # the parent first: it must not tidy up after its children
+        for victim in victims:  # the parent first: it must not tidy up after its children
             try:
                 victim.kill()
             except psutil.NoSuchProcess:
                 continue
         psutil.wait_procs(victims, timeout=10)
-        self._process.wait(10)
+        process.wait(10)
         self._process = None
 
     def restart(self) -> float:
@@ -109,12 +112,11 @@ class Part(ABC):
             file.seek(self._log_mark if self._log_mark <= self.log.stat().st_size else 0)
             return file.read().decode(errors="replace")
 
-    def _wait(self, until: float) -> None:
-        assert self._process is not None
+    def _wait(self, process: subprocess.Popen[bytes], until: float) -> None:
         pause_s = 0.02
         while not self.ready():
-            if self._process.poll() is not None:
-                raise StartError(f"{self.name} ended while starting (exit {self._process.returncode}): {self._last_words()}")
+            if process.poll() is not None:
+                raise StartError(f"{self.name} ended while starting (exit {process.returncode}): {self._last_words()}")
             if time.monotonic() > until:
                 raise StartError(f"{self.name} was not ready within {self.ready_timeout_s:.0f} s: {self._last_words()}")
             time.sleep(pause_s)

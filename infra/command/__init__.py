@@ -1,0 +1,73 @@
+"""The `sightline` command. Each subcommand is an attribute `command` of a module of this package, imported when used.
+
+To add one: write the module, and name it in `COMMANDS`. Wrap what a person can mend in an `InfraError` (or click's own
+errors): it becomes one line and exit status 1.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from typing import Final
+
+import click
+
+from infra.errors import InfraError
+
+COMMANDS: Final[dict[str, str]] = {
+    "run": "infra.command.run",
+    "up": "infra.command.up",
+    "down": "infra.command.down",
+    "status": "infra.command.status",
+    "reset": "infra.command.reset",
+    "demo": "infra.command.demo",
+    "publish": "infra.command.publish",
+    "tail": "infra.command.tail",
+    "view": "infra.command.view",
+    "explain": "infra.command.explain",
+    "rebuild": "infra.command.rebuild",
+    "verify": "infra.command.verify",
+    "deadletters": "infra.command.deadletters",
+    "keep": "infra.command.keep",
+    "ledger": "infra.command.ledger",
+    "users": "infra.command.users",
+    "worker": "infra.command.worker",
+    "supervise": "infra.command.supervise",
+}
+"""Subcommand → module, in the order of the help. A module that is not there yet is left out of the help."""
+
+
+class Commands(click.Group):
+    """A group that imports a subcommand only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of the subcommands that exist, in our order."""
+        del ctx
+        return [name for name, module in COMMANDS.items() if importlib.util.find_spec(module)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The subcommand, imported."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        found = importlib.import_module(COMMANDS[cmd_name]).command
+        assert isinstance(found, click.Command)
+        return found
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="sightline", prog_name="sightline")
+def sightline() -> None:
+    """Sightline: agencies around a child tell one another what they know, so that the child is seen whole and in time.
+
+    The state folder is .sightline in the repository; SIGHTLINE_STATE names another.
+    """
+
+
+def main() -> None:
+    """The console script: one line and exit status 1 for what a person can mend."""
+    try:
+        sightline(prog_name="sightline")
+    except InfraError as error:
+        click.echo(f"sightline: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,5 @@
+"""`python -m infra.command` is `sightline`."""
+
+from infra.command import main
+
+main()

@@ -1,0 +1,47 @@
+"""`sightline run`: everything in the foreground."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import threading
+
+import click
+from rich.console import Console
+
+from infra.logs import configure
+from infra.settings import Settings
+from infra.state import State
+from infra.supervisor import Supervisor
+
+
+@click.command()
+@click.option("--demo/--no-demo", default=True, help="With the simulated borough (default), or without.")
+def command(*, demo: bool) -> None:
+    """Bring everything up in the foreground; Ctrl-C stops it all.
+
+    The first run fetches what is missing and imports a year of a simulated borough; later runs keep the data and
+    start in seconds.
+    """
+    configure("supervisor", level=logging.WARNING)
+    console = Console(highlight=False)
+    with console.status("") as spinner:
+
+        def tell(step: str) -> None:
+            console.print(f"[green]·[/] {step}")
+            spinner.update(step)
+
+        def ready(settings: Settings) -> None:
+            spinner.stop()
+            console.print(f"\n[bold]Sightline is up:[/] http://{settings.web_host}:{settings.web_port}/   (Ctrl-C stops it)\n")
+            if demo and importlib.util.find_spec("infra.demo"):
+                # daemon: the borough must not outlive the house, and what it left half-said is said again next time
+                threading.Thread(target=_live, args=(settings, console), name="demo", daemon=True).start()
+
+        Supervisor(State.open(), tell).run(ready)
+    console.print("Everything is stopped; the data is kept.")
+
+
+def _live(settings: Settings, console: Console) -> None:
+    importlib.import_module("infra.demo").run(settings, console)

@@ -1,0 +1,224 @@
+"""Start everything in order, keep it running, stop it in reverse order.
+
+Whatever ends this process, nothing stays behind: every child asks the kernel for a death signal, and should one outlive
+it all the same, the next start finds it by (pid, start time) and ends it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+import structlog
+
+from infra import migrate, parts, records
+from infra.errors import InfraError, StateError
+from infra.kafka import Broker
+from infra.part import Part
+from infra.postgres import Postgres
+from infra.processes import Identity, end
+from infra.provision import provision
+from infra.records import Phase, Process, Record
+from infra.registry import Registry
+from infra.settings import WEB_PORT, Settings
+from infra.state import State
+from infra.supervised import Child
+from infra.workers import PREPARATIONS, WORKERS
+from schemas.topics import topics
+
+TICK_S: Final = 0.1
+LEFTOVER_GRACE_S: Final = 5.0
+
+Tell = Callable[[str], None]
+"""Called with each step of a start, in words for a person."""
+
+log = structlog.get_logger("sightline.supervisor")
+
+
+class Supervisor:
+    """One deployment's processes on this machine. Use `run` once, from the main thread."""
+
+    def __init__(self, state: State, tell: Tell) -> None:
+        self.state = state
+        self.tell_person = tell
+        self.parts: list[Part] = []
+        self.children: list[Child] = []
+        self.revivals: dict[str, Future[float]] = {}
+        self.restarts: dict[str, int] = {}
+        self.step = ""
+        self._stop = threading.Event()
+        self._setting_up = False
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="part")
+        self._last: Record | None = None
+
+    def run(self, ready: Callable[[Settings], None] = lambda settings: None) -> None:
+        """Bring everything up, call `ready` once all is healthy, and keep it so until SIGINT or SIGTERM.
+
+        Raises: InfraError when the start fails; what had started is stopped again.
+        """
+        with self._alone():
+            self._listen()
+            try:
+                self._setting_up = True
+                settings = self._bring_up()
+                self._setting_up = False
+                self._keep(settings, ready)
+                self._record("stopping")
+            except KeyboardInterrupt:
+                self._record("stopping")
+            except InfraError as error:
+                self._setting_up = False
+                self._record("failed", error=str(error))
+                self._end_all()
+                raise
+            self._setting_up = False
+            self._end_all()
+            self._record("stopped")
+
+    def stop(self) -> None:
+        """Ask `run` to return; safe from any thread."""
+        self._stop.set()
+
+    def _bring_up(self) -> Settings:
+        self._end_leftovers()
+        given = Settings.load(state=self.state)
+        self._tell("Fetching Kafka, the schema registry and the web components (once)")
+        parts.install(self.state, advance=self._progress)
+        self.parts = self._chosen(given)
+        if self.parts:
+            self._tell(f"Starting {', '.join(part.name for part in self.parts)}")
+            self._start_parts()
+        self.state.claim_port("web", WEB_PORT)
+        settings = Settings.load(state=self.state)
+        self._tell("Creating topics, users and rules")
+        provision(settings.admin(), settings.prefix, topics(), settings.passwords(), replication=settings.replication)
+        self._tell("Migrating the databases")
+        migrate.ensure(settings.keep_dsn, "keep")
+        migrate.ensure(settings.views_dsn, "views")
+        for preparation in PREPARATIONS:
+            self._tell(preparation.title)
+            preparation.run(settings)
+        self._tell("Starting the workers")
+        self.children = [Child.of(worker, number, self.state) for worker in WORKERS for number in range(worker.processes)]
+        for child in self.children:
+            child.start()
+        return settings
+
+    def _chosen(self, given: Settings) -> list[Part]:
+        chosen: list[Part] = []
+        if not given.given_database:
+            chosen.append(Postgres(self.state))
+        if not given.given_kafka:
+            chosen.append(Broker(self.state, self.state))
+        if not given.given_registry:
+            chosen.append(Registry(self.state, self.state))
+        return chosen
+
+    def _start_parts(self) -> None:
+        starts = [self._pool.submit(part.start) for part in self.parts]
+        while not all(start.done() for start in starts):
+            self._record("starting")
+            time.sleep(TICK_S)
+        for start in starts:
+            start.result()
+
+    def _keep(self, settings: Settings, ready: Callable[[Settings], None]) -> None:
+        told = False
+        while not self._stop.wait(TICK_S):
+            for child in self.children:
+                child.tend()
+            for part in self.parts:
+                self._tend_part(part)
+            record = self._record("running")
+            if not told and record.settled:
+                told = True
+                self.step = ""
+                ready(settings)
+
+    def _tend_part(self, part: Part) -> None:
+        """Start a part again that has died, on the side: the workers are tended meanwhile."""
+        revival = self.revivals.get(part.name)
+        if revival and not revival.done():
+            return
+        if revival and revival.exception():
+            log.error("part did not start", part=part.name, exc_info=revival.exception())
+        if part.identity is None:
+            self.restarts[part.name] = self.restarts.get(part.name, 0) + 1
+            log.warning("part died", part=part.name, restarts=self.restarts[part.name])
+            self.revivals[part.name] = self._pool.submit(part.start)
+
+    def _end_all(self) -> None:
+        """Workers first, all at once; then the parts in reverse order of their start."""
+        for child in self.children:
+            child.ask_to_stop()
+        for child in self.children:
+            child.stopped()
+        for part in reversed(self.parts):
+            part.stop()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for part in self.parts:  # a start that was under way when we stopped
+            part.stop()
+
+    def _end_leftovers(self) -> None:
+        record = records.read(self.state)
+        for process in reversed(record.processes if record else ()):
+            identity = process.identity
+            if identity and identity.alive():
+                log.warning("ended what an earlier run left behind", name=process.name, pid=identity.pid)
+                end(identity, grace_s=LEFTOVER_GRACE_S, first=signal.SIGINT if process.name == "postgres" else signal.SIGTERM)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock that the kernel releases with the process, however it ends."""
+        self.state.run.mkdir(parents=True, exist_ok=True)
+        with (self.state.run / "supervisor.lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise StateError("it runs already; `sightline status` shows it, `sightline down` stops it") from error
+            yield
+
+    def _listen(self) -> None:
+        def asked(number: int, frame: FrameType | None) -> None:
+            del number, frame
+            already = self._stop.is_set()
+            self._stop.set()
+            if self._setting_up and not already:
+                raise KeyboardInterrupt
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, asked)
+
+    def _tell(self, step: str) -> None:
+        self.step = step
+        self._record("starting")
+        self.tell_person(step)
+
+    def _progress(self, done: int, expected: int) -> None:
+        self.step = f"Fetching parts: {done / 1e6:.0f} of {expected / 1e6:.0f} MB"
+
+    def _record(self, phase: Phase, *, error: str = "") -> Record:
+        me = Identity.of(os.getpid())
+        assert me is not None
+        processes = (*(self._of_part(part) for part in self.parts), *(child.process() for child in self.children))
+        record = Record(me.pid, me.started, phase, self.step, error, processes)
+        if record != self._last:
+            records.write(self.state, record)
+            self._last = record
+        return record
+
+    def _of_part(self, part: Part) -> Process:
+        identity = part.identity
+        revival = self.revivals.get(part.name)
+        under_way = not self.children or (revival is not None and not revival.done())
+        condition: records.Condition = "waiting" if identity is None else "starting" if under_way else "up"
+        pid, started = (identity.pid, identity.started) if identity else (None, None)
+        return Process(part.name, "part", condition, pid, started, self.restarts.get(part.name, 0))
