@@ -63,6 +63,17 @@ class Codec:
             self._ids[name] = self._registry.register(spec.subject, spec.text)
         return HEADER.pack(MAGIC, self._ids[name]) + encode_body(spec, value)
 
+    def schema_id(self, subject: str, text: str) -> int:
+        """The id under which deployment registered schema `text`; registers nothing, as agencies may not. Asked for once.
+
+        Raises:
+            UnknownSchema: deployment has not registered it; RegistryUnavailable.
+        """
+        key = f"{subject} {text}"
+        if key not in self._ids:
+            self._ids[key] = self._registry.lookup(subject, text)
+        return self._ids[key]
+
     def decode(self, data: bytes) -> Decoded:
         """The record in `data`.
 

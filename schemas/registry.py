@@ -43,6 +43,17 @@ class Registry:
             raise IncompatibleSchema(f"{subject}: the registry refuses this schema; add optional fields with defaults only")
         return int(self._json(answer)["id"])
 
+    def lookup(self, subject: str, text: str) -> int:
+        """The id under which deployment registered `text`; registers nothing (agencies may not).
+
+        Raises:
+            UnknownSchema: it has not been registered; RegistryUnavailable.
+        """
+        answer = self._call("POST", f"/subjects/{subject}", {"schema": text})
+        if answer.status_code == 404:
+            raise UnknownSchema(f"{subject}: this version is not registered; deployment registers it (sightline up)")
+        return int(self._json(answer)["id"])
+
     def text(self, schema_id: int) -> str:
         """The schema text of an id.
 
