@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-UPN_LETTERS: Final = "ABCDEFGHJKLMNPQRTUVWXYZ"
-PNC_LETTERS: Final = "ZABCDEFGHJKLMNPQRTUVWXY"
+from domain.identifiers import PNC_LETTERS, UPN_LETTERS
 
 SPREAD: Final = 99_999_989
 """The greatest prime below 10⁸: multiplying modulo a prime scatters numbers without two falling together."""

@@ -43,8 +43,9 @@ OTHER_SURNAME: Final = 0.10
 PNC_TEENS: Final = 0.04
 SCENARIO_NUMBERS: Final = 90_000_000
 """Children of scenarios are numbered from here, so that they never share a number with the borough's own."""
-SCENARIO_BODIES: Final = 10_000
-"""NHS bodies below this are kept for scenarios."""
+SCENARIO_SEEDS: Final = 10_000
+SCENARIO_BODIES: Final = 9 * 4 * SCENARIO_SEEDS
+"""NHS bodies below this are kept for scenarios: four for each of nine slots and 10,000 seeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +111,20 @@ def populate(seed: int, children: int, today: date) -> list[Child]:
     return people[:children]
 
 
-def invent(seed: int, label: str, number: int, age: int, today: date, sex: str | None = None) -> Child:
-    """A child for a scenario: `number` below 1,000 within `label`, `age` on `today`; not one of `populate`'s."""
-    rng = rng_of(seed, "invent", label, number)
-    salt = int.from_bytes(hashlib.sha256(f"{seed}/{label}".encode()).digest()[:4], "big") % 9_000 * 1_000 + number
-    born = today - timedelta(days=round(age * 365.25) + rng.randrange(20, 340))
+def invent(seed: int, label: str, slot: int, member: int, age: int, today: date, sex: str | None = None) -> Child:
+    """A child for a scenario, `age` on `today`: none of `populate`'s, and another for every seed below 10,000, slot below 9 and member below 3.
+
+    Members 0 and 1 have consecutive NHS numbers, as twins do.
+    """
+    rng = rng_of(seed, "invent", label, member)
     sex = sex or rng.choice("FM")
-    _, nhs = numbers.next_nhs_number(rng.randrange(SCENARIO_BODIES - 100))
-    return _child(rng, SCENARIO_NUMBERS + salt, given(rng, sex), family(rng), sex, born, new_address(rng), new_address(rng), today, nhs, f"{label}-{seed}-{number}")  # fmt: skip
+    born = today - timedelta(days=round(age * 365.25) + rng.randrange(20, 340))
+    number = SCENARIO_NUMBERS + slot * 1_000_000 + seed % SCENARIO_SEEDS * 10 + member
+    body, nhs = slot * SCENARIO_SEEDS * 4 + seed % SCENARIO_SEEDS * 4, ""
+    for _ in range(member + 1):
+        body, nhs = numbers.next_nhs_number(body)
+    here, before = new_address(rng), new_address(rng)
+    return _child(rng, number, given(rng, sex), family(rng), sex, born, here, before, today, nhs, f"{label}-{seed}-{member}")
 
 
 def given(rng: Random, sex: str) -> str:
