@@ -29,9 +29,7 @@ def check(spec: RecordSpec, value: Mapping[str, Any], now_us: int) -> list[Probl
     """
     problems: list[Problem] = []
     for rule in spec.rules:
-        node: Any = value
-        for key in rule.keys:
-            node = node.get(key) if isinstance(node, Mapping) else None
+        node = _at(value, rule.keys)
         problems += _leaf(rule, node)
     return problems or implausible(spec.name, value, now_us)
 
@@ -56,9 +54,7 @@ def from_json(spec: RecordSpec, value: Mapping[str, Any]) -> dict[str, Any]:
     known = {rule.keys for rule in spec.rules}
     out: dict[str, Any] = {}
     for rule in spec.rules:
-        node: Any = value
-        for key in rule.keys:
-            node = node.get(key) if isinstance(node, Mapping) else None
+        node = _at(value, rule.keys)
         if node is None and rule.many:
             node = []
         if node is None and rule.keys[-1] == "historic":
@@ -73,6 +69,14 @@ def from_json(spec: RecordSpec, value: Mapping[str, Any]) -> dict[str, Any]:
     if problems:
         raise InvalidFact(spec.name, problems)
     return out
+
+
+def _at(value: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    node: Any = value
+    for key in keys:
+        # `type is dict` first: asking the ABC Mapping took a third of the time of validating (13k → 21k facts/s)
+        node = node.get(key) if type(node) is dict or isinstance(node, Mapping) else None
+    return node
 
 
 def _micros(rule: FieldRule, node: Any, problems: list[Problem]) -> int:
@@ -91,7 +95,7 @@ def _micros(rule: FieldRule, node: Any, problems: list[Problem]) -> int:
 def _paths(value: Mapping[str, Any], at: tuple[str, ...]) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for key, node in value.items():
-        found += _paths(node, (*at, key)) if isinstance(node, Mapping) else [(*at, key)]
+        found += _paths(node, (*at, key)) if type(node) is dict or isinstance(node, Mapping) else [(*at, key)]
     return found
 
 
