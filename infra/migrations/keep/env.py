@@ -1,6 +1,6 @@
 """Alembic environment of the database `keep`."""
 
 from infra.migrations.runner import run
-from projections.tables import keep_metadata
+from projections.keep_tables import keep_metadata
 
 run(keep_metadata)

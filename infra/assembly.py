@@ -1,0 +1,202 @@
+"""How each worker is put together from `Settings`: engines, codec, key ring, and the loop that runs until SIGTERM."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+from domain.policy import Reference
+from kafka import KafkaProducer
+from schemas.policies import policy_hash, policy_text, reference
+from sqlalchemy import Engine, create_engine
+
+from consumers.clock import Clock
+from consumers.deliver import Deliver
+from consumers.host import Host
+from consumers.ledger import LedgerReader
+from consumers.relay import Relay
+from consumers.unify import INTAKE_TOPICS, Unify
+from infra import migrate
+from infra.errors import InfraError
+from infra.settings import Settings
+from producers.acts import ActProducer
+from projections.keyring import KeyName, KeyRing
+from projections.reading import Reading
+from projections.rebuild import Applier, Progress
+from schemas.catalogue import catalogue
+from schemas.codec import Codec
+from schemas.registry import IncompatibleSchema, Registry
+from schemas.topics import KafkaAccess
+
+log = structlog.get_logger()
+
+IDLE_IN_TRANSACTION_MS: Final = 5_000
+"""A frozen worker must not hold the counter's lock longer than this (I6: frozen worker 15 s)."""
+
+STATEMENT_MS: Final = 60_000
+KEYS_TIMEOUT_S: Final = 10
+
+Hook = Callable[[str], None]
+
+
+class Stoppable(Protocol):
+    """A worker's loop."""
+
+    def run(self) -> None:
+        """Run until stopped."""
+
+    def stop(self) -> None:
+        """Ask `run` to return."""
+
+
+def now_us() -> int:
+    """This instant, µs since 1970 (UTC)."""
+    return time.time_ns() // 1000
+
+
+def engine(dsn: str, name: str, size: int = 5) -> Engine:
+    """A pool on a database; connections are checked before use and name themselves."""
+    options = f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c statement_timeout={STATEMENT_MS}"
+    return create_engine(
+        migrate.engine_url(dsn), pool_size=size, max_overflow=size, pool_pre_ping=True, pool_timeout=5,
+        connect_args={"options": options, "application_name": name, "connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2},
+    )  # fmt: skip
+
+
+def long_engine(dsn: str, name: str) -> Engine:
+    """An engine for rebuild, verify and relay's catching up: statements may take long."""
+    return create_engine(
+        migrate.engine_url(dsn),
+        pool_size=4,
+        max_overflow=4,
+        pool_pre_ping=True,
+        connect_args={"application_name": name, "connect_timeout": 5},
+    )
+
+
+def codec(settings: Settings) -> Codec:
+    """The codec on the deployment's registry."""
+    return Codec(Registry(settings.registry_url))
+
+
+def key_ring(settings: Settings, publisher: KafkaAccess | None = None) -> KeyRing:
+    """The key ring; with `publisher`, new keys are sent to topic `keys` before their first use."""
+    keep = engine(settings.keep_dsn, "keys")
+    return KeyRing(keep, settings.master_key, None if publisher is None else KeyPublisher(publisher, codec(settings)), now_us)
+
+
+class KeyPublisher:
+    """Sends wrapped keys to the compacted topic `keys`; returns when all are acknowledged."""
+
+    def __init__(self, access: KafkaAccess, codec_: Codec) -> None:
+        self._access, self._codec = access, codec_
+        self._producer: KafkaProducer | None = None
+
+    def __call__(self, keys: Mapping[KeyName, tuple[bytes, int]]) -> None:
+        if self._producer is None:
+            self._producer = KafkaProducer(**self._access.options(), acks="all", enable_idempotence=True, linger_ms=1)
+        futures = []
+        for (holder, record_class), (wrapped, at) in keys.items():
+            value = {"holder": holder, "record_class": record_class, "wrapped": wrapped, "created_at": at}
+            key = f"{holder}/{record_class}".encode()
+            futures.append(self._producer.send(self._access.topic("keys"), self._codec.encode("WrappedKey", value), key=key))
+        for future in futures:
+            future.get(KEYS_TIMEOUT_S)
+
+
+def current_reference() -> Reference:
+    """Policy, code lists and deadlines of this release."""
+    return reference()
+
+
+def applier(settings: Settings, progress: Progress = lambda _: None) -> Applier:
+    """What applies entries to tables."""
+    return Applier(key_ring(settings), current_reference(), progress)
+
+
+def reading(settings: Settings) -> Reading:
+    """The views, for reading."""
+    return Reading(engine(settings.views_dsn, "reading", 10), current_reference(), now_us)
+
+
+def register_schemas(settings: Settings) -> None:
+    """Register every schema of the contract; an incompatible one is refused before anything is published with it.
+
+    Raises:
+        InfraError: names the subject.
+    """
+    with contextlib.closing(Registry(settings.registry_url)) as registry:
+        for spec in catalogue().values():
+            try:
+                registry.register(spec.subject, spec.text)
+            except IncompatibleSchema as err:
+                raise InfraError(str(err)) from err
+
+
+def unify(settings: Settings, instance: int, hook: Hook = lambda _: None, rows: int = 500) -> Stoppable:
+    """A unify worker."""
+    access = settings.access("unify")
+    ledger = LedgerReader(access)
+
+    def end() -> tuple[int, int]:
+        number, incarnation, _ = ledger.end()
+        return number, incarnation
+
+    handler = Unify(codec(settings), key_ring(settings, access), current_reference(), (policy_hash(), policy_text()), end, now_us)
+    return Host(
+        access,
+        "unify",
+        INTAKE_TOPICS,
+        engine(settings.views_dsn, f"unify-{instance}"),
+        handler,
+        instance=f"unify-{instance}",
+        rows=rows,
+        hook=hook,
+    )
+
+
+def relay(settings: Settings, instance: int, hook: Hook = lambda _: None) -> Stoppable:
+    """The relay; it also makes a dropped `views` anew."""
+
+    def prepare() -> None:
+        migrate.ensure(settings.views_dsn, "views")
+
+    owner = f"relay-{instance}-{socket.gethostname()}-{os.getpid()}"
+    return Relay(
+        settings.access("relay"), long_engine(settings.views_dsn, "relay"), codec(settings), applier(settings), owner=owner,
+        prepare=prepare, now_us=now_us, hook=hook,
+    )  # fmt: skip
+
+
+def clock(settings: Settings, instance: int) -> Stoppable:
+    """The clock."""
+    del instance
+    access = settings.access("clock")
+    return Clock(access, engine(settings.views_dsn, "clock"), ActProducer(access, codec(settings)), applier(settings), now_us)
+
+
+def deliver(settings: Settings, instance: int) -> Stoppable:
+    """Delivery to practices."""
+    del instance
+    return Deliver(settings.access("deliver"), engine(settings.views_dsn, "deliver"), codec(settings))
+
+
+def until_stopped(worker: Stoppable) -> None:
+    """Run a worker's loop; SIGTERM and SIGINT ask it to finish what is under way."""
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sig, lambda *_: worker.stop())
+    worker.run()
+
+
+def pulse_folder(settings: Settings) -> Path:
+    """Where the pulse keeps its files."""
+    folder = settings.state.root / "pulse"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
