@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Final, Literal
 
@@ -21,6 +22,9 @@ from infra.errors import MigrationError
 Which = Literal["views", "keep"]
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
+_ALEMBIC = threading.Lock()
+"""Alembic's context is a module global: one migration at a time in a process."""
+
 LOCK: Final = 0x516874
 """Advisory lock under which a database is migrated, so that two starts do not do it at once."""
 
@@ -34,9 +38,12 @@ def ensure(dsn: str, which: Which) -> str | None:
         create_database(dsn)
         with psycopg.connect(dsn, autocommit=True) as guard:
             guard.execute("select pg_advisory_lock(%s)", (LOCK,))
-            return _upgrade(dsn, which)
+            with _ALEMBIC:
+                return _upgrade(dsn, which)
     except (psycopg.Error, SQLAlchemyError, CommandError) as error:
-        raise MigrationError(f"database {which}: {_short(error)}; nothing was changed that a second try would not mend") from error
+        raise MigrationError(
+            f"database {which}: {_short(error)}; nothing was changed that a second try would not mend"
+        ) from error
 
 
 def create_database(dsn: str) -> bool:
