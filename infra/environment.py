@@ -64,10 +64,21 @@ def _make(venv: Path, kind: str) -> int:
 def _install(python: Path, lock: Path) -> bool:
     """Install a lock file with pip, showing how far it is."""
     total = sum("==" in line for line in lock.read_text().splitlines())
-    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--require-hashes", "--no-deps", "-r", str(lock)]
+    command = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--require-hashes",
+        "--no-deps",
+        "-r",
+        str(lock),
+    ]
     pip = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert pip.stdout is not None
-    seen, last = 0, []
+    seen = 0
+    last: list[str] = []
     live = sys.stderr.isatty()
     for line in pip.stdout:
         last = [*last[-8:], line]

@@ -1,14 +1,14 @@
 """Errors of bringing the system up. Each message is one line that says what to do.
 
-    InfraError
-    ├── StateError      the state folder cannot be used
-    ├── PartsError      a part could not be fetched
-    │   └── ChecksumError   what was fetched is not what the lock names
-    ├── StartError      a part did not start, or did not become ready in time
-    ├── AccessError     the broker refused a user, or could not be reached as that user
-    ├── ProvisionError  topics, users or rules could not be created
-    ├── MigrationError  a database could not be created or migrated
-    └── MissingWorker   a worker's module is not there
+InfraError
+├── StateError      the state folder cannot be used
+├── PartsError      a part could not be fetched
+│   └── ChecksumError   what was fetched is not what the lock names
+├── StartError      a part did not start, or did not become ready in time
+├── AccessError     the broker refused a user, or could not be reached as that user
+├── ProvisionError  topics, users or rules could not be created
+├── MigrationError  a database could not be created or migrated
+└── MissingWorker   a worker's module is not there
 """
 
 from __future__ import annotations

@@ -100,6 +100,7 @@ class Broker(Part):
 
     @property
     def address(self) -> str:
+        """host:port of the part."""
         return f"127.0.0.1:{self.port}"
 
     @property
@@ -108,6 +109,7 @@ class Broker(Part):
         return KafkaAccess(self.address, ADMIN, self.state.secret("kafka/admin"))
 
     def prepare(self) -> list[str]:
+        """Claim ports, make the data folder if needed; returns the command. Raises: StartError."""
         self.port = self.state.claim_port("kafka", self.default_port)
         controller = self.state.claim_port("kafka-controller", CONTROLLER_PORT if self.default_port else 0)
         properties = self.home / "server.properties"
@@ -124,6 +126,7 @@ class Broker(Part):
         return [*java(self.heap_mb, *QUIET), "-cp", f"{self.jars}/*", "kafka.Kafka", str(properties)]
 
     def ready(self) -> bool:
+        """True when it serves requests now."""
         if READY not in self.logged():
             return False
         try:

@@ -46,6 +46,26 @@ def ensure(dsn: str, which: Which) -> str | None:
         ) from error
 
 
+def write_revision(dsn: str, which: Which, message: str) -> Path | None:
+    """Write the revision that makes an up-to-date database match the tables of `projections`; None when it does.
+
+    `dsn` names a scratch database, which is made and dropped. Read what it writes before you commit it.
+    """
+    drop_database(dsn)
+    try:
+        ensure(dsn, which)
+        settings = config(which, dsn)
+        try:
+            command.check(settings)
+        except CommandError:
+            number = len(list(ScriptDirectory.from_config(settings).walk_revisions())) + 1
+            script = command.revision(settings, message=message, autogenerate=True, rev_id=f"{number:04}")
+            return Path(script.path) if script and not isinstance(script, list) else None
+        return None
+    finally:
+        drop_database(dsn)
+
+
 def create_database(dsn: str) -> bool:
     """Create the database a DSN names; False when it exists. The role needs CREATEDB, or an admin makes it."""
     parts = conninfo_to_dict(dsn)

@@ -210,7 +210,8 @@ def _lay(part: Part, file: Path, folder: Path) -> None:
     elif part.packaging == "tar.gz":
         with tarfile.open(file) as archive:
             # the hash vouches for the content; the filter (absent before 3.11.4) is a second lock
-            archive.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(folder)  # noqa: S202
     else:
         _unpack_webjar(file, folder)
 

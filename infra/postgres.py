@@ -71,6 +71,7 @@ class Postgres(Part):
 
     @property
     def address(self) -> str:
+        """host:port of the part."""
         return f"127.0.0.1:{self.port}"
 
     def dsn(self, database: str, *, superuser: bool = False) -> str:
@@ -79,6 +80,7 @@ class Postgres(Part):
         return f"postgresql://{user}:{self.state.secret(f'postgres/{user}')}@{self.address}/{database}"
 
     def prepare(self) -> list[str]:
+        """Claim ports, make the data folder if needed; returns the command. Raises: StartError."""
         self.port = self.state.claim_port("postgres", self.default_port)
         binaries = self._binaries()
         data = self._data()
@@ -89,6 +91,7 @@ class Postgres(Part):
         return [str(binaries / "postgres"), "-D", str(data), *(f"--{key}={value}" for key, value in settings.items())]
 
     def ready(self) -> bool:
+        """True when it serves requests now."""
         return self.answers()
 
     def answers(self) -> bool:
@@ -122,7 +125,9 @@ class Postgres(Part):
             secret.unlink(missing_ok=True)
 
     def _run(self, *command: str | Path) -> None:
-        done = subprocess.run(as_account(self.account, *command), capture_output=True, text=True, timeout=120, check=False, cwd="/")
+        done = subprocess.run(
+            as_account(self.account, *command), capture_output=True, text=True, timeout=120, check=False, cwd="/"
+        )
         if done.returncode != 0:
             words = (done.stderr or done.stdout).strip().splitlines()
             raise StartError(f"PostgreSQL's {Path(command[0]).name} failed: {words[-1] if words else 'no message'}")

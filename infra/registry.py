@@ -41,6 +41,7 @@ class Registry(Part):
 
     @property
     def address(self) -> str:
+        """host:port of the part."""
         return f"127.0.0.1:{self.port}"
 
     @property
@@ -49,6 +50,7 @@ class Registry(Part):
         return f"http://{self.address}{PATH}"
 
     def prepare(self) -> list[str]:
+        """Claim ports, make the data folder if needed; returns the command. Raises: StartError."""
         self.port = self.state.claim_port("registry", self.default_port)
         management = self.state.claim_port("registry-management", MANAGEMENT_PORT if self.default_port else 0)
         data = self.state.data / "registry"

@@ -175,7 +175,7 @@ def _candidates(remembered: int | None, default: int) -> Iterator[int]:
     if default:
         yield default
     while True:
-        yield random.choice(PORTS_FREE)
+        yield random.choice(PORTS_FREE)  # noqa: S311 (a port, not a secret)
 
 
 def _unusable(path: Path, error: OSError) -> str:

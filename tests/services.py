@@ -11,10 +11,10 @@ import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from infra import migrate, parts
 from infra.kafka import Broker
@@ -133,8 +133,10 @@ class Services(ABC):
         settings = self.settings(prefix or f"t{secrets.token_hex(4)}.")
         wanted = topics() if only is None else tuple(t for t in topics() if t.name in set(only))
         with ThreadPoolExecutor(3) as pool:
-            done = [
-                pool.submit(provision, settings.admin(), settings.prefix, wanted, settings.passwords(), replication=settings.replication),
+            done: list[Future[Any]] = [
+                pool.submit(
+                    provision, settings.admin(), settings.prefix, wanted, settings.passwords(), replication=settings.replication
+                ),
                 pool.submit(migrate.ensure, settings.views_dsn, "views"),
                 pool.submit(migrate.ensure, settings.keep_dsn, "keep"),
             ]  # fmt: skip
@@ -200,9 +202,10 @@ class GivenServices(Services):
     def settings(self, prefix: str) -> Settings:
         given = Settings.load(state=self.state, prefix=prefix)
         names = database_prefix(prefix)
-        return replace(
-            given, views_dsn=_with_database(given.views_dsn, f"{names}views"), keep_dsn=_with_database(given.keep_dsn, f"{names}keep")
-        )  # fmt: skip
+        views, keep = (
+            _with_database(dsn, f"{names}{which}") for dsn, which in ((given.views_dsn, "views"), (given.keep_dsn, "keep"))
+        )
+        return replace(given, views_dsn=views, keep_dsn=keep)
 
     def environment(self) -> dict[str, str]:
         return {"SIGHTLINE_STATE": str(self.state.root)}
@@ -230,4 +233,3 @@ def _with_database(dsn: str, name: str) -> str:
     """The same server, another database, as a URL again (SQLAlchemy wants one)."""
     head, _, tail = dsn.partition("?")
     return head.rsplit("/", 1)[0] + "/" + name + (f"?{tail}" if tail else "")
-

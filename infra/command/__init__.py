@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, str]] = {
     "ledger": "infra.command.ledger",
     "users": "infra.command.users",
     "worker": "infra.command.worker",
+    "revision": "infra.command.revision",
     "supervise": "infra.command.supervise",
 }
 """Subcommand → module, in the order of the help. A module that is not there yet is left out of the help."""

@@ -18,7 +18,6 @@ from infra.figures import figures
 from infra.handshake import check_access
 from infra.registry import compatibility
 from infra.settings import Settings
-from infra.state import State
 
 COLOURS = {"up": "green", "given": "green", "starting": "yellow", "waiting": "yellow", "absent": "yellow"}
 
@@ -50,7 +49,9 @@ def command(*, as_json: bool) -> None:
     found = figures(settings) if healthy else {}
     if as_json:
         listed = [{name: getattr(row, name) for name in Row.__slots__} for row in rows]
-        click.echo(json.dumps({"healthy": healthy, "prefix": settings.prefix, "processes": listed, "figures": found}, default=str))
+        click.echo(
+            json.dumps({"healthy": healthy, "prefix": settings.prefix, "processes": listed, "figures": found}, default=str)
+        )
     else:
         _show(rows, found)
     sys.exit(0 if healthy else 1)
@@ -64,7 +65,9 @@ def survey(settings: Settings) -> list[Row]:
     rows: list[Row] = []
     for name, given, address, well in _parts(settings):
         process = known.get(name)
-        condition = ("given" if given else "up") if well else (process.condition if process and process.condition != "up" else "down")
+        condition = (
+            ("given" if given else "up") if well else (process.condition if process and process.condition != "up" else "down")
+        )
         rows.append(Row(name, "part", condition, address, process.pid if process else None, process.restarts if process else 0))
     for process in running:
         if process.kind == "worker":

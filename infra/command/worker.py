@@ -28,10 +28,10 @@ def command(name: str) -> None:
         worker(name).run(Settings.load())
     except (MissingWorker, ModuleNotFoundError) as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else str(error)
-        log.error("worker cannot be built", missing=missing, exc_info=True)
+        log.exception("worker cannot be built", missing=missing)
         sys.exit(EX_CONFIG)
-    except InfraError as error:
-        log.error("worker stops", reason=str(error))
+    except InfraError:
+        log.exception("worker stops")
         sys.exit(1)
     except Exception:  # the last one to see it: logged without its text (I7), then the supervisor starts us again
         log.exception("worker died")

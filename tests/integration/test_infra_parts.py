@@ -100,7 +100,7 @@ class TestMessages:
 
     def test_no_broker(self) -> None:
         """No broker at the address says so."""
-        with pytest.raises(AccessError, match="no broker at 127.0.0.1:1 answers"):
+        with pytest.raises(AccessError, match=r"no broker at 127\.0\.0\.1:1 answers"):
             check_access(KafkaAccess("127.0.0.1:1", "admin", "x"), timeout_s=0.5)
 
     def test_not_kafka(self, deployment: Deployment) -> None:

@@ -1,6 +1,6 @@
-"""${message}
+"""${message}.
 
-Revision ${up_revision}, after ${down_revision | comma,n}.
+Revision ${up_revision}, after ${down_revision or "none"}.
 """
 
 from collections.abc import Sequence
