@@ -186,9 +186,16 @@ def introduce(known: Cluster, new: Person) -> Conclusions:
         found = rule(new, other)
         if found is not None and _may_join(known, new, other):
             out += _join(known, new, other, found[0], found[1], None, None)
+    out = _last_links(out)
     for other in others:
         out += _propose(known, new, other)
     return out
+
+
+def _last_links(out: Conclusions) -> Conclusions:
+    """Only where each presentation ends up: what it passed through within one entry never was."""
+    last = {d["presentation_id"]: i for i, (kind, d) in enumerate(out) if kind == "linked"}
+    return [c for i, c in enumerate(out) if c[0] != "linked" or last[c[1]["presentation_id"]] == i]
 
 
 def confirm(known: Cluster, match: Match, by: str) -> Conclusions:

@@ -211,10 +211,11 @@ class Book:
 
     def load_founders(self, conn: Connection, child_ids: Iterable[str]) -> None:
         """The founding presentation of each child id: it says where that child is today."""
-        sql = "select child_id, presentation_id from link where child_id = any(:x) and rule = 'FIRST_SEEN'"
+        sql = "select distinct child_id, presentation_id from link where child_id = any(:x)"
         rows = conn.execute(text(sql), {"x": list(child_ids)}).all()
-        self.founder |= {r.child_id: r.presentation_id for r in rows}
-        self.load_presentations(conn, [r.presentation_id for r in rows])
+        found = {r.child_id: r.presentation_id for r in rows if matching.child_id_of(r.presentation_id) == r.child_id}
+        self.founder |= found
+        self.load_presentations(conn, found.values())
 
     def load_children(self, conn: Connection, child_ids: Iterable[str]) -> None:
         """Everything about these children. Idempotent; a child that is whole already is not read again."""
