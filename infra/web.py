@@ -1,0 +1,97 @@
+"""The web worker: the application over real views, real producers and `keep`, served by uvicorn."""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+import structlog
+import uvicorn
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from consumers.unify import INTAKE_TOPICS
+from infra import assembly
+from infra.settings import Settings
+from producers.acts import ActProducer
+from producers.errors import ProducerError
+from projections.accesses import Access, mark_published, unpublished_accesses
+from schemas.registry import RegistryUnavailable
+from web.app import create_app
+from web.config import WebConfig
+from web.ports import Unavailable
+from web.reading import Lag, Pulse, ViewsReading
+
+log = structlog.get_logger()
+
+SWEEP_S: Final = 5.0
+BATCH: Final = 500
+
+
+class Speaking:
+    """`web.ports.Speaking` over the act producer."""
+
+    def __init__(self, acts: ActProducer) -> None:
+        self._acts = acts
+
+    def send(self, record_name: str, value: dict[str, object]) -> str:
+        """See `web.ports.Speaking`."""
+        try:
+            return self._acts.send(record_name, value)
+        except (ProducerError, RegistryUnavailable) as err:
+            raise Unavailable("the act could not be sent just now; nothing was saved") from err
+
+
+class AccessPublisher:
+    """Sends committed access records to topic `accesses`; what could not be sent then is sent by a sweep."""
+
+    def __init__(self, settings: Settings, keep: Engine) -> None:
+        self._access, self._codec, self._keep = settings.access("web"), assembly.codec(settings), keep
+        self._producer: KafkaProducer | None = None
+        self._wake = threading.Event()
+        threading.Thread(target=self._sweep, daemon=True, name="accesses").start()
+
+    def __call__(self, access: Access) -> None:
+        del access
+        self._wake.set()
+
+    def _sweep(self) -> None:
+        while True:
+            self._wake.wait(SWEEP_S)
+            self._wake.clear()
+            try:
+                while self._send_some():
+                    pass
+            except (KafkaError, SQLAlchemyError, RegistryUnavailable) as err:
+                log.warning("accesses-interrupted", kind=type(err).__name__)
+
+    def _send_some(self) -> bool:
+        if self._producer is None:
+            self._producer = KafkaProducer(**self._access.options(), acks="all", enable_idempotence=True, linger_ms=5)
+        with self._keep.begin() as conn:
+            waiting = list(unpublished_accesses(conn, BATCH))
+            futures = [self._producer.send(self._access.topic("accesses"), a.as_json(), key=a.access_id.encode()) for a in waiting]
+            for future in futures:
+                future.get(10)
+            mark_published(conn, [a.access_id for a in waiting])
+        return len(waiting) == BATCH
+
+
+def serve(settings: Settings) -> None:
+    """Serve the pages until SIGTERM."""
+    keep = assembly.engine(settings.keep_dsn, "web-keep", 10)
+    access = settings.access("web")
+    codec = assembly.codec(settings)
+    reading = ViewsReading(
+        assembly.reading(settings), Pulse(access, codec), Lag(settings.access("clock"), INTAKE_TOPICS), assembly.now_us
+    )
+    config = WebConfig(
+        reading=reading, speaking=Speaking(ActProducer(access, codec)), keep_engine=keep, static_dir=settings.static_dir,
+        secret=settings.secret("web.session"), secure_cookies=False, publish_access=AccessPublisher(settings, keep), demonstration=True,
+    )  # fmt: skip
+    uvicorn.run(
+        create_app(config), host=settings.web_host, port=settings.web_port, log_config=None, access_log=False, timeout_graceful_shutdown=3,
+        server_header=False, proxy_headers=False,
+    )  # fmt: skip
