@@ -12,7 +12,23 @@ from infra.settings import Settings
 
 Figure = Callable[[Settings], object]
 
-FIGURES: Final[Mapping[str, Figure]] = {}
+def _ledger(settings: Settings) -> object:
+    from infra import assembly
+
+    found = assembly.reading(settings).positions()
+    return {k: found[k] for k in ("number", "relayed", "relay_age_s", "incarnation", "children", "facts", "dead_letters")}
+
+
+def _lag(settings: Settings) -> object:
+    from consumers.unify import INTAKE_TOPICS
+    from infra import assembly
+    from web.reading import Lag
+
+    behind = Lag(settings.access("clock"), INTAKE_TOPICS).behind(assembly.reading(settings).positions()["positions"])
+    return {"behind": sum(b["behind"] for b in behind), "partitions": [b for b in behind if b["behind"]]}
+
+
+FIGURES: Final[Mapping[str, Figure]] = {"ledger": _ledger, "lag": _lag}
 
 
 def figures(settings: Settings) -> dict[str, object]:

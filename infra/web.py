@@ -72,11 +72,19 @@ class AccessPublisher:
             self._producer = KafkaProducer(**self._access.options(), acks="all", enable_idempotence=True, linger_ms=5)
         with self._keep.begin() as conn:
             waiting = list(unpublished_accesses(conn, BATCH))
-            futures = [self._producer.send(self._access.topic("accesses"), a.as_json(), key=a.access_id.encode()) for a in waiting]
+            futures = [self._producer.send(self._access.topic("accesses"), self._encoded(a), key=a.access_id.encode()) for a in waiting]
             for future in futures:
                 future.get(10)
-            mark_published(conn, [a.access_id for a in waiting])
+            mark_published(conn, [a.access_id for a in waiting], now=assembly.now_us())
         return len(waiting) == BATCH
+
+
+    def _encoded(self, access: Access) -> bytes:
+        value = {
+            "access_id": access.access_id, "at": access.at, "actor_id": access.actor_id, "role": access.role, "action": access.action,
+            "purpose": access.purpose, "children": list(access.children),
+        }  # fmt: skip
+        return self._codec.encode("AccessRecorded", value)
 
 
 def serve(settings: Settings) -> None:

@@ -37,20 +37,60 @@ def instance() -> int:
     return int(os.environ.get("SIGHTLINE_INSTANCE", "0"))
 
 
-def _unwritten(name: str) -> Callable[[Settings], None]:
-    def run(settings: Settings) -> None:
-        del settings
-        raise MissingWorker(f"worker {name} is not written yet: give it an entry in infra/workers.py")
+def _unify(settings: Settings) -> None:
+    from infra import assembly
 
-    return run
+    assembly.until_stopped(assembly.unify(settings, instance()))
 
 
-PREPARATIONS: Final[tuple[Preparation, ...]] = ()
+def _relay(settings: Settings) -> None:
+    from infra import assembly
 
-WORKERS: Final[tuple[Worker, ...]] = tuple(
-    Worker(name, _unwritten(name), processes)
-    for name, processes in (("unify", 2), ("relay", 1), ("clock", 1), ("deliver", 1), ("pulse", 1), ("web", 1))
+    assembly.until_stopped(assembly.relay(settings, instance()))
+
+
+def _clock(settings: Settings) -> None:
+    from infra import assembly
+
+    assembly.until_stopped(assembly.clock(settings, instance()))
+
+
+def _deliver(settings: Settings) -> None:
+    from infra import assembly
+
+    assembly.until_stopped(assembly.deliver(settings, instance()))
+
+
+def _pulse(settings: Settings) -> None:
+    from consumers import pulse
+    from infra import assembly
+
+    pulse.run(settings.access("pulse"), assembly.codec(settings), assembly.pulse_folder(settings))
+
+
+def _web(settings: Settings) -> None:
+    from infra import web
+
+    web.serve(settings)
+
+
+def _register_schemas(settings: Settings) -> None:
+    from infra import assembly
+
+    assembly.register_schemas(settings)
+
+
+PREPARATIONS: Final[tuple[Preparation, ...]] = (Preparation("Registering schemas", _register_schemas),)
+
+WORKERS: Final[tuple[Worker, ...]] = (
+    Worker("unify", _unify, 2),
+    Worker("relay", _relay),
+    Worker("clock", _clock),
+    Worker("deliver", _deliver),
+    Worker("pulse", _pulse),
+    Worker("web", _web),
 )
+"""Imports are inside: a worker loads its own libraries only, and a broken one leaves the others standing."""
 
 
 def worker(name: str) -> Worker:

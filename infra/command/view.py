@@ -1,0 +1,92 @@
+"""`sightline view`: a child's view as a document."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from contextlib import closing
+from datetime import datetime
+
+import click
+from rich.console import Console
+
+from domain.problems import SightlineError
+from domain.sharing import Reader, redact
+from domain.times import LONDON, to_us
+from infra import assembly
+from infra.errors import InfraError
+from infra.settings import Settings
+from projections.accesses import record_access
+
+SYSTEMS = {"nhs": "nhs_number", "upn": "upn", "la": "la_child_id", "pnc": "pnc"}
+ROLES = ("icart_social_worker", "icart_manager", "icart_police", "icart_health", "icart_education", "edt")
+
+
+@click.command()
+@click.option("--identifier", metavar="SYSTEM:VALUE", help="nhs:, upn:, la: or pnc: and a checked identifier.")
+@click.option("--child", "child_id", metavar="CHILD", help="The child's id.")
+@click.option("--as-of", metavar="WHEN", help="What was true then: ISO 8601, London time when without an offset.")
+@click.option("--known-at", metavar="WHEN", help="What we knew then.")
+@click.option("--role", type=click.Choice(ROLES), default="icart_manager", show_default=True, help="As whom: what this role may not see is withheld.")
+@click.option("--purpose", required=True, help="Why you look: it is recorded with your name.")
+@click.option("--json", "as_json", is_flag=True, help="The whole document, for a script.")
+def command(
+    *, identifier: str | None, child_id: str | None, as_of: str | None, known_at: str | None, role: str, purpose: str, as_json: bool
+) -> None:
+    """Show what is known of one child, as a role may see it. The look is recorded before anything is shown."""
+    settings = Settings.load()
+    found = lookup(settings, identifier, child_id, role, purpose, as_of, known_at)
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    from domain.explain import explain
+
+    console = Console(highlight=False)
+    for line in explain(found):
+        console.print(line, markup=False)
+
+
+def lookup(
+    settings: Settings, identifier: str | None, child_id: str | None, role: str, purpose: str, as_of: str | None = None, known_at: str | None = None
+) -> dict[str, object]:
+    """The redacted view, once the access record is committed.
+
+    Raises:
+        InfraError: no such child, or the options are not usable.
+    """
+    reading = assembly.reading(settings)
+    if (identifier is None) == (child_id is None):
+        raise InfraError("give either --identifier SYSTEM:VALUE or --child CHILD")
+    if identifier is not None:
+        system, _, value = identifier.partition(":")
+        if system not in SYSTEMS or not value:
+            raise InfraError("--identifier is SYSTEM:VALUE with one of nhs, upn, la, pnc")
+        child_id = reading.child_by_identifier(system, value.replace(" ", "").upper())
+    view = None if child_id is None else reading.child_view(reading.current_child(child_id) or child_id, instant(as_of), instant(known_at))
+    keep = assembly.engine(settings.keep_dsn, "command")
+    shown = [str(view["child_id"])] if view is not None else []
+    with closing(keep.connect()) as conn, conn.begin():
+        record_access(conn, actor_id=f"command:{getpass.getuser()}", role=role, action="view", purpose=purpose, children=shown, now=assembly.now_us())
+    if view is None:
+        raise InfraError("no child is known by that")
+    try:
+        return redact(view, Reader(role, None, "command"))
+    except SightlineError as err:
+        raise InfraError(str(err)) from err
+
+
+def instant(text: str | None) -> int | None:
+    """An option as µs.
+
+    Raises:
+        InfraError: not ISO 8601.
+    """
+    if text is None:
+        return None
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as err:
+        raise InfraError("WHEN is an ISO 8601 date or instant, like 2026-03-01 or 2026-03-01T12:00+00:00") from err
+    return to_us(when if when.tzinfo else when.replace(tzinfo=LONDON))
+
+

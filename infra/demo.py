@@ -1,0 +1,107 @@
+"""The simulated borough on a running house: people who may sign in, a year as history once, then the present for ever."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from threading import Event
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from infra import assembly
+from infra.settings import Settings
+from producers.client import AgencyClient
+from producers.halton.borough import Borough
+from producers.halton.simulate import live_on, publish_all
+from projections.accounts import add_account, find_account
+from projections.reading import Reading
+from schemas.topics import AGENCIES
+
+PEOPLE: Final = (
+    ("sam.worker", "Sam Worker", "icart_social_worker"), ("mo.manager", "Mo Manager", "icart_manager"),
+    ("max.manager", "Max Manager", "icart_manager"), ("pat.police", "Pat Police", "icart_police"), ("hal.health", "Hal Health", "icart_health"),
+    ("edi.education", "Edi Education", "icart_education"), ("eve.duty", "Eve Duty", "edt"), ("ana.analyst", "Ana Analyst", "board_analyst"),
+    ("ada.admin", "Ada Admin", "admin"),
+)  # fmt: skip
+"""Invented people, one a role (two managers: two may decide at once)."""
+
+STATE_FILE: Final = "demo.json"
+SETTLE_S: Final = 600.0
+"""The longest that the import of a year is waited for."""
+
+
+def run(settings: Settings, console: Console, *, children: int | None = None, pace_s: float | None = None, stop: Event | None = None) -> None:
+    """Make people, import the year once, then let the borough live until `stop`."""
+    password = people(settings)
+    console.print(f"Sign in as [bold]{', '.join(name for name, _, _ in PEOPLE)}[/] with the password [bold]{password}[/]")
+    memory: dict[str, Any] = settings.state.read_json(STATE_FILE)
+    if not memory:
+        memory = {"seed": 20190823, "end": assembly.now_us(), "imported": False, "children": children}
+        settings.state.write_json(STATE_FILE, memory)
+    borough = Borough(memory["end"], memory["seed"], **({"children": memory["children"]} if memory["children"] else {}))
+    with ExitStack() as stack:
+        clients = {a: stack.enter_context(client(settings, a)) for a in AGENCIES}
+        if not memory["imported"]:
+            import_history(settings, borough, clients, console)
+            settings.state.write_json(STATE_FILE, {**memory, "imported": True})
+        console.print("Halton lives on: new facts arrive every few seconds. Watch the queue.")
+        extra = {} if pace_s is None else {"pace_s": pace_s}
+        live_on(borough.live(assembly.now_us(), opening=not memory["imported"], **extra), clients, stop or Event())
+
+
+def client(settings: Settings, agency: str) -> AgencyClient:
+    """An agency's client with its own user, key secret and spool."""
+    secret = settings.secret(f"agency.{agency}.key").encode()
+    return AgencyClient(settings.access(f"agency.{agency}"), agency, assembly.codec(settings), secret, settings.spool_dir(agency))
+
+
+def people(settings: Settings) -> str:
+    """The demonstration's accounts, made where missing; their one password, kept in the state folder."""
+    password = settings.secret("demo.password")
+    with assembly.engine(settings.keep_dsn, "demo", 1).begin() as conn:
+        for name, shown, role in PEOPLE:
+            if find_account(conn, name) is None:
+                add_account(conn, name=name, display_name=shown, role=role, password=password, now=assembly.now_us())
+    return password
+
+
+def import_history(settings: Settings, borough: Borough, clients: dict[str, AgencyClient], console: Console) -> None:
+    """Publish the year before today as historic, and wait until every fact has its ledger entry."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        making = bar.add_task("A year of simulated Halton", total=None)
+        facts = list(borough.history())
+        bar.update(making, total=len(facts))
+        reading = assembly.reading(settings)
+        before = _position(reading)
+        publish_all(facts, clients, lambda done, _: bar.update(making, completed=done))
+        for one in clients.values():
+            one.flush(60)
+        deciding = bar.add_task("Decided and in the ledger", total=len(facts))
+        wait_until(lambda: _shown(bar, deciding, _position(reading) - before) >= len(facts), SETTLE_S)
+    console.print(f"{len(facts)} facts of a year are in the ledger.")
+
+
+def _shown(bar: Progress, task: Any, done: int) -> int:
+    bar.update(task, completed=done)
+    return done
+
+
+def _position(reading: Reading) -> int:
+    return sum(p["next_offset"] for p in reading.positions()["positions"] if p["topic"].startswith("facts."))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    """Look twice a second until `condition` holds.
+
+    Raises:
+        TimeoutError: not within `seconds`.
+    """
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {seconds:.0f} s")
+        time.sleep(0.5)
