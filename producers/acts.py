@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
-from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 
 from domain.times import iso
@@ -33,7 +32,7 @@ class ActProducer:
     def __init__(self, access: KafkaAccess, codec: Codec, *, now: Callable[[], int] = now_us) -> None:
         self.access, self._codec, self._now = access, codec, now
         self._lock = threading.Lock()
-        self._producer: KafkaProducer | None = None
+        self._producer: Any = None
 
     def send(self, record_name: str, value: Mapping[str, Any], *, timeout_s: float = SEND_S) -> str:
         """Send one act; returns its `event_id` once the broker has it.

@@ -139,7 +139,7 @@ class AgencyClient:
         if self._sender.wait_for(self._spool.last, timeout_s, until_refused=True):
             return
         raise self._sender.problem or BrokerUnavailable(
-            f"{self.waiting} facts still wait in the spool after {timeout_s:g} s; they go out by themselves while this client runs"
+            f"{self.waiting} facts still wait in the spool after {timeout_s:g} s; they go out while this client runs"
         )
 
     def outcomes(self, since: Mapping[str, int] | None = None, *, timeout_s: float = 10.0) -> Told:

@@ -70,22 +70,34 @@ def london_midnight_us(day: date) -> int:
     return to_us(datetime.combine(day, time(), LONDON))
 
 
-def publish_drafts(client: AgencyClient, drafts: Iterable[Draft]) -> tuple[int, list[Report]]:
-    """Publish drafts in order; returns how many, and reports of those the contract does not take.
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of drafts: how many were published, which the contract does not take, and why."""
+
+    count: int
+    refused: tuple[Draft, ...]
+    reports: tuple[Report, ...]
+
+
+def publish_drafts(client: AgencyClient, drafts: Iterable[Draft]) -> Published:
+    """Publish drafts in order, leaving out those that break the contract.
 
     Raises:
         SpoolFull, SpoolUnwritable: those stored before stay stored; reading the source again repeats nothing.
     """
-    published, reports, ready = 0, [], list[Fact]()
+    published, reports, ready = 0, list[Report](), list[Fact]()
+    refused: list[Draft] = []
     for draft in drafts:
         try:
             ready.append(client.prepare(draft.record, draft.value))
         except InvalidFact as err:
+            refused.append(draft)
             reports += [Report(draft.file, draft.line, p.field, p.rule, p.message) for p in err.problems]
         except TooLarge as err:
+            refused.append(draft)
             reports.append(Report(draft.file, draft.line, draft.record, "too-large", str(err)))
         if len(ready) == STORE_DRAFTS:
             client.store(ready)
             published, ready = published + len(ready), []
     client.store(ready)
-    return published + len(ready), reports
+    return Published(published + len(ready), tuple(refused), tuple(reports))

@@ -1,17 +1,19 @@
 """What goes wrong between an agency and the backbone. Each message is one line that says what to do, without values (I7).
 
-    domain.problems.SightlineError
-    └── ProducerError
-        ├── NotYours             a fact names another agency, or a record this agency does not emit
-        ├── TooLarge             a fact is over 256 KiB
-        ├── SpoolError
-        │   ├── SpoolFull        the spool has reached its bound: the broker has been away too long
-        │   ├── SpoolInUse       another process has this spool open
-        │   ├── SpoolDamaged     bytes in the middle of a spool file do not check
-        │   └── SpoolUnwritable  the disk refuses
-        ├── BrokerUnavailable    no broker answers, or none took the fact in time
-        ├── NotAuthorised        the broker knows us not, or not for this topic
-        └── SourceError          a file to be read is not what it should be (the adapters)
+```
+domain.problems.SightlineError
+└── ProducerError
+    ├── NotYours             a fact names another agency, or a record this agency does not emit
+    ├── TooLarge             a fact is over 256 KiB
+    ├── SpoolError
+    │   ├── SpoolFull        the spool has reached its bound: the broker has been away too long
+    │   ├── SpoolInUse       another process has this spool open
+    │   ├── SpoolDamaged     bytes in the middle of a spool file do not check
+    │   └── SpoolUnwritable  the disk refuses
+    ├── BrokerUnavailable    no broker answers, or none took the fact in time
+    ├── NotAuthorised        the broker knows us not, or not for this topic
+    └── SourceError          a file to be read is not what it should be (the adapters)
+```
 """
 
 from __future__ import annotations

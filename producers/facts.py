@@ -21,7 +21,7 @@ KEY_HEX: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One fact as it waits and travels. `time` is ISO 8601 UTC; `schema` the fingerprint of the schema `body` was written with."""
+    """One fact as it waits and travels. `time` is ISO 8601 UTC; `schema` the fingerprint of the schema `body` is written with."""
 
     event_id: str
     record: str
@@ -72,7 +72,8 @@ def prepare(agency: str, secret: bytes, record: str, value: Mapping[str, Any], n
     """
     spec = spec_of(record)
     if spec.kind != "event" or agency not in spec.agencies:
-        raise NotYours(f"{record}: agency {agency} does not emit this record; it is emitted by {', '.join(spec.agencies) or 'no agency'}")
+        whose = ", ".join(spec.agencies) or "no agency"
+        raise NotYours(f"{record}: agency {agency} does not emit this record; it is emitted by {whose}")
     filled = from_json(spec, value)
     require(spec, filled, now_us)
     envelope = filled["envelope"]

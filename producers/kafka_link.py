@@ -30,15 +30,16 @@ logging.getLogger("kafka").setLevel(logging.ERROR)
 # Below ERROR kafka-python logs every attempt to reconnect, and at DEBUG the values it sends (I7).
 
 
-def open_producer(access: KafkaAccess, *, linger_ms: int = LINGER_MS, delivery_ms: int = DELIVERY_MS) -> KafkaProducer:
-    """An idempotent producer with acks=all.
+def open_producer(access: KafkaAccess, *, linger_ms: int = LINGER_MS, delivery_ms: int = DELIVERY_MS) -> Any:
+    """An idempotent `KafkaProducer` with acks=all (untyped: kafka-python has no types).
 
     Raises:
         BrokerUnavailable, NotAuthorised: within about BOOTSTRAP_MS.
     """
     greet(access)
     try:
-        return KafkaProducer(
+        kafka: Any = KafkaProducer
+        return kafka(
             **access.options(), acks="all", enable_idempotence=True, linger_ms=linger_ms, batch_size=BATCH_BYTES,
             delivery_timeout_ms=delivery_ms, request_timeout_ms=min(10_000, delivery_ms - linger_ms),
             bootstrap_timeout_ms=BOOTSTRAP_MS, max_block_ms=BOOTSTRAP_MS,
@@ -48,15 +49,16 @@ def open_producer(access: KafkaAccess, *, linger_ms: int = LINGER_MS, delivery_m
         raise in_our_words(err, access, None) from err
 
 
-def open_consumer(access: KafkaAccess, **options: Any) -> KafkaConsumer:
-    """A consumer without a group, for reading assigned partitions.
+def open_consumer(access: KafkaAccess, **options: Any) -> Any:
+    """A `KafkaConsumer` without a group, for reading assigned partitions.
 
     Raises:
         BrokerUnavailable, NotAuthorised.
     """
     greet(access)
     try:
-        return KafkaConsumer(
+        kafka: Any = KafkaConsumer
+        return kafka(
             **access.options(), enable_auto_commit=False, bootstrap_timeout_ms=BOOTSTRAP_MS,
             reconnect_backoff_max_ms=RECONNECT_MAX_MS, metrics_enabled=False, **options,
         )  # fmt: skip
@@ -80,11 +82,12 @@ def greet(access: KafkaAccess) -> None:
         raise NotAuthorised(str(err)) from err
 
 
-def abandon(producer: KafkaProducer) -> None:
+def abandon(producer: Any) -> None:
     """End a producer without sending what it holds (the spool still has it)."""
-    producer._sender.force_close()
-    # close() alone waits for the unsent to be flushed and raises when it cannot be, leaving the thread running.
-    producer._sender.join(5)
+    # close() alone waits for the unsent to be flushed and raises when it cannot be, leaving its thread running.
+    thread = producer._sender  # noqa: SLF001 - there is no public way to give up
+    thread.force_close()
+    thread.join(5)
     producer.close(0)
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 
 from domain.problems import SightlineError
@@ -74,7 +73,7 @@ class SchemaShelf:
         try:
             return (self._folder / f"{fingerprint}.avsc").read_text()
         except FileNotFoundError as err:
-            raise SpoolError(f"{record}: the spool has lost the schema a waiting fact was written with; restore {self._folder}") from err
+            raise SpoolError(f"{record}: the schema a waiting fact was written with is gone; restore {self._folder}") from err
 
 
 class Sender(threading.Thread):
@@ -114,7 +113,7 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         """Until stopped: send what waits; after a failure, say it, pause, begin again at what is not acknowledged."""
-        producer: KafkaProducer | None = None
+        producer: Any = None
         failures = 0
         while not self._stopping:
             if not self._spool.waiting:
@@ -136,7 +135,7 @@ class Sender(threading.Thread):
         if producer is not None:
             abandon(producer)
 
-    def _drain(self, producer: KafkaProducer) -> None:
+    def _drain(self, producer: Any) -> None:
         """Send until nothing waits.
 
         A failure in the middle leaves later facts in doubt; beginning again sends them once more, in order.
@@ -162,7 +161,7 @@ class Sender(threading.Thread):
             if reached:
                 self._acknowledge(reached)
 
-    def _hand(self, producer: KafkaProducer, fact: Fact) -> Any:
+    def _hand(self, producer: Any, fact: Fact) -> Any:
         if fact.schema not in self._ids:
             text = self._shelf.text(fact.record, fact.schema)
             self._ids[fact.schema] = HEADER.pack(MAGIC, self._codec.schema_id(catalogue_name(fact.record), text))
@@ -188,7 +187,7 @@ class Sender(threading.Thread):
                 continue
             answers_since = answers_since or time.monotonic()
             if time.monotonic() - answers_since > STALE_S:
-                raise BrokerUnavailable(f"the broker at {self._access.bootstrap} answers, and acknowledges nothing for {STALE_S:.0f} s")
+                raise BrokerUnavailable(f"the broker at {self._access.bootstrap} answers, and takes nothing for {STALE_S:.0f} s")
 
     def _acknowledge(self, number: int) -> None:
         self._spool.acknowledge(number)

@@ -18,6 +18,7 @@ import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -60,7 +61,7 @@ class Waiting:
 
 class _Group(NamedTuple):
     first: int
-    count: int
+    facts: int
     body: bytes
     end: int
 
@@ -79,6 +80,9 @@ class Spool:
         self.folder, self.bytes_max, self.facts_max, self.segment_bytes = folder, bytes_max, facts_max, segment_bytes
         self._lock = threading.Lock()
         self._failed = False
+        self._acked = self._last = self._bytes = 0
+        self._segments: dict[int, int] = {}
+        self._reached = (0, 0, 0)  # segment, number read up to, byte behind it: where the reader goes on
         self._owner = _own(folder)
         try:
             self._recover()
@@ -130,7 +134,8 @@ class Spool:
     def read(self, after: int, about: int) -> list[Waiting]:
         """Stored facts with numbers above `after`, in order: whole groups, until `about` are found."""
         with self._lock:
-            ends = {start: following for start, following in zip(self._starts(), [*self._starts()[1:], self._last + 1], strict=True)}
+            starts = self._starts()
+            ends = dict(zip(starts, [*starts[1:], self._last + 1], strict=True))
             last = self._last
         found: list[Waiting] = []
         for start in (s for s, following in ends.items() if following > after + 1):
@@ -171,12 +176,10 @@ class Spool:
     def _recover(self) -> None:
         starts = sorted(int(p.stem) for p in self.folder.glob("*.facts"))
         position = self._position()
-        self._segments: dict[int, int] = {}
-        self._reached = (0, 0, 0)  # segment, number read up to, byte behind it: where the reader goes on
         self._last = starts[0] - 1 if starts else position
         for start in starts:
             if start != self._last + 1:
-                raise SpoolDamaged(f"{self._path(start).name} in {self.folder} does not follow the file before it: facts are missing")
+                raise SpoolDamaged(f"{self._path(start).name} in {self.folder} does not follow its forerunner: facts are missing")
             data = self._path(start).read_bytes()
             self._last, good = _extent(data, start)
             if good < len(data):
@@ -193,7 +196,8 @@ class Spool:
         path = self._path(start)
         if not is_last or _group_follows(data, good):
             raise SpoolDamaged(
-                f"spool file {path.name} in {self.folder} does not check at byte {good}: move it away and publish what it held again"
+                f"spool file {path.name} in {self.folder} does not check at byte {good}: "
+                "move it away and publish what it held again"
             )
         path.with_suffix(".torn").write_bytes(data[good:])
         with path.open("r+b") as file:
@@ -240,7 +244,7 @@ class Spool:
             os.close(self._file)
             self._file = fresh
         starts = self._starts()
-        for start, following in zip(starts, starts[1:], strict=False):
+        for start, following in pairwise(starts):
             if following > self._acked + 1:
                 break
             self._path(start).unlink(missing_ok=True)
@@ -262,7 +266,7 @@ class Spool:
                 if group is None:
                     raise SpoolDamaged(f"spool file {self._path(start).name} in {self.folder} does not check at byte {offset}")
                 offset += group.end
-                final = group.first + group.count - 1
+                final = group.first + group.facts - 1
                 if final > after:
                     self._reached = (start, final, offset)
                     yield group
@@ -326,7 +330,7 @@ def _pack(fact: Fact) -> bytes:
 
 def _unpack(group: _Group) -> Iterator[Waiting]:
     at = 0
-    for number in range(group.first, group.first + group.count):
+    for number in range(group.first, group.first + group.facts):
         meta, body = FACT.unpack_from(group.body, at)
         at += FACT.size
         event_id, record, schema, key, time = json.loads(group.body[at : at + meta])
@@ -350,7 +354,7 @@ def _extent(data: bytes, start: int) -> tuple[int, int]:
     """The last number, and the end, of the unbroken run of groups from the beginning."""
     number, at = start - 1, 0
     while (group := _check(data, at)) is not None and group.first == number + 1:
-        number, at = group.first + group.count - 1, group.end
+        number, at = group.first + group.facts - 1, group.end
     return number, at
 
 
@@ -373,4 +377,4 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _unwritable(folder: Path, err: OSError) -> SpoolUnwritable:
-    return SpoolUnwritable(f"the spool {folder} cannot be written ({err.strerror}); give it a folder with room that this user owns")
+    return SpoolUnwritable(f"the spool {folder} cannot be written ({err.strerror}); give it a folder of yours with room")

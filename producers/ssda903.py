@@ -30,13 +30,15 @@ FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 """England's whole return is of this order; one authority's is a thousandth."""
 
 SEX: Final[Mapping[str, str]] = {"1": "M", "2": "F"}
-ETHNICITY: Final = frozenset(
-    "WBRI WIRI WIRT WROM WOTH MWBC MWBA MWAS MOTH AIND APKN ABAN AOTH CHNE BCRB BAFR BOTH OOTH REFU NOBT".split()
-)
+ETHNICITY: Final = frozenset({
+    "WBRI", "WIRI", "WIRT", "WROM", "WOTH", "MWBC", "MWBA", "MWAS", "MOTH", "AIND", "APKN", "ABAN", "AOTH", "CHNE", "BCRB",
+    "BAFR", "BOTH", "OOTH", "REFU", "NOBT",
+})  # fmt: skip
 NO_UPN: Final = frozenset({"UN1", "UN2", "UN3", "UN4", "UN5"})
 """Codes that say why there is no UPN (too young, overseas, …)."""
 
 REPORTED_BY: Final = "SSDA903 return"
+_HALF: Final = ": the beginning is kept, the end is not"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,8 @@ def _rows(name: str, data: bytes) -> Iterator[Row]:
     try:
         for cells in reader:
             if any(c.strip() for c in cells):
-                yield Row(name, reader.line_num, {k: v.strip() for k, v in zip(columns, [*cells, *[""] * len(columns)], strict=False)})
+                full = [*cells, *[""] * len(columns)]
+                yield Row(name, reader.line_num, {k: v.strip() for k, v in zip(columns, full, strict=False)})
     except csv.Error as err:
         raise SourceError(f"{name}, line {reader.line_num}: is not CSV ({err})") from err
 
@@ -224,9 +227,9 @@ def _episode(row: Row, start: date, subject: Mapping[str, Any], book: _Book) -> 
         return
     end = _day(cells["MIS_END"])
     if end is None:
-        book.reports.append(row.report("MIS_END", "date", "is not a day, DD/MM/YYYY: the beginning is kept, the end is not", kept=True))
+        book.reports.append(row.report("MIS_END", "date", f"is not a day, DD/MM/YYYY{_HALF}", kept=True))
     elif end < start:
-        book.reports.append(row.report("MIS_END", "before-start", "lies before MIS_START: the beginning is kept, the end is not", kept=True))
+        book.reports.append(row.report("MIS_END", "before-start", f"lies before MIS_START{_HALF}", kept=True))
     else:
         ended = london_midnight_us(end)
         body = {"episode_id": episode_id, "outcome": "RETURNED", "started_at": began, "ended_at": ended}

@@ -11,12 +11,16 @@ from schemas.codes import code_lists
 
 
 class TestNhsNumber:
+    """Modulus 11, and what is typed for "not known"."""
+
     @pytest.mark.parametrize("number", ["9990000018", "9990000026", "9990000034", "9990000042", "9990000050", "9912003888"])
     def test_valid(self, number: str) -> None:
         """The test numbers of domain.md are accepted, spaced or not."""
         assert number == ids.nhs_number(number) == ids.nhs_number(f" {number[:3]} {number[3:6]}-{number[6:]} ")
 
-    @pytest.mark.parametrize("number", ["9912003899", "1111111111", "0000000000", "999000001", "99900000180", "٩٩٩٠٠٠٠٠١٨", "", None])
+    @pytest.mark.parametrize(
+        "number", ["9912003899", "1111111111", "0000000000", "999000001", "99900000180", "٩٩٩٠٠٠٠٠١٨", "", None]
+    )
     def test_invalid(self, number: str | None) -> None:
         """Wrong check digits, placeholders, wrong lengths and digits of other scripts are not."""
         assert ids.nhs_number(number) is None
@@ -36,13 +40,17 @@ class TestNhsNumber:
 
 
 class TestUpn:
+    """Check letters of permanent and temporary numbers."""
+
     @pytest.mark.parametrize("number", ["X876200118001", "T876999919001", "B801200005001"])
     def test_valid(self, number: str) -> None:
         """Permanent numbers with the right check letter, in either case."""
         assert number == ids.upn(number.lower())
         assert not ids.upn_is_temporary(number)
 
-    @pytest.mark.parametrize("number", ["B207000016049", "A801200005001", "X80120000A001", "X8762001180O1", "I876200118001", "UN1", None])
+    @pytest.mark.parametrize(
+        "number", ["B207000016049", "A801200005001", "X80120000A001", "X8762001180O1", "I876200118001", "UN1", None]
+    )
     def test_invalid(self, number: str | None) -> None:
         """A wrong check letter, letters within, letters never used."""
         assert ids.upn(number) is None
@@ -56,6 +64,8 @@ class TestUpn:
 
 
 class TestPnc:
+    """Long and short forms."""
+
     @pytest.mark.parametrize(
         ("typed", "full"),
         [
@@ -74,6 +84,8 @@ class TestPnc:
 
 
 class TestOthers:
+    """Numbers without a check digit."""
+
     def test_la_child_id(self) -> None:
         """Needs its authority, since another authority may use the same number."""
         assert ids.la_child_id(" 876-ab 12 ") == "876-AB12"
@@ -86,13 +98,17 @@ class TestOthers:
 
 
 class TestSnomed:
+    """Verhoeff, and the namespace behind it."""
+
     def test_every_shipped_code(self) -> None:
         """Every code that may be sent to a practice is a real concept id."""
         codes = code_lists()["snomed"].codes
         assert [] == [code for code in codes if not ids.snomed_ok(code)]
         assert len(codes) >= 15
 
-    @pytest.mark.parametrize("code", ["104586100000100", "80228000000103", "80231100000100", "83688100000010５", "836881000000106", "0", ""])
+    @pytest.mark.parametrize(
+        "code", ["104586100000100", "80228000000103", "80231100000100", "83688100000010５", "836881000000106", "0", ""]
+    )
     def test_bad_codes_of_published_lists(self, code: str) -> None:
         """Two fail the check digit, one has a wrong namespace (domain.md §3d)."""
         assert not ids.snomed_ok(code)
@@ -103,6 +119,8 @@ class TestSnomed:
 
 
 class TestNames:
+    """Names as they are compared."""
+
     @pytest.mark.parametrize(
         ("typed", "plain"),
         [

@@ -1,0 +1,347 @@
+"""Child Protection – Information Sharing (CP-IS) in FHIR R4 as facts: Patient, Flag, CarePlan and CareTeam, joined.
+
+A CarePlan with its Patient becomes one `CpisStatusChanged`; its CareTeam gives the authority and its telephone numbers,
+its Flag says that the national service shows it. Reading is pure and knows no order: `join` takes every resource at hand.
+A CarePlan or Flag without what it names waits (`producers.waiting`). A plan does not wait for its CareTeam: a telephone
+number is no reason to withhold that a child is on a plan; when the team comes, a fuller fact supersedes the first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Final
+
+from domain.identifiers import nhs_number
+from domain.plausible import BIRTH_EARLIEST
+from domain.times import local_date_of, to_us
+from producers.drafts import Draft, Report, event_id, london_midnight_us
+from producers.fhir import Resource, each, first, text, texts
+
+AGENCY: Final = "health"
+READ: Final = ("Patient", "Flag", "CarePlan", "CareTeam")
+
+NHS_NUMBER: Final = "https://fhir.nhs.uk/Id/nhs-number"
+ODS_CODE: Final = "https://fhir.nhs.uk/Id/ods-organization-code"
+TRACED: Final = "NHSNumberVerificationStatus"
+CPIS_FLAG: Final = "child-protection-information-system-flag"
+
+PLAN_TYPES: Final[Mapping[str, str]] = {
+    "342191000000101": "CPPI", "764841000000100": "LACI", "818901000000100": "UCPI",
+    "CPPI": "CPPI", "LACI": "LACI", "UCPI": "UCPI",
+}  # fmt: skip
+"""SNOMED CT category (or CP-IS's code) of a CarePlan → plan type. 375041000000100 is a *family member* on a plan: not here."""
+
+ENDED: Final = frozenset({"completed", "revoked"})
+LIVE: Final = frozenset({"active", "on-hold"})
+SEX: Final[Mapping[str, str]] = {"male": "M", "female": "F"}
+_STATUS: Final = re.compile(r"0[1-8]\Z")
+_OLD_STATUS: Final = {"number-present-and-verified": "01", "number-present-but-not-traced": "02", "trace-required": "03"}
+_HISTORY: Final = re.compile(r"/_history/[^/]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What was last published of a CarePlan: the fact's id, its content's id, and whether its CareTeam was missing."""
+
+    event_id: str
+    content: str
+    bare: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Facts that can be told now; what waits; what to remember once the facts are published; what to look at."""
+
+    drafts: tuple[Draft, ...]
+    reports: tuple[Report, ...]
+    waiting: tuple[Resource, ...]
+    sent: Mapping[str, Sent]
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+class _Shelf:
+    """Resources by the names that references may give them."""
+
+    def __init__(self, resources: Iterable[Resource]) -> None:
+        self._exact: dict[str, Resource] = {}
+        self._folded: dict[str, set[str]] = {}
+        for resource in resources:
+            for name in (resource.ref, *resource.aliases):
+                self._exact[name] = resource
+                self._folded.setdefault(name.casefold(), set()).add(resource.ref)
+
+    def find(self, reference: str | None, kind: str) -> tuple[Resource | None, str | None]:
+        """What a reference names, and the rule it breaks: case differs, ambiguous, another type, or nothing there."""
+        if not reference:
+            return None, "reference-missing"
+        name = _HISTORY.sub("", reference)
+        short = "/".join(name.split("/")[-2:])
+        found = self._exact.get(name) or self._exact.get(short)
+        rule = None
+        if found is None:
+            refs = self._folded.get(name.casefold()) or self._folded.get(short.casefold()) or set()
+            if len(refs) > 1:
+                return None, "reference-ambiguous"
+            if not refs:
+                return None, "reference-unresolved"
+            found, rule = self._exact[next(iter(refs))], "reference-case"
+        return (found, rule) if found.type == kind else (None, "reference-type")
+
+
+class _Desk:
+    """What is collected while joining."""
+
+    def __init__(self, sent: Mapping[str, Sent]) -> None:
+        self.before = sent
+        self.after = dict(sent)
+        self.drafts: list[Draft] = []
+        self.reports: list[Report] = []
+        self.waiting: list[Resource] = []
+        self.counts: Counter[str] = Counter()
+
+    def say(self, resource: Resource, path: str, rule: str, message: str, *, kept: bool = False) -> None:
+        self.reports.append(Report(resource.file, resource.line, f"{resource.type}.{path}", rule, message, kept))
+
+    def wait(self, resource: Resource, path: str, rule: str, what: str) -> None:
+        self.waiting.append(resource)
+        self.say(resource, path, rule, f"{_WHY.get(rule, rule)}: waits for its {what}")
+
+
+_WHY: Final = {
+    "reference-missing": "names none",
+    "reference-unresolved": "names one that has not come",
+    "reference-ambiguous": "names one of several that differ by case only",
+    "reference-type": "names a resource of another type",
+}
+
+
+def join(resources: Iterable[Resource], sent: Mapping[str, Sent]) -> Joined:
+    """Everything that can be told from `resources` and was not told before (`sent`); the order of `resources` is irrelevant."""
+    desk = _Desk(sent)
+    kept = []
+    for resource in newest(resources, desk.reports):
+        if resource.type not in READ:
+            desk.say(resource, "resourceType", "not-read", "is not one of " + ", ".join(READ) + "; left out")
+        elif not resource.id:
+            desk.say(resource, "id", "required", "is required; the resource is left out")
+        else:
+            kept.append(resource)
+    shelf = _Shelf(kept)
+    flagged = _flags([r for r in kept if r.type == "Flag"], shelf, desk)
+    for plan in (r for r in kept if r.type == "CarePlan"):
+        _plan(plan, shelf, flagged, desk)
+    desk.counts |= Counter(r.type for r in kept)
+    return Joined(tuple(desk.drafts), tuple(desk.reports), tuple(desk.waiting), desk.after, dict(desk.counts))
+
+
+def updated(resource: Resource) -> str:
+    """`meta.lastUpdated` as sent, empty where absent: a later one is a later version."""
+    return text(resource.node, "meta", "lastUpdated") or ""
+
+
+def newest(resources: Iterable[Resource], reports: list[Report]) -> list[Resource]:
+    """One resource a name, the last updated, in an order that shows nothing of the order they came in."""
+    found: dict[str, Resource] = {}
+    for resource in sorted(resources, key=lambda r: (r.ref, updated(r), repr(_bare(r.node)), r.file)):
+        other = found.get(resource.ref)
+        if other and resource.id and updated(other) == updated(resource) and _bare(other.node) != _bare(resource.node):
+            where = f"{resource.type}.meta.lastUpdated"
+            message = "does not tell which of two versions is the later one; send one, or date them"
+            reports.append(Report(resource.file, resource.line, where, "version-unclear", message, kept=True))
+        found[resource.ref if resource.id else f"{resource.file}:{resource.line}:{len(found)}"] = resource
+    return list(found.values())
+
+
+def _bare(node: Any) -> Any:
+    """A node without the line numbers it was read at."""
+    if isinstance(node, Mapping):
+        return {k: [_bare(v) for v in values] for k, values in sorted(node.items()) if k != "#line"}
+    return node
+
+
+def _flags(flags: list[Resource], shelf: _Shelf, desk: _Desk) -> dict[str, list[tuple[Resource, Resource]]]:
+    """Flag and patient by the ref of the CarePlan that the Flag shows. Flags without their Patient or plan wait."""
+    told = {ref.casefold() for ref in desk.before}
+    flagged: dict[str, list[tuple[Resource, Resource]]] = {}
+    for flag in flags:
+        if CPIS_FLAG not in {text(c, "code") for c in each(flag.node, "code", "coding")}:
+            desk.say(flag, "code", "not-cpis", "is not the CP-IS flag; left out")
+            continue
+        patient = _resolve(flag, "subject", text(flag.node, "subject", "reference"), "Patient", shelf=shelf, desk=desk)
+        if patient is None:
+            continue
+        details = [text(e, "valueReference", "reference") for e in each(flag.node, "extension") if first(e, "valueReference")]
+        named = details[0] if details else None
+        if shelf.find(named, "CarePlan")[0] is None and named and "/".join(named.split("/")[-2:]).casefold() in told:
+            continue  # its plan was told and let go of
+        plan = _resolve(flag, "extension(flag-detail)", named, "CarePlan", shelf=shelf, desk=desk)
+        if plan is not None:
+            flagged.setdefault(plan.ref, []).append((flag, patient))
+    return flagged
+
+
+def _resolve(of: Resource, path: str, reference: str | None, kind: str, *, shelf: _Shelf, desk: _Desk) -> Resource | None:
+    found, rule = shelf.find(reference, kind)
+    if found is None:
+        desk.wait(of, path, rule or "reference-missing", kind)
+    elif rule is not None:
+        desk.say(of, path, rule, f"names its {kind} in other upper and lower case; resolved", kept=True)
+    return found
+
+
+def _plan(plan: Resource, shelf: _Shelf, flagged: Mapping[str, list[tuple[Resource, Resource]]], desk: _Desk) -> None:
+    patient = _resolve(plan, "subject", text(plan.node, "subject", "reference"), "Patient", shelf=shelf, desk=desk)
+    if patient is None:
+        return
+    flags = flagged.get(plan.ref, [])
+    if any(other.ref != patient.ref for _, other in flags):
+        desk.waiting += [plan, *(flag for flag, _ in flags)]
+        desk.say(plan, "subject", "subject-differs", "is another patient than its Flag names: nothing is told until they agree")
+        return
+    if not flags and plan.ref not in desk.before:
+        desk.say(plan, "id", "no-flag", "no CP-IS Flag names this plan", kept=True)
+    named = text(plan.node, "careTeam", "reference")
+    team, rule = shelf.find(named, "CareTeam") if named else (None, None)
+    if rule == "reference-case":
+        desk.say(plan, "careTeam", rule, "names its CareTeam in other upper and lower case; resolved", kept=True)
+    body = _status(plan, team, desk)
+    if body is not None:
+        _tell(plan, _subject(patient, desk), body, desk, bare=bool(named) and team is None)
+    if named and team is None:
+        desk.waiting.append(plan)
+        desk.say(plan, "careTeam", rule or "", "has not come: told without its contact, to be told again with it", kept=True)
+
+
+def _status(plan: Resource, team: Resource | None, desk: _Desk) -> dict[str, Any] | None:
+    """The record's own fields; None when the plan cannot be told, which is reported."""
+    codes = [text(c, "code") for category in each(plan.node, "category") for c in each(category, "coding")]
+    types = {PLAN_TYPES[c] for c in codes if c is not None and c in PLAN_TYPES}
+    status = text(plan.node, "status")
+    if len(types) != 1:
+        desk.say(plan, "category", "unknown-code", "is not one CP-IS plan type (child protection, looked after, unborn)")
+        return None
+    if status not in ENDED | LIVE:
+        desk.say(plan, "status", "unknown-code", "is not active, on-hold, completed or revoked: nothing is told")
+        return None
+    start, end = (_moment(plan, name, desk) for name in ("start", "end"))
+    if start is None:
+        desk.say(plan, "period.start", "required", "is required: nothing is told")
+        return None
+    if end is not None and end < start:
+        desk.say(plan, "period.end", "before-start", "lies before its start: told without an end", kept=True)
+        end = None
+    if end is None and status in ENDED:
+        desk.say(plan, "period.end", "required", "is required of a plan that has ended: nothing is told")
+        return None
+    phones = [text(t, "value") or "" for t in each(team.node, "telecom")] if team else []
+    named = text(team.node, "name") if team else text(plan.node, "careTeam", "display")
+    return {
+        "plan_type": next(iter(types)), "start_date": local_date_of(start),
+        "end_date": local_date_of(end) if end is not None else None,
+        "la_code": _la_code(team), "la_name": _cut(named, 120),
+        "la_contact": _cut(", ".join(p for p in phones if p), 240), "source_ref": _cut(plan.ref, 120),
+        "_at": end if end is not None else start,
+    }  # fmt: skip
+
+
+def _tell(plan: Resource, subject: dict[str, Any], body: dict[str, Any], desk: _Desk, *, bare: bool) -> None:
+    at = body.pop("_at")
+    recorded = _instant(updated(plan) or text(plan.node, "created"))
+    envelope: dict[str, Any] = {
+        "agency": AGENCY, "subject": subject, "occurred_at": at, "recorded_at": at if recorded is None else recorded,
+        "reported_by": "CP-IS", "regime": "UKGDPR", "sensitivity": "SPECIAL", "scope": "PARTNERSHIP",
+    }  # fmt: skip
+    content = event_id(plan.ref, "CpisStatusChanged", {"envelope": envelope, **body})
+    before = desk.before.get(plan.ref)
+    if before is not None and before.content == content:
+        desk.counts["told_before"] += 1
+        return
+    if before is not None and before.bare:
+        envelope["supersedes"] = before.event_id
+    value = {"envelope": envelope, **body}
+    chosen = event_id(plan.ref, "CpisStatusChanged", value)
+    envelope["event_id"] = chosen
+    desk.after[plan.ref] = Sent(chosen, content, bare)
+    desk.drafts.append(Draft("CpisStatusChanged", value, plan.file, plan.line))
+
+
+def _subject(patient: Resource, desk: _Desk) -> dict[str, Any]:
+    node = patient.node
+    names = each(node, "name")
+    name = next((n for n in names if text(n, "use") == "official"), names[0] if names else {})
+    givens = texts(name, "given")
+    address = first(node, "address")
+    lines = [*texts(address, "line"), *texts(address, "city")]
+    subject: dict[str, Any] = {
+        "local_id": patient.id, "given_name": _cut(givens[0] if givens else None, 120),
+        "family_name": _cut(text(name, "family"), 120),
+        "other_names": _cut(" ".join(givens[1:]) or None, 240), "sex": SEX.get(text(node, "gender") or "", "U"),
+        "postcode": _cut(text(address, "postalCode"), 16), "gp_ods": _ods(first(node, "generalPractitioner")),
+        "address_line": _cut(", ".join(lines), 240),
+    }  # fmt: skip
+    for identifier in each(node, "identifier"):
+        if text(identifier, "system") == NHS_NUMBER:
+            subject["nhs_number"] = _cut(text(identifier, "value"), 20)
+            subject["nhs_number_status"] = _traced(identifier)
+    if subject.get("nhs_number") and nhs_number(subject["nhs_number"]) is None:
+        desk.say(patient, "identifier", "nhs-number", "fails the check of an NHS number: kept as sent, never linked", kept=True)
+    born = text(node, "birthDate")
+    if born and _is_day(born):
+        subject["birth_date"] = born
+        if born < BIRTH_EARLIEST:
+            desk.say(patient, "birthDate", "implausible", "is not that of a child: told as sent, to be checked", kept=True)
+    elif born:
+        desk.say(patient, "birthDate", "date", "is not a whole day, YYYY-MM-DD; left out", kept=True)
+    return {k: v for k, v in subject.items() if v}
+
+
+def _traced(identifier: Any) -> str | None:
+    for extension in each(identifier, "extension"):
+        if TRACED in (text(extension, "url") or ""):
+            code = text(extension, "valueCodeableConcept", "coding", "code")
+            return _OLD_STATUS.get(code or "", code if _STATUS.match(code or "") else None)
+    return None
+
+
+def _ods(reference: Any) -> str | None:
+    return text(reference, "identifier", "value") if text(reference, "identifier", "system") == ODS_CODE else None
+
+
+def _la_code(team: Resource | None) -> str | None:
+    organisation = first(team.node, "managingOrganization") if team else None
+    return _cut(text(organisation, "identifier", "value"), 16)
+
+
+def _moment(plan: Resource, name: str, desk: _Desk) -> int | None:
+    """A period's `start` or `end`, µs; a day alone is its first London instant."""
+    said = text(plan.node, "period", name)
+    if said is None:
+        return None
+    if _is_day(said):
+        return london_midnight_us(date.fromisoformat(said))
+    found = _instant(said)
+    if found is None:
+        desk.say(plan, f"period.{name}", "instant", "is not a day, nor an instant with an offset", kept=name == "end")
+    return found
+
+
+def _instant(said: str | None) -> int | None:
+    try:
+        return to_us(datetime.fromisoformat(said or ""))
+    except ValueError:
+        return None
+
+
+def _is_day(said: str) -> bool:
+    try:
+        return date.fromisoformat(said).isoformat() == said
+    except ValueError:
+        return False
+
+
+def _cut(said: str | None, longest: int) -> str | None:
+    return said[:longest] if said else None
