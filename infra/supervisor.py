@@ -22,6 +22,7 @@ import structlog
 from infra import migrate, parts, records
 from infra.errors import InfraError, StateError
 from infra.kafka import Broker
+from infra.logs import places
 from infra.part import Part
 from infra.postgres import Postgres
 from infra.processes import Identity, end
@@ -74,9 +75,9 @@ class Supervisor:
                 self._record("stopping")
             except KeyboardInterrupt:
                 self._record("stopping")
-            except InfraError as error:
+            except Exception as error:  # whatever it was: first stop in good order what had started
                 self._setting_up = False
-                self._record("failed", error=str(error))
+                self._record("failed", error=str(error) if isinstance(error, InfraError) else _unforeseen(error))
                 self._end_all()
                 raise
             self._setting_up = False
@@ -222,3 +223,8 @@ class Supervisor:
         condition: records.Condition = "waiting" if identity is None else "starting" if under_way else "up"
         pid, started = (identity.pid, identity.started) if identity else (None, None)
         return Process(part.name, "part", condition, pid, started, self.restarts.get(part.name, 0))
+
+
+def _unforeseen(error: Exception) -> str:
+    """What may be said of an error that is not ours: its type and place, never its text (I7)."""
+    return f"{type(error).__name__} at {places(error.__traceback__)[-1]}; that is a fault in Sightline, please report it"
