@@ -1,6 +1,7 @@
 """What each agency wrote down about a child: its own number, the identifiers it knows, and its slips of the pen.
 
-Police and return-home interviewers never hold an NHS number; police hold a name as heard, a date of birth and often an old address.
+Police and return-home interviewers never hold an NHS number. Police hold a name as heard, a date of birth and often an old
+address.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ FIELDS: Final = (
 
 @dataclass(slots=True)
 class Desk:
-    """Every agency's record card of one child. Cards are pure functions of seed, child and agency; `move` and `register` change them.
+    """Every agency's record card of one child: a pure function of seed, child and agency; `move` and `register` change it.
 
     `faithful` agencies make no slips with this child's name and date of birth (scenarios need some to be right).
     `knows` adds or overrides fields, by agency. Some police records are mended within the year after `since` (µs UTC).
@@ -85,8 +86,9 @@ class Desk:
         rng, child = rng_of(self.seed, self.child.id, agency, second), self.child
         card: dict[str, Any] = dict.fromkeys(FIELDS)
         prefix, salt = LOCAL_ID[agency]
+        own = numbers.scatter(child.number, salt)
         card |= {
-            "local_id": f"{prefix}{numbers.scatter(child.number + (200_000_000 if second else 0), salt):08d}" + ("B" if second else ""),
+            "local_id": f"{prefix}{own:08d}{'B' if second else ''}",
             "given_name": child.given, "family_name": child.family, "birth_date": child.born.isoformat(), "sex": child.sex,
         }  # fmt: skip
         WRITERS[agency](card, child, rng)
@@ -114,10 +116,10 @@ def _csc(card: dict[str, Any], child: Child, rng: Random) -> None:
         card["upn"] = child.upn
 
 
-def _health(card: dict[str, Any], child: Child, rng: Random) -> None:
+def _health(card: dict[str, Any], child: Child, _rng: Random) -> None:
     card |= {
-        "nhs_number": child.nhs, "nhs_number_status": "01", "postcode": child.address.postcode, "address_line": child.address.line,
-        "gp_ods": child.practice,
+        "nhs_number": child.nhs, "nhs_number_status": "01", "postcode": child.address.postcode,
+        "address_line": child.address.line, "gp_ods": child.practice,
     }  # fmt: skip
 
 
@@ -142,7 +144,7 @@ def _yjs(card: dict[str, Any], child: Child, rng: Random) -> None:
     }  # fmt: skip
 
 
-def _probation(card: dict[str, Any], child: Child, rng: Random) -> None:
+def _probation(card: dict[str, Any], child: Child, _rng: Random) -> None:
     card |= {"pnc": child.pnc, "address_line": child.address.line}
 
 
@@ -151,7 +153,8 @@ def _rhi(card: dict[str, Any], child: Child, rng: Random) -> None:
 
 
 WRITERS: Final = {
-    "csc": _csc, "health": _health, "education": _education, "police": _police, "yjs": _yjs, "probation": _probation, "rhi": _rhi,
+    "csc": _csc, "health": _health, "education": _education, "police": _police, "yjs": _yjs, "probation": _probation,
+    "rhi": _rhi,
 }  # fmt: skip
 
 

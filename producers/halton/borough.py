@@ -36,7 +36,7 @@ FACTS_SCENARIOS_BEFORE_END_US: Final = 10 * DAY_US
 
 @dataclass(frozen=True)
 class Borough:
-    """A borough of `children` children under 18, observed over [start, end) (µs UTC; a year before `end` when `start` is left out).
+    """A borough of `children` children under 18, observed over [start, end) (µs UTC; one year when `start` is left out).
 
     The same arguments give the same facts, byte for byte. `facts` is a span told as it happened; `history` and `live` are the
     same borough for a demonstration: the past imported as historic, then the present at a pace people can read.
@@ -119,7 +119,16 @@ class Borough:
 
     def _present(self, from_: int, pace_s: float) -> Present:
         busy = {f.child for f in self._year if f.arrives_at >= self.end}
-        return Present(self.seed, self.careers, self.people, self.end, from_, pace_s, self._desk, busy)
+        return Present(
+            self.seed,
+            self.careers,
+            others=self.people,
+            at_end=self.end,
+            from_=from_,
+            pace_s=pace_s,
+            desk_of=self._desk,
+            busy=busy,
+        )
 
     def _desk(self, career: Career) -> Desk:
         """The agencies' cards of a child as the year left them."""

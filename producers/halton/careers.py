@@ -59,7 +59,7 @@ def spells(rng: Random, status: str, since: int, start: int, end: int) -> list[S
 
 
 def tell_career(scribe: Scribe, career: Career, start: int, end: int) -> None:
-    """What social care and health say about a child's spells: status, worker, CP-IS, practice; and how the child came to notice."""
+    """What social care and health say about a child's spells: status, worker, CP-IS, practice; and what led to the referral."""
     placed_in = _placed_in(scribe, career)
     for n, spell in enumerate(career.spells):
         if spell.since >= end:
@@ -143,8 +143,8 @@ def _cpis(scribe: Scribe, spell: Spell, end: int, placed_in: tuple[str, str] | N
     code, name = (placed_in if spell.status == "LAC" else None) or (HALTON, "Halton")
     contact = LA_CONTACT if name == "Halton" else f"{name} children's services, 0151 496 0999"
     body = {
-        "plan_type": CPIS[spell.status], "start_date": local_date_of(spell.since), "la_code": code, "la_name": name, "la_contact": contact,
-        "source_ref": f"CPIS-{scribe.new_id()[:13]}",
+        "plan_type": CPIS[spell.status], "start_date": local_date_of(spell.since), "la_code": code, "la_name": name,
+        "la_contact": contact, "source_ref": f"CPIS-{scribe.new_id()[:13]}",
     }  # fmt: skip
     scribe.say("health", "CpisStatusChanged", spell.since, body)
     if spell.until < end:

@@ -58,7 +58,7 @@ class SimulatedFact:
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a kind of fact is sent: by whom, how sensitive, and typical minutes from happening to record and from record to arrival."""
+    """How a kind of fact is sent: by whom, how sensitive, and median minutes to the record and on to arrival."""
 
     reported_by: str
     sensitivity: str = "ORDINARY"

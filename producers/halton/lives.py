@@ -8,7 +8,7 @@ from typing import Final
 from domain.times import DAY_US, HOUR_US, LONDON, local, to_us
 from producers.halton import missing, rates, signals
 from producers.halton.agencies import Desk
-from producers.halton.careers import YEAR_US, Career, tell_career
+from producers.halton.careers import CPIS, YEAR_US, Career, tell_career
 from producers.halton.facts import Scribe
 from producers.halton.notice import TEENS
 from producers.halton.population import rng_of
@@ -54,10 +54,7 @@ def _signals(scribe: Scribe, career: Career, start: int, end: int) -> None:
     child, rng = scribe.child, scribe.rng
     age = child.age_at(local(max(start, career.spells[0].since)).date())
     absent = child.school is not None and rng.random() < rates.PERSISTENT_ABSENCE
-    alerts = 0
-    for spell in career.spells:
-        if spell.status == "CLOSED":
-            continue
+    for spell in (s for s in career.spells if s.status != "CLOSED"):
         since, until = max(spell.since, start), min(spell.until, end)
         for at in _moments(scribe, rates.VPAS_OPEN, since, until):
             signals.vpas(scribe, at)
@@ -65,10 +62,8 @@ def _signals(scribe: Scribe, career: Career, start: int, end: int) -> None:
             signals.school_concern(scribe, _hours(scribe, at, end))
         for at in _half_terms(since, until) if absent else ():
             signals.absence(scribe, at, 6, min(0.9, max(0.1, rng.gauss(0.22, 0.14))))
-        if spell.status in ("CP", "LAC"):
-            for at in _moments(scribe, rates.CPIS_ALERTS / (rates.CP + rates.LAC), since, until):
-                signals.cpis_alert(scribe, at, spell.status, alerts)
-                alerts += 1
+        if spell.status in CPIS:
+            _attendances(scribe, spell.status, since, until)
     first, last = max(career.spells[0].since, start), min(career.spells[-1].until, end)
     if child.school:
         for at in _moments(scribe, rates.NO_PROVISION, first, last)[:1]:
@@ -76,6 +71,11 @@ def _signals(scribe: Scribe, career: Career, start: int, end: int) -> None:
     _services(scribe, career, age, first, end)
     if career.exploited and last - first > 60 * DAY_US:
         _exploited(scribe, first, last)
+
+
+def _attendances(scribe: Scribe, status: str, since: int, until: int) -> None:
+    for n, at in enumerate(_moments(scribe, rates.CPIS_ALERTS / (rates.CP + rates.LAC), since, until)):
+        signals.cpis_alert(scribe, at, status, n)
 
 
 def _services(scribe: Scribe, career: Career, age: int, since: int, end: int) -> None:
@@ -93,7 +93,7 @@ def _services(scribe: Scribe, career: Career, age: int, since: int, end: int) ->
         if held:
             signals.involvement(scribe, agency, service, at)
             signals.worker(scribe, agency, at)
-            signals.risk_graded(scribe, agency, at, rng.choice(("LOW", "MEDIUM", "MEDIUM", "HIGH")), "REOFFENDING")
+            signals.risk_graded(scribe, agency, at, rng.choice(("LOW", "MEDIUM", "MEDIUM", "HIGH")), scale="REOFFENDING")
 
 
 def _exploited(scribe: Scribe, since: int, until: int) -> None:

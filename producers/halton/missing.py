@@ -18,8 +18,8 @@ OWN_LABEL: Final = {
     "NO_APPARENT": "Absent", "VERY_LOW": "Very low risk", "LOW": "Low risk", "MEDIUM": "Medium risk", "HIGH": "High risk",
 }  # fmt: skip
 PUSH: Final = (
-    ("FAMILY_CONFLICT", 0.35), ("UNHAPPY_PLACEMENT", 0.2), ("SCHOOL_PROBLEMS", 0.12), ("DOMESTIC_ABUSE", 0.1), ("BULLYING", 0.08),
-    ("LONELINESS", 0.08), ("PARENTAL_SUBSTANCE", 0.07),
+    ("FAMILY_CONFLICT", 0.35), ("UNHAPPY_PLACEMENT", 0.2), ("SCHOOL_PROBLEMS", 0.12), ("DOMESTIC_ABUSE", 0.1),
+    ("BULLYING", 0.08), ("LONELINESS", 0.08), ("PARENTAL_SUBSTANCE", 0.07),
 )  # fmt: skip
 PULL: Final = (
     ("PEERS", 0.4), ("FAMILY_FRIENDS", 0.2), ("PARTNER", 0.14), ("BIRTH_FAMILY", 0.12), ("PARTIES", 0.06), ("SUBSTANCE", 0.05),
@@ -39,7 +39,7 @@ def counts(rng: Random, children: int) -> list[int]:
 
 
 def episode_times(rng: Random, count: int, start: int, end: int) -> list[int]:
-    """When `count` episodes begin; of the first repeats, half come within 28 days. Instants in [start, end), at least half a day apart."""
+    """When `count` episodes begin, in [start, end), half a day apart or more; half of the first repeats come within 28 days."""
     gaps: list[int] = []
     for n in range(count - 1):
         if n == 0 and rng.random() < rates.REPEAT_IN_4_WEEKS:
@@ -57,7 +57,7 @@ def episode_times(rng: Random, count: int, start: int, end: int) -> list[int]:
 
 
 def absent(scribe: Scribe, last_seen: int, *, looked_after: bool, until: int) -> int:
-    """One whole episode with its interview, as police (or social care, type A) and the provider tell it; returns when it ended."""
+    """One whole episode and its interview, as police (social care for type A) and the provider tell it; returns its end."""
     rng = scribe.rng
     length = round(rates.MISSING_HOURS_MEDIAN * HOUR_US * rng.lognormvariate(0, rates.MISSING_HOURS_SIGMA))
     reported = last_seen + round(min(6 * HOUR_US, length * 0.8) * rng.uniform(0.2, 1))
@@ -94,7 +94,8 @@ def grade_episode(scribe: Scribe, opened: SimulatedFact, at: int, grade: str, **
     """Police grade the episode that `opened`."""
     body = {
         "episode_id": opened.value["episode_id"], "grade": grade, "own_label": OWN_LABEL[grade],
-        "graded_by": "Duty inspector, confirmed by supervisor", "rationale": "Age, time of day, earlier episodes and who they may be with.",
+        "graded_by": "Duty inspector, confirmed by supervisor",
+        "rationale": "Age, time of day, earlier episodes and who they may be with.",
     }  # fmt: skip
     return scribe.say("police", "MissingEpisodeGraded", at, body, episode=opened.episode, causation_id=opened.key, **said)
 
@@ -174,9 +175,7 @@ def complete(scribe: Scribe, offered: SimulatedFact, at: int, **said: Any) -> Si
     }  # fmt: skip
     if rng.random() < rates.RHI_IN_CONFIDENCE:
         said.setdefault("scope", "CONFIDENCE")
-    return scribe.say(
-        "rhi", "ReturnHomeInterviewCompleted", at, body, episode=offered.episode, causation_id=offered.key, **said
-    )
+    return scribe.say("rhi", "ReturnHomeInterviewCompleted", at, body, episode=offered.episode, causation_id=offered.key, **said)
 
 
 def _geometric(rng: Random, mean: float) -> int:

@@ -1,4 +1,4 @@
-"""Who comes to notice in the span: the children about whom anything is said at all. Nobody else leaves a trace (ContactPoint's lesson)."""
+"""Who comes to notice in the span: the children of whom anything is said. Nobody else leaves a trace (ContactPoint's lesson)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def born_us(child: Child) -> int:
 
 
 def _families(rng: Random, people: Sequence[Child]) -> Iterator[Child]:
-    """Everybody once, in a random order of places but with neighbours (so siblings) together, as families come to notice together."""
+    """Everybody once, in random order but neighbours (so siblings) together, as families come to notice together."""
     starts = list(range(0, len(people), 3))
     rng.shuffle(starts)
     for first in starts:

@@ -1,4 +1,4 @@
-"""The children of the borough, as they truly are. Nothing here is ever sent: agencies send what they wrote down (`agencies.py`)."""
+"""The children of the borough, as they truly are. Nothing here is ever sent: agencies send what they wrote (`agencies.py`)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ SECONDARY_SCHOOLS: Final = tuple(str(n) for n in range(900_101, 900_115))
 EMERGENCY_DEPARTMENTS: Final = ("Y9W01", "Y9A01")
 """Two departments, both outside the borough (R23); codes of no real site."""
 
-ETHNICITIES: Final = (("WBRI", 0.945), ("WOTH", 0.021), ("MWBC", 0.007), ("MOTH", 0.007), ("AIND", 0.005), ("APKN", 0.005), ("BAFR", 0.004), ("OOTH", 0.006))  # fmt: skip
+ETHNICITIES: Final = (
+    ("WBRI", 0.945), ("WOTH", 0.021), ("MWBC", 0.007), ("MOTH", 0.007), ("AIND", 0.005), ("APKN", 0.005), ("BAFR", 0.004),
+    ("OOTH", 0.006),
+)  # fmt: skip
 """DfE codes in the shares of domain.md 3f."""
 
 TWIN_BIRTHS: Final = 0.013
@@ -85,7 +88,8 @@ class Child:
 
 def rng_of(*parts: object) -> Random:
     """A random source that depends on `parts` alone, the same on every machine."""
-    return Random(int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:16], "big"))
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return Random(int.from_bytes(digest[:16], "big"))  # noqa: S311 - a simulation must be repeatable; nothing here is secret
 
 
 def weighted(rng: Random, choices: Sequence[tuple[str, float]]) -> str:
@@ -111,8 +115,8 @@ def populate(seed: int, children: int, today: date) -> list[Child]:
     return people[:children]
 
 
-def invent(seed: int, label: str, slot: int, member: int, age: int, today: date, sex: str | None = None) -> Child:
-    """A child for a scenario, `age` on `today`: none of `populate`'s, and another for every seed below 10,000, slot below 9 and member below 3.
+def invent(seed: int, label: str, *, slot: int, member: int, age: int, today: date, sex: str | None = None) -> Child:
+    """A child for a scenario, `age` on `today`: none of `populate`'s, another for each seed < 10,000, slot < 9 and member < 3.
 
     Members 0 and 1 have consecutive NHS numbers, as twins do.
     """
@@ -123,8 +127,10 @@ def invent(seed: int, label: str, slot: int, member: int, age: int, today: date,
     body, nhs = slot * SCENARIO_SEEDS * 4 + seed % SCENARIO_SEEDS * 4, ""
     for _ in range(member + 1):
         body, nhs = numbers.next_nhs_number(body)
-    here, before = new_address(rng), new_address(rng)
-    return _child(rng, number, given(rng, sex), family(rng), sex, born, here, before, today, nhs, f"{label}-{seed}-{member}")
+    return _child(
+        rng, number=number, truth_id=f"{label}-{seed}-{member}", family_name=family(rng), sex=sex, born=born, nhs=nhs,
+        today=today, homes=(new_address(rng), new_address(rng)), practice=rng.choice(PRACTICES),
+    )  # fmt: skip
 
 
 def given(rng: Random, sex: str) -> str:
@@ -143,33 +149,33 @@ def school_for(rng: Random, age: int) -> str | None:
 
 
 def _family(rng: Random, first: int, today: date) -> list[Child]:
-    surname, home, before = family(rng), new_address(rng), new_address(rng)
-    practice = rng.choice(PRACTICES)
+    surname, homes, practice = family(rng), (new_address(rng), new_address(rng)), rng.choice(PRACTICES)
     out: list[Child] = []
     for _ in range(rng.choices((1, 2, 3, 4), (36, 41, 16, 7))[0]):
-        born, sex = today - timedelta(days=rng.randrange(1, 18 * 365)), rng.choice("FM")
+        born = today - timedelta(days=rng.randrange(1, 18 * 365))
         name = rng.choice(names.FAMILY) if rng.random() < OTHER_SURNAME else surname
-        number = first + len(out)
-        out.append(_child(rng, number, given(rng, sex), name, sex, born, home, before, today, "", f"h-{number:06d}", practice))
-        if rng.random() < TWIN_BIRTHS:
-            sex = rng.choice("FM")
-            twin = _child(
-                rng, number + 1, given(rng, sex), name, sex, born, home, before, today, "", f"h-{number + 1:06d}", practice
-            )
-            out.append(replace(twin, twin=out[-1].id, school=out[-1].school))
+        for _ in range(2 if rng.random() < TWIN_BIRTHS else 1):
+            number = first + len(out)
+            one = _child(
+                rng, number=number, truth_id=f"h-{number:06d}", family_name=name, sex=rng.choice("FM"), born=born, nhs="",
+                today=today, homes=homes, practice=practice,
+            )  # fmt: skip
+            second = bool(out) and out[-1].born == born
+            out.append(replace(one, twin=out[-1].id, school=out[-1].school) if second else one)
     return out
 
 
 def _child(
-    rng: Random, number: int, name: str, surname: str, sex: str, born: date, home: Address, before: Address, today: date,
-    nhs: str, truth_id: str, practice: str | None = None,
+    rng: Random, *, number: int, truth_id: str, family_name: str, sex: str, born: date, nhs: str, today: date,
+    homes: tuple[Address, Address], practice: str,
 ) -> Child:  # fmt: skip
     age = (today - born).days * 4 // 1461
     serial = numbers.scatter(number, 7_919) * 10 + number % 10
+    upn = numbers.upn(HALTON, serial) if age >= 4 else None
     police = numbers.pnc(born.year + 12, number % 10_000_000) if age >= 12 and rng.random() < PNC_TEENS else None
     return Child(
-        truth_id, number, name, surname, sex, born, nhs, numbers.upn(HALTON, serial) if age >= 4 else None, police, home, before,
-        practice or rng.choice(PRACTICES), school_for(rng, age), weighted(rng, ETHNICITIES),
+        truth_id, number, given(rng, sex), family_name, sex, born, nhs, upn, police, *homes, practice, school_for(rng, age),
+        weighted(rng, ETHNICITIES),
     )  # fmt: skip
 
 

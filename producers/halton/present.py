@@ -21,8 +21,8 @@ STRANGERS: Final = 0.35
 """Of police and school contacts, about children not open to social care (assumed): most contacts are."""
 
 HAPPENINGS: Final = (
-    ("vpas", 0.18), ("concern", 0.16), ("absence", 0.14), ("worker", 0.14), ("involvement", 0.12), ("alert", 0.08), ("missing", 0.07),
-    ("grade", 0.06), ("practice", 0.04), ("csog", 0.01),
+    ("vpas", 0.18), ("concern", 0.16), ("absence", 0.14), ("worker", 0.14), ("involvement", 0.12), ("alert", 0.08),
+    ("missing", 0.07), ("grade", 0.06), ("practice", 0.04), ("csog", 0.01),
 )  # fmt: skip
 """Mostly quiet things: at many times the pace of life, graver ones would soon put every child over a threshold."""
 
@@ -33,13 +33,13 @@ Tell = Callable[[int], SimulatedFact]
 
 
 class Present:
-    """Happenings from `from_` (µs UTC) on about the open children of `careers` and some of `others`; `pace_s` seconds between facts.
+    """Happenings from `from_` (µs UTC) on, about open children of `careers` and some of `others`, one fact in `pace_s` seconds.
 
     The children in `busy` have unfinished business of their own and are left alone.
     """
 
     def __init__(
-        self, seed: int, careers: list[Career], others: list[Child], at_end: int, from_: int, pace_s: float,
+        self, seed: int, careers: list[Career], *, others: list[Child], at_end: int, from_: int, pace_s: float,
         desk_of: Callable[[Career], Desk], busy: set[str],
     ) -> None:  # fmt: skip
         self._seed, self._from, self._pace_us = seed, from_, round(pace_s * SECOND_US)
@@ -59,7 +59,7 @@ class Present:
         self._count = 0
 
     def facts(self) -> Iterator[SimulatedFact]:
-        """Endless, by arrival. Each happened within the quarter of an hour before it arrives (an absence or a last sighting, earlier)."""
+        """Endless, by arrival. Each happened in the quarter of an hour before (an absence or a last sighting, earlier)."""
         at = self._from
         while self._open:
             at += round(self._rng.expovariate(1 / (self._pace_us * FACTS_A_HAPPENING))) + 1

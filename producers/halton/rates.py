@@ -100,7 +100,7 @@ POLICE_NO_DOB: Final = 0.02
 POLICE_OLD_ADDRESS: Final = 0.55
 POLICE_SECOND_ID: Final = 0.07
 POLICE_MENDED: Final = 0.15
-"""Faults of police records: names heard on the street, addresses of earlier years, two records for one child; some mended (assumed)."""
+"""Faults of police records: names as heard, addresses of earlier years, two records for a child; some mended (assumed)."""
 CSC_NHS_NUMBER: Final = 0.92
 CSC_NHS_TRACED: Final = 0.94
 CSC_NHS_BAD_CHECK: Final = 0.006
@@ -108,7 +108,7 @@ CSC_UPN: Final = 0.75
 EDUCATION_UPN: Final = 0.97
 OTHER_TYPO: Final = 0.02
 RHI_KNOWS_LA_ID: Final = 0.50
-"""Who knows which number (assumed); the provider has the authority's id for half of the looked-after children it is paid to see."""
+"""Who knows which number (assumed); the provider has the authority's id of half of the looked-after children it sees."""
 
 SENT_LATE: Final = 0.03
 SENT_TWICE: Final = 0.01

@@ -41,7 +41,7 @@ def r19(seed: int, at: int, today: date | None = None, step_us: int = STEP_US) -
     join by a confirmed match only. None of the five is a harm trigger.
     """
     del step_us
-    scribe = _scribe(seed, "r19", 0, 14, at, today)
+    scribe = _scribe(seed, "r19", 14, today or _day(at))
     rng = scribe.rng
     _known(scribe, at, "CIN", rng.randrange(200, 400))
     days = [0]
@@ -68,7 +68,7 @@ def twins(seed: int, at: int, today: date | None = None, step_us: int = STEP_US)
     first, second, sex = rng.choice(TWINS)
     if rng.random() < 0.5:
         first, second = second, first
-    a, b = (_child(seed, "twins", m, 12, at, today, sex) for m in (0, 1))
+    a, b = (_child(seed, "twins", 12, today or _day(at), member=m, sex=sex) for m in (0, 1))
     a = replace(a, given=first, twin=b.id)
     shared: dict[str, Any] = {
         name: getattr(a, name)
@@ -79,9 +79,7 @@ def twins(seed: int, at: int, today: date | None = None, step_us: int = STEP_US)
     for n, scribe in enumerate(both):
         _known(scribe, at, "CP", 120)
         _cpis(scribe, at - 118 * DAY_US, "CPPI")
-        signals.school_concern(
-            scribe, _before(at - (9 + n) * DAY_US), ["CHANGE_IN_BEHAVIOUR"], **_prompt(at - (9 + n) * DAY_US)
-        )
+        signals.school_concern(scribe, _before(at - (9 + n) * DAY_US), ["CHANGE_IN_BEHAVIOUR"], **_prompt(at - (9 + n) * DAY_US))
     seen = signals.vpas(both[0], _before(at - 5 * DAY_US), ["DOMESTIC_ABUSE"], **_prompt(at - 5 * DAY_US))
     other_desk = both[1].desk.card("health", at)
     mistyped = other_desk | {"local_id": other_desk["local_id"] + "T", "nhs_number": a.nhs}
@@ -95,7 +93,7 @@ def placed_in(seed: int, at: int, today: date | None = None, step_us: int = STEP
     Graded medium at once, back after two steps, interview offered after three and held after four.
     """
     code, name = rng_of(seed, "placed", "la").choice(OTHER_LAS)
-    child = _child(seed, "placed", 0, 15, at, today)
+    child = _child(seed, "placed", 15, today or _day(at))
     child = replace(child, home_la=code, placing_la=name, practice=rng_of(seed, "placed", "gp").choice(PRACTICES_ELSEWHERE))
     scribe = _scribe_of(seed, "placed", child)
     _known(scribe, at, "LAC", scribe.rng.randrange(20, 60), legal_status="C2", placing_la=name)
@@ -113,7 +111,7 @@ def gp_change(seed: int, at: int, today: date | None = None, step_us: int = STEP
 
     The first message belongs to the old practice until the change, then it is re-routed; the second belongs to the new one.
     """
-    scribe = _scribe(seed, "gp", 0, 15, at, today)
+    scribe = _scribe(seed, "gp", 15, today or _day(at))
     _known(scribe, at, "CIN", 90)
     signals.risk_graded(scribe, "csc", at - 30 * DAY_US, "MEDIUM", **_prompt(at - 29 * DAY_US))
     first = signals.csog_outcome(scribe, _before(at), "MEDIUM", 1, **_prompt(at))
@@ -133,7 +131,7 @@ def high_on_plan(seed: int, at: int, today: date | None = None, step_us: int = S
     Youth justice hold the child's PNC id and UPN and police hold the PNC id, so police facts join by checked identifiers.
     """
     del step_us
-    child = _child(seed, "high", 0, 15, at, today)
+    child = _child(seed, "high", 15, today or _day(at))
     child = replace(child, pnc=child.pnc or _pnc(child))
     scribe = _scribe_of(seed, "high", child)
     scribe.desk.knows["police"] |= {"pnc": child.pnc}
@@ -150,7 +148,7 @@ def high_on_plan(seed: int, at: int, today: date | None = None, step_us: int = S
 def found_with_exploiter(seed: int, at: int, today: date | None = None, step_us: int = STEP_US) -> Scenario:
     """A missing child in need is found at `at` with a suspected exploiter: a harm trigger, whoever the police think it is."""
     del step_us
-    scribe = _scribe(seed, "found", 0, 14, at, today)
+    scribe = _scribe(seed, "found", 14, today or _day(at))
     _known(scribe, at, "CIN", 150)
     reported, graded = at - 20 * SECOND_US, at - 10 * SECOND_US
     opened = missing.report(scribe, _before(reported), at - 9 * HOUR_US, **_prompt(reported))
@@ -172,12 +170,16 @@ def _scenario(label: str, scribes: list[Scribe], points: list[SimulatedFact]) ->
     return Scenario(label, tuple(facts), tuple(s.child for s in scribes), tuple(p.key for p in points))
 
 
-def _child(seed: int, label: str, member: int, age: int, at: int, today: date | None, sex: str | None = None) -> Child:
-    return invent(seed, label, list(SCENARIOS).index(label), member, age, today or local(at).date(), sex)
+def _day(at: int) -> date:
+    return local(at).date()
 
 
-def _scribe(seed: int, label: str, member: int, age: int, at: int, today: date | None) -> Scribe:
-    return _scribe_of(seed, label, _child(seed, label, member, age, at, today))
+def _child(seed: int, label: str, age: int, today: date, *, member: int = 0, sex: str | None = None) -> Child:
+    return invent(seed, label, slot=list(SCENARIOS).index(label), member=member, age=age, today=today, sex=sex)
+
+
+def _scribe(seed: int, label: str, age: int, today: date) -> Scribe:
+    return _scribe_of(seed, label, _child(seed, label, age, today))
 
 
 def _scribe_of(seed: int, label: str, child: Child) -> Scribe:

@@ -14,15 +14,25 @@ from producers.halton.population import EMERGENCY_DEPARTMENTS, weighted
 LA_CONTACT: Final = "Halton iCART, 0151 496 0000"
 """A number of Ofcom's range for drama: nobody answers."""
 
-WORKERS: Final = ("A. Marsh", "B. Tanner", "C. Quayle", "D. Lockett", "E. Ferris", "F. Weaver", "G. Bridge", "H. Sankey", "J. Norton", "K. Dutton")  # fmt: skip
+WORKERS: Final = (
+    "A. Marsh", "B. Tanner", "C. Quayle", "D. Lockett", "E. Ferris", "F. Weaver", "G. Bridge", "H. Sankey", "J. Norton",
+)  # fmt: skip
+ABSENCE_REASONS: Final = (
+    ("UNAUTHORISED", 0.5), ("ILLNESS", 0.25), ("NO_REASON", 0.15), ("EXCLUDED", 0.05), ("OTHER_AUTHORISED", 0.05),
+)  # fmt: skip
+NO_PLACE_REASONS: Final = (
+    ("PART_TIME_TIMETABLE", 0.35), ("PERMANENT_EXCLUSION", 0.2), ("AWAITING_PLACE", 0.2), ("SUSPENSION", 0.15), ("HEALTH", 0.1),
+)  # fmt: skip
 
 POLICE_CONCERNS: Final = (
-    ("DOMESTIC_ABUSE", 0.34), ("ANTISOCIAL", 0.15), ("CRIME_SUSPECT", 0.12), ("CRIME_VICTIM", 0.09), ("NEGLECT", 0.09), ("MENTAL_HEALTH", 0.07),
-    ("BAD_HOUSING", 0.05), ("SUBSTANCE", 0.05), ("ONLINE", 0.04), ("INJURY_ABUSE", 0.005), ("DISCLOSURE_ABUSE", 0.005),
+    ("DOMESTIC_ABUSE", 0.34), ("ANTISOCIAL", 0.15), ("CRIME_SUSPECT", 0.12), ("CRIME_VICTIM", 0.09), ("NEGLECT", 0.09),
+    ("MENTAL_HEALTH", 0.07), ("BAD_HOUSING", 0.05), ("SUBSTANCE", 0.05), ("ONLINE", 0.04), ("INJURY_ABUSE", 0.005),
+    ("DISCLOSURE_ABUSE", 0.005),
 )  # fmt: skip
 SCHOOL_CONCERNS: Final = (
-    ("CHANGE_IN_BEHAVIOUR", 0.24), ("NEGLECT", 0.18), ("ABSENCE", 0.14), ("MENTAL_HEALTH", 0.12), ("DOMESTIC_ABUSE", 0.09), ("ONLINE", 0.08),
-    ("WEIGHT_LOSS", 0.04), ("UNSUITABLE_ADULTS", 0.03), ("SUBSTANCE", 0.03), ("SELF_HARM", 0.03), ("DISCLOSURE_ABUSE", 0.012), ("INJURY_ABUSE", 0.008),
+    ("CHANGE_IN_BEHAVIOUR", 0.24), ("NEGLECT", 0.18), ("ABSENCE", 0.14), ("MENTAL_HEALTH", 0.12), ("DOMESTIC_ABUSE", 0.09),
+    ("ONLINE", 0.08), ("WEIGHT_LOSS", 0.04), ("UNSUITABLE_ADULTS", 0.03), ("SUBSTANCE", 0.03), ("SELF_HARM", 0.03),
+    ("DISCLOSURE_ABUSE", 0.012), ("INJURY_ABUSE", 0.008),
 )  # fmt: skip
 SAW: Final = {
     "DOMESTIC_ABUSE": "Called to an argument between adults; the child was in the next room.",
@@ -59,9 +69,7 @@ def in_hours(rng: Random, day: int) -> int:
     """An instant in office hours on the London day of `day` (µs UTC), or on the Monday after when that is at a weekend."""
     when = local(day)
     shift = 7 - when.weekday() if when.weekday() >= 5 else 0
-    morning = (
-        day + shift * DAY_US - (when.hour * HOUR_US + when.minute * 60_000_000 + when.second * 1_000_000 + when.microsecond)
-    )
+    morning = day + shift * DAY_US - (when.hour * HOUR_US + when.minute * 60_000_000 + when.second * 1_000_000 + when.microsecond)
     return morning + 9 * HOUR_US + rng.randrange(6 * HOUR_US)
 
 
@@ -72,8 +80,9 @@ def vpas(scribe: Scribe, at: int, concerns: Sequence[str] = (), **said: Any) -> 
     voice = rng.random() >= rates.VPAS_NO_VOICE
     body: dict[str, Any] = {
         "submission_id": f"VPA-{scribe.new_id()[:8]}", "concerns": concerns, "narrative": " ".join(SAW[c] for c in concerns),
-        "seen": "YES" if voice else rng.choice(("YES", "NO")), "seen_alone": rng.choice(("YES", "NO", "NOT_KNOWN")) if voice else "NO",
-        "spoken_to": "YES" if voice else "NO", "what_child_said": rng.choice(SAID) if voice else None,
+        "seen": "YES" if voice else rng.choice(("YES", "NO")),
+        "seen_alone": rng.choice(("YES", "NO", "NOT_KNOWN")) if voice else "NO", "spoken_to": "YES" if voice else "NO",
+        "what_child_said": rng.choice(SAID) if voice else None,
         "why_not": None if voice or rng.random() < 0.5 else rng.choice(NO_VOICE),
     }  # fmt: skip
     if "SUBSTANCE" in concerns and _age(scribe, at) >= 13 and rng.random() < 0.3:
@@ -98,9 +107,9 @@ def absence(scribe: Scribe, at: int, weeks: int, share: float, **said: Any) -> S
     """Sessions missed over the `weeks` before `at`: `share` of ten a week, at least one."""
     possible = weeks * 10
     body = {
-        "from_date": local_date_of(at - (weeks * 7 - 3) * DAY_US), "to_date": local_date_of(at), "sessions_possible": possible,
-        "sessions_missed": min(possible, max(1, round(possible * share))),
-        "reason": weighted(scribe.rng, (("UNAUTHORISED", 0.5), ("ILLNESS", 0.25), ("NO_REASON", 0.15), ("EXCLUDED", 0.05), ("OTHER_AUTHORISED", 0.05))),
+        "from_date": local_date_of(at - (weeks * 7 - 3) * DAY_US), "to_date": local_date_of(at),
+        "sessions_possible": possible, "sessions_missed": min(possible, max(1, round(possible * share))),
+        "reason": weighted(scribe.rng, ABSENCE_REASONS),
     }  # fmt: skip
     return scribe.say("education", "SchoolAbsence", at, body, **said)
 
@@ -110,7 +119,7 @@ def no_provision(scribe: Scribe, at: int, until: int | None) -> None:
     rng = scribe.rng
     body = {
         "from_date": local_date_of(at), "hours_offered": rng.choice((0, 0, 5, 10, 15)),
-        "reason": weighted(rng, (("PART_TIME_TIMETABLE", 0.35), ("PERMANENT_EXCLUSION", 0.2), ("AWAITING_PLACE", 0.2), ("SUSPENSION", 0.15), ("HEALTH", 0.1))),
+        "reason": weighted(rng, NO_PLACE_REASONS),
     }  # fmt: skip
     scribe.say("education", "NoSchoolProvision", at, body)
     over = at + round(rng.lognormvariate(3.4, 0.9) * DAY_US)
@@ -120,18 +129,19 @@ def no_provision(scribe: Scribe, at: int, until: int | None) -> None:
 
 
 def cpis_alert(scribe: Scribe, at: int, status: str, previous: int = 0, **said: Any) -> SimulatedFact:
-    """A child on a plan (`CP`) or looked after (`LAC`) attends one of the two emergency departments; no narrative (CP-IS has none)."""
+    """A child on a plan (`CP`) or looked after (`LAC`) attends an emergency department; CP-IS has no narrative."""
     rng = scribe.rng
     site = rng.choice(EMERGENCY_DEPARTMENTS)
     body = {
-        "plan_type": "CPPI" if status == "CP" else "LACI", "site_ods": site, "accessed_at": at, "accessor_org": site, "unscheduled": True,
-        "accessor_role": rng.choice(("ED_CLINICIAN", "ED_RECEPTION", "PAEDIATRICS", "MINOR_INJURIES")), "previous_accesses": min(previous, 25),
+        "plan_type": "CPPI" if status == "CP" else "LACI", "site_ods": site, "accessed_at": at, "accessor_org": site,
+        "unscheduled": True, "accessor_role": rng.choice(("ED_CLINICIAN", "ED_RECEPTION", "PAEDIATRICS", "MINOR_INJURIES")),
+        "previous_accesses": min(previous, 25),
     }  # fmt: skip
     return scribe.say("health", "CpisAttendanceAlert", at, body, **said)
 
 
 def risk_graded(
-    scribe: Scribe, agency: str, at: int, grade: str, scale: str = "EXPLOITATION", previous: str | None = None, **said: Any
+    scribe: Scribe, agency: str, at: int, grade: str, *, scale: str = "EXPLOITATION", previous: str | None = None, **said: Any
 ) -> SimulatedFact:
     """An agency's own grade. A lower one comes with what changed four times in five (R7 finds the rest)."""
     rng, order = scribe.rng, ("LOW", "MEDIUM", "HIGH", "VERY_HIGH")
@@ -148,7 +158,7 @@ def risk_graded(
 
 
 def csog_outcome(scribe: Scribe, at: int, level: str, number: int = 1, **said: Any) -> SimulatedFact:
-    """What the contextual safeguarding operational group decided; the practice is told (R11). Truth notes the practice at `at`."""
+    """What the contextual safeguarding operational group decided (R11). Truth notes the practice at `at`."""
     rng = scribe.rng
     body = {
         "outcome_id": f"CSOG-{scribe.new_id()[:8]}-{number}", "csog_date": local_date_of(at), "level_agency": level,
@@ -168,8 +178,8 @@ def involvement(scribe: Scribe, agency: str, service: str, at: int, until: int |
         service, "Worker"
     )
     body = {
-        "service": service, "from_date": local_date_of(at), "to_date": local_date_of(until) if until else None, "lead_role": lead,
-        "contact": "0151 496 0555",
+        "service": service, "from_date": local_date_of(at), "to_date": local_date_of(until) if until else None,
+        "lead_role": lead, "contact": "0151 496 0555",
     }  # fmt: skip
     hidden: dict[str, Any] = (
         {"sensitivity": "RESTRICTED"}

@@ -19,7 +19,7 @@ def _fewer_sessions(body: Body) -> Body:
     return {"sessions_missed": max(0, body["sessions_missed"] - 2)}
 
 
-def _unknown_voice(body: Body) -> Body:
+def _unknown_voice(_body: Body) -> Body:
     return {"seen_alone": "NOT_KNOWN", "narrative": None}
 
 

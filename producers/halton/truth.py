@@ -44,7 +44,7 @@ class Truth:
         self.children: dict[str, list[str]] = defaultdict(list)
         """Fact keys by true child, in order of adding."""
         self.holders: dict[Holder, str] = {}
-        """Whose record it truly is: child by (agency, local id). A record has one child, even when a fact is filed on it wrongly."""
+        """Child by (agency, local id): whose record it truly is, even when a fact about another is filed on it."""
         self.presented: dict[Holder, list[dict[str, Any]]] = defaultdict(list)
         """The different presentations sent under each record."""
         self.episodes: dict[str, Episode] = {}
