@@ -55,7 +55,9 @@ class Due:
 class Clock:
     """One a deployment; a second does no harm (the same due time has the same id)."""
 
-    def __init__(self, access: KafkaAccess, engine: Engine, speaking: Speaking, applier: Applier, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self, access: KafkaAccess, engine: Engine, speaking: Speaking, applier: Applier, now_us: Callable[[], int]
+    ) -> None:
         self._access, self._engine, self._speaking, self._applier, self._now = access, engine, speaking, applier, now_us
         self._said: dict[str, int] = {}
         self._stopping = False
@@ -96,7 +98,11 @@ class Clock:
             due = {c: d for c, d in self._some(conn, "due_at", now).items() if self._said.get(c) != d}
         if not due:
             return None
-        tps = [TopicPartition(self._access.topic(t), p) for t in INTAKE for p in sorted(consumer.partitions_for_topic(self._access.topic(t)) or ())]
+        tps = [
+            TopicPartition(self._access.topic(t), p)
+            for t in INTAKE
+            for p in sorted(consumer.partitions_for_topic(self._access.topic(t)) or ())
+        ]
         ends = {(self._access.short(tp.topic), tp.partition): end for tp, end in consumer.end_offsets(tps).items()}
         return self._fire(conn, Due(due, ends, now))
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import structlog
-from domain.acts import Refused, judge
-from domain.conclude import conclude
-from domain.fold import fold
-from domain.policy import Reference
 
 from consumers.preparing import Prepared
 from domain import matching
+from domain.acts import Refused, judge
+from domain.conclude import conclude
+from domain.fold import fold
 from domain.matching import Person
 from domain.model import Json, Presentation
+from domain.policy import Reference
 from projections.book import Book, block_key
 from projections.entries import ACCEPTED, ACT, CONFLICT, DUPLICATE, FACT, REFUSED, Entry
 
@@ -74,7 +74,9 @@ class Decider:
         return touched | self._follow(entry, touched)
 
     def _introduce(self, entry: Entry) -> list[tuple[str, Json]]:
-        shown = Presentation(entry.presentation_id or "", entry.agency or "", entry.number, entry.accepted_at, dict(entry.identity or {}))
+        shown = Presentation(
+            entry.presentation_id or "", entry.agency or "", entry.number, entry.accepted_at, dict(entry.identity or {})
+        )
         new = matching.person(shown)
         near = {p for k in new.keys() for p in self._book.blocks.get(block_key(k), ())}
         return matching.introduce(self._book.cluster(near), new)
@@ -117,7 +119,9 @@ class Decider:
         if value["act"]["actor_role"] not in MATCH_ROLES:
             return self._refuse(entry, "not-permitted")
         by, role = value["act"]["actor_id"], value["act"]["actor_role"]
-        wanted = {"MatchConfirmed": ("OPEN", "REJECTED", "UNDONE"), "MatchRejected": ("OPEN",), "MatchUndone": ("CONFIRMED",)}[record]
+        wanted = {"MatchConfirmed": ("OPEN", "REJECTED", "UNDONE"), "MatchRejected": ("OPEN",), "MatchUndone": ("CONFIRMED",)}[
+            record
+        ]
         if match.state not in wanted:
             return self._refuse(entry, "stale-decision")
         cluster = book.cluster([match.presentation_id, match.anchor])
@@ -166,7 +170,9 @@ class Decider:
             try:
                 history = self._book.history(child)
                 found = conclude(history, fold(history, self._reference, entry.accepted_at), self._reference, entry.accepted_at)
-            except Exception as err:  # a defect of ours, of any kind, must not stop the facts of others (design: The way of a fact)
+            except (
+                Exception
+            ) as err:  # a defect of ours, of any kind, must not stop the facts of others (design: The way of a fact)
                 log.error("rule-failed", number=entry.number, record=entry.record, error=type(err).__name__, alarm=True)
                 found = [("not_evaluated", {"child_id": child, "event_id": entry.event_id, "where": type(err).__name__})]
             for kind, data in found:

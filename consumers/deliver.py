@@ -37,7 +37,11 @@ class Deliver:
         tp = TopicPartition(self._access.topic(TOPIC), 0)
         while not self._stopping:
             consumer = KafkaConsumer(
-                **self._access.options(), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=50
+                **self._access.options(),
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                fetch_max_wait_ms=50,
             )
             try:
                 with contextlib.closing(consumer), self._engine.connect() as conn:

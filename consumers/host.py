@@ -243,7 +243,9 @@ class Host(ConsumerRebalanceListener):  # type: ignore[misc]
         code = getattr(err.orig, "sqlstate", None) if isinstance(err, DBAPIError) else None
         kind = type(err.orig if isinstance(err, DBAPIError) else err).__name__
         log.warning("batch-failed", worker=self._owner, sqlstate=code, kind=kind, failures=self._failures)
-        if isinstance(err, DBAPIError) and not (code is None or err.connection_invalidated or code in RETRIED or code.startswith(GONE)):
+        if isinstance(err, DBAPIError) and not (
+            code is None or err.connection_invalidated or code in RETRIED or code.startswith(GONE)
+        ):
             raise err
         if code not in RETRIED and isinstance(err, DBAPIError):
             self._drop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -46,6 +46,32 @@ def read_record(record: Any) -> Sent:
     return Sent(h["record"], record.offset, int(h["incarnation"]), int(h["epoch"]), int(h["number"]), record.value or b"")
 
 
+def in_force(records: Iterable[Sent]) -> Iterator[Sent]:
+    """Records of relays that had not been superseded when they sent them."""
+    fence = (0, 0)
+    for sent in records:
+        if (sent.incarnation, sent.epoch) >= fence:
+            fence = (sent.incarnation, sent.epoch)
+            yield sent
+
+
+def numbered(records: Iterable[Sent], after: int = 0) -> Iterator[Sent]:
+    """Entries in force with a number above `after`, each once; `records` begin with the ledger's first.
+
+    Raises:
+        LedgerGap: a number is missing.
+    """
+    last = 0
+    for sent in in_force(records):
+        if sent.what == TAKEOVER or sent.number <= last:
+            continue
+        if sent.number != last + 1:
+            raise LedgerGap(f"the ledger goes from {last} to {sent.number} at offset {sent.offset}: restore it from backup")
+        last = sent.number
+        if last > after:
+            yield sent
+
+
 class LedgerReader:
     """Reads the ledger from its beginning or after a number; keeps the fence that takeovers set."""
 
@@ -68,14 +94,14 @@ class LedgerReader:
     def end(self) -> tuple[int, int, int]:
         """(last number, newest incarnation, newest epoch) that the topic holds; zeros when it is empty."""
         number = incarnation = epoch = 0
-        for sent in self._valid(max(0, self.end_offset() - TAIL_RECORDS), self.end_offset()):
+        for sent in in_force(self._range(max(0, self.end_offset() - TAIL_RECORDS), self.end_offset())):
             number, incarnation, epoch = max(number, sent.number), sent.incarnation, sent.epoch
         return number, incarnation, epoch
 
     def last_entry(self) -> bytes | None:
         """The last entry's bytes; None when the topic's end holds no entry."""
         last: Sent | None = None
-        for sent in self._valid(max(0, self.end_offset() - TAIL_RECORDS), self.end_offset()):
+        for sent in in_force(self._range(max(0, self.end_offset() - TAIL_RECORDS), self.end_offset())):
             if sent.what == ENTRY and (last is None or sent.number > last.number):
                 last = sent
         return None if last is None else last.value
@@ -86,23 +112,7 @@ class LedgerReader:
         Raises:
             LedgerGap: a number is missing.
         """
-        last = 0
-        for sent in self._valid(0, self.end_offset() if stop is None else stop):
-            if sent.what == TAKEOVER or sent.number <= last:
-                continue
-            if sent.number != last + 1:
-                raise LedgerGap(f"the ledger goes from {last} to {sent.number} at offset {sent.offset}: restore it from backup")
-            last = sent.number
-            if last > after:
-                yield sent
-
-    def _valid(self, start: int, stop: int) -> Iterator[Sent]:
-        """Records of relays that had not been superseded when they sent them."""
-        fence = (0, 0)
-        for sent in self._range(start, stop):
-            if (sent.incarnation, sent.epoch) >= fence:
-                fence = (sent.incarnation, sent.epoch)
-                yield sent
+        yield from numbered(self._range(0, self.end_offset() if stop is None else stop), after)
 
     def _range(self, start: int, stop: int) -> Iterator[Sent]:
         if start >= stop:
@@ -119,5 +129,3 @@ class LedgerReader:
                 if record.offset >= stop:
                     return
                 yield read_record(record)
-
-

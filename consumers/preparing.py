@@ -49,7 +49,6 @@ class Prepared:
         found: Json = self.value["envelope"]["subject"]
         return found
 
-
     @property
     def replaces(self) -> str | None:
         """The event_id that this fact supersedes or retracts."""
@@ -87,11 +86,25 @@ class Preparer:
         if problems := check(record, value, max(self._now(), intake.appended_at)):
             return _refuse(named, problems[0].rule, tuple(problems))
         if what == FACT and value["envelope"]["agency"] != agency:
-            return _refuse(named, "wrong-agency", (Problem("envelope.agency", "wrong-agency", "names another agency than the topic's"),))
+            return _refuse(
+                named, "wrong-agency", (Problem("envelope.agency", "wrong-agency", "names another agency than the topic's"),)
+            )
         content = keyed_hash(self._secret, record.name, orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode())[:16]
         pid, local_only = self._presentation(agency, value) if agency is not None else (None, False)
         return Prepared(
-            intake, what, agency, record.name, named.event_id, None, (), decoded.writer, content, value, decoded.body, pid, local_only
+            intake,
+            what,
+            agency,
+            record.name,
+            named.event_id,
+            None,
+            (),
+            decoded.writer,
+            content,
+            value,
+            decoded.body,
+            pid,
+            local_only,
         )
 
     def _presentation(self, agency: str, value: Json) -> tuple[str, bool]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
+import psycopg
 import structlog
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
@@ -42,6 +43,10 @@ OUTPUT_TOPICS: Final = tuple(t.name for t in topics() if t.writers == ("relay",)
 
 class Diverged(SightlineError):
     """Ledger topic and database disagree about an entry: stop, and let a person look."""
+
+
+class NotReady(SightlineError):
+    """What has to be there before a relay can take over is not yet: it tries again."""
 
 
 class Superseded(SightlineError):
@@ -88,7 +93,7 @@ class Relay:
                     while not self._stopping:
                         if not self._once(conn, lease):
                             self._wait(conn)
-            except (DBAPIError, KafkaError, RegistryUnavailable) as err:
+            except (DBAPIError, KafkaError, RegistryUnavailable, NotReady) as err:
                 failures += 1
                 kind = type(err.orig if isinstance(err, DBAPIError) else err).__name__
                 log.warning("relay-interrupted", kind=kind, failures=failures)
@@ -125,7 +130,9 @@ class Relay:
 
     def _append_takeover(self, lease: _Lease, number: int) -> None:
         value = {"incarnation": lease.incarnation, "epoch": lease.epoch, "after": number, "at": self._now()}
-        self._send("ledger", "", self._codec.encode(TAKEOVER, value), headers(TAKEOVER, lease.incarnation, lease.epoch, number)).get(SEND_TIMEOUT_S)
+        self._send(
+            "ledger", "", self._codec.encode(TAKEOVER, value), headers(TAKEOVER, lease.incarnation, lease.epoch, number)
+        ).get(SEND_TIMEOUT_S)
 
     def _check_last(self, conn: Connection, reader: LedgerReader, number: int) -> None:
         """The database's entry of the ledger's last number is the ledger's own."""
@@ -226,11 +233,17 @@ class Relay:
         raw: Any = conn.connection.driver_connection
         conn.execute(text("listen ledger"))
         conn.commit()
-        for _ in raw.notifies(timeout=IDLE_S, stop_after=1):
-            pass
+        try:
+            for _ in raw.notifies(timeout=IDLE_S, stop_after=1):
+                pass
+        except psycopg.Error as err:
+            conn.invalidate()
+            raise DBAPIError("listen ledger", None, err, connection_invalidated=True) from err
 
 
 _TAKE = text("update relay set epoch = greatest(epoch, :e) + 1, owner = :o where id = 1 returning epoch")
 _MARK = text("update relay set relayed = :r, relayed_at = :n where id = 1 and epoch = :e")
 _NEW = text("select number, value, outputs from ledger where number > :r order by number limit :n")
-_OWED = text("select number, outputs from ledger where number > :a and number <= :z and outputs is not null order by number limit :n")
+_OWED = text(
+    "select number, outputs from ledger where number > :a and number <= :z and outputs is not null order by number limit :n"
+)

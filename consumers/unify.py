@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from domain.fold import fold
-from domain.policy import Reference
 from sqlalchemy import Connection, text
 
 from consumers.deciding import Decider
 from consumers.host import Intake
 from consumers.preparing import Prepared, Preparer
+from domain.fold import fold
+from domain.policy import Reference
 from projections.book import Book, block_key
 from projections.entries import ACT, FACT, REFERENCE, Entry, key_names, seal
 from projections.keyring import KeyRing
@@ -126,7 +126,9 @@ class Unify:
             if (kind, fingerprint) not in self._referenced:
                 self._counter.number += 1
                 self._referenced.add((kind, fingerprint))
-                entry = Entry(self._counter.number, self._counter.incarnation, REFERENCE, at, record=kind, writer=fingerprint, clear=clear)
+                entry = Entry(
+                    self._counter.number, self._counter.incarnation, REFERENCE, at, record=kind, writer=fingerprint, clear=clear
+                )
                 out.append(entry)
         return out
 
@@ -184,7 +186,13 @@ def start_counter(conn: Connection) -> None:
 
 
 _PAIRS: Final = "unnest(cast(:a as text[]), cast(:e as text[])) as u(a, e)"
-_KNOWN_FACT = text(f"select f.agency as owner, f.event_id, f.content, 'ACCEPTED' as verdict, null as reason from fact f join {_PAIRS} on f.agency = u.a and f.event_id = u.e")
-_KNOWN_ACT = text(f"select t.topic as owner, t.event_id, t.content, t.verdict, t.reason from act t join {_PAIRS} on t.topic = u.a and t.event_id = u.e")
+_KNOWN_FACT = text(
+    f"select f.agency as owner, f.event_id, f.content, 'ACCEPTED' as verdict, null as reason from fact f join {_PAIRS} on f.agency = u.a and f.event_id = u.e"
+)
+_KNOWN_ACT = text(
+    f"select t.topic as owner, t.event_id, t.content, t.verdict, t.reason from act t join {_PAIRS} on t.topic = u.a and t.event_id = u.e"
+)
 _REPLACED = text(f"select f.presentation_id from fact f join {_PAIRS} on f.agency = u.a and f.event_id = u.e")
-_REPLACING = text(f"select f.presentation_id from fact f join {_PAIRS} on f.agency = u.a and f.replaces = u.e where f.replaces is not null")
+_REPLACING = text(
+    f"select f.presentation_id from fact f join {_PAIRS} on f.agency = u.a and f.replaces = u.e where f.replaces is not null"
+)

@@ -61,7 +61,7 @@ class Person:
 
     def keys(self) -> tuple[Key, ...]:
         """Blocking keys: two presentations that any rule could bring together share one."""
-        named = ((("name", self.given, self.family, self.birth_date),) if self.full else ())
+        named = (("name", self.given, self.family, self.birth_date),) if self.full else ()
         return (("local", *self.holder), *((s, v) for s, v in sorted(self.strong)), *named)
 
     @property
@@ -165,7 +165,9 @@ class Cluster:
 
     def members(self, child_id: str) -> list[Person]:
         """The presentations on a child, oldest first."""
-        return sorted((self.people[p] for p, c in self.child_of.items() if c == child_id), key=lambda p: (p.number, p.presentation_id))
+        return sorted(
+            (self.people[p] for p, c in self.child_of.items() if c == child_id), key=lambda p: (p.number, p.presentation_id)
+        )
 
 
 Conclusions = list[tuple[str, dict[str, Any]]]
@@ -203,7 +205,9 @@ def confirm(known: Cluster, match: Match, by: str) -> Conclusions:
     a, b = known.people[match.presentation_id], known.people[match.anchor]
     if _contradicting(known, a, b):
         return []
-    known.matches[match.match_id] = Match(match.match_id, match.presentation_id, match.anchor, match.evidence, "CONFIRMED", match.holder, match.strong)
+    known.matches[match.match_id] = Match(
+        match.match_id, match.presentation_id, match.anchor, match.evidence, "CONFIRMED", match.holder, match.strong
+    )
     return _join(known, a, b, "CONFIRMED", match.evidence, by, match.match_id)
 
 
@@ -211,7 +215,9 @@ def undo(known: Cluster, match: Match, by: str) -> Conclusions:
     """A confirmed match is undone: the link is taken away and every presentation goes where the other links put it."""
     edge = _edge(match.presentation_id, match.anchor)
     known.edges.pop(edge, None)
-    known.matches[match.match_id] = Match(match.match_id, match.presentation_id, match.anchor, match.evidence, "UNDONE", match.holder, match.strong)
+    known.matches[match.match_id] = Match(
+        match.match_id, match.presentation_id, match.anchor, match.evidence, "UNDONE", match.holder, match.strong
+    )
     out: Conclusions = [("edge_removed", {"a": edge[0], "b": edge[1], "match_id": match.match_id})]
     here = [p.presentation_id for p in known.members(known.child_of[match.presentation_id])]
     return out + _settle(known, here, "UNDONE", (), by)
@@ -219,7 +225,9 @@ def undo(known: Cluster, match: Match, by: str) -> Conclusions:
 
 def reject(known: Cluster, match: Match) -> None:
     """A person says they are not the same: it stands for this local id, whatever is presented under it later."""
-    known.matches[match.match_id] = Match(match.match_id, match.presentation_id, match.anchor, match.evidence, "REJECTED", match.holder, match.strong)
+    known.matches[match.match_id] = Match(
+        match.match_id, match.presentation_id, match.anchor, match.evidence, "REJECTED", match.holder, match.strong
+    )
 
 
 def _edge(a: str, b: str) -> tuple[str, str]:
@@ -227,7 +235,10 @@ def _edge(a: str, b: str) -> tuple[str, str]:
 
 
 def _linked(presentation_id: str, child_id: str, why: str, evidence: Iterable[str], by: str | None) -> tuple[str, dict[str, Any]]:
-    return ("linked", {"presentation_id": presentation_id, "child_id": child_id, "rule": why, "evidence": list(evidence), "by": by})
+    return (
+        "linked",
+        {"presentation_id": presentation_id, "child_id": child_id, "rule": why, "evidence": list(evidence), "by": by},
+    )
 
 
 def _join(
@@ -296,7 +307,11 @@ def _propose(known: Cluster, new: Person, other: Person) -> Conclusions:
     reason = doubt(new, other) or (rule(new, other) or ("", ()))[1]
     if here == there or not reason or _contradicting(known, new, other):
         return []
-    if any({known.child_of.get(m.presentation_id), known.child_of.get(m.anchor)} == {here, there} for m in known.matches.values() if m.state == "OPEN"):
+    if any(
+        {known.child_of.get(m.presentation_id), known.child_of.get(m.anchor)} == {here, there}
+        for m in known.matches.values()
+        if m.state == "OPEN"
+    ):
         return []
     if (barred := _barred(known, new, other)) and not any(new.strong & other.strong - m.strong for m in barred):
         return []
@@ -307,5 +322,11 @@ def _propose(known: Cluster, new: Person, other: Person) -> Conclusions:
     if match.match_id in known.matches:
         return []
     known.matches[match.match_id] = match
-    data = {"match_id": match.match_id, "presentation_id": new.presentation_id, "anchor": other.presentation_id, "child_id": there, "evidence": list(reason)}
+    data = {
+        "match_id": match.match_id,
+        "presentation_id": new.presentation_id,
+        "anchor": other.presentation_id,
+        "child_id": there,
+        "evidence": list(reason),
+    }
     return [("possible_match", data)]

@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
-from domain.policy import Reference
 from kafka import KafkaProducer
-from schemas.policies import policy_hash, policy_text, reference
 from sqlalchemy import Engine, create_engine
 
 from consumers.clock import Clock
 from consumers.deliver import Deliver
 from consumers.host import Host
 from consumers.ledger import LedgerReader
-from consumers.relay import Relay
+from consumers.relay import NotReady, Relay
 from consumers.unify import INTAKE_TOPICS, Unify
+from domain.policy import Reference
 from infra import migrate
 from infra.errors import InfraError
 from infra.settings import Settings
@@ -32,6 +31,7 @@ from projections.reading import Reading
 from projections.rebuild import Applier, Progress
 from schemas.catalogue import catalogue
 from schemas.codec import Codec
+from schemas.policies import policy_hash, policy_text, reference
 from schemas.registry import IncompatibleSchema, Registry
 from schemas.topics import KafkaAccess
 
@@ -166,7 +166,10 @@ def relay(settings: Settings, instance: int, hook: Hook = lambda _: None) -> Sto
     """The relay; it also makes a dropped `views` anew."""
 
     def prepare() -> None:
-        migrate.ensure(settings.views_dsn, "views")
+        try:
+            migrate.ensure(settings.views_dsn, "views")
+        except InfraError as err:
+            raise NotReady("database views is away") from err
 
     owner = f"relay-{instance}-{socket.gethostname()}-{os.getpid()}"
     return Relay(

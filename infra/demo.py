@@ -33,7 +33,9 @@ SETTLE_S: Final = 600.0
 """The longest that the import of a year is waited for."""
 
 
-def run(settings: Settings, console: Console, *, children: int | None = None, pace_s: float | None = None, stop: Event | None = None) -> None:
+def run(
+    settings: Settings, console: Console, *, children: int | None = None, pace_s: float | None = None, stop: Event | None = None
+) -> None:
     """Make people, import the year once, then let the borough live until `stop`."""
     password = people(settings)
     console.print(f"Sign in as [bold]{', '.join(name for name, _, _ in PEOPLE)}[/] with the password [bold]{password}[/]")

@@ -12,6 +12,7 @@ from infra.settings import Settings
 
 Figure = Callable[[Settings], object]
 
+
 def _ledger(settings: Settings) -> object:
     from infra import assembly
 

@@ -72,12 +72,13 @@ class AccessPublisher:
             self._producer = KafkaProducer(**self._access.options(), acks="all", enable_idempotence=True, linger_ms=5)
         with self._keep.begin() as conn:
             waiting = list(unpublished_accesses(conn, BATCH))
-            futures = [self._producer.send(self._access.topic("accesses"), self._encoded(a), key=a.access_id.encode()) for a in waiting]
+            futures = [
+                self._producer.send(self._access.topic("accesses"), self._encoded(a), key=a.access_id.encode()) for a in waiting
+            ]
             for future in futures:
                 future.get(10)
             mark_published(conn, [a.access_id for a in waiting], now=assembly.now_us())
         return len(waiting) == BATCH
-
 
     def _encoded(self, access: Access) -> bytes:
         value = {

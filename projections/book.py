@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, text
@@ -41,8 +41,9 @@ class Book:
     blocks: dict[bytes, set[str]] = field(default_factory=lambda: defaultdict(set))
     links: dict[str, list[Link]] = field(default_factory=lambda: defaultdict(list))
     edges: dict[tuple[str, str], tuple[str, str | None]] = field(default_factory=dict)
+    joined: dict[str, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
     matches: dict[str, Match] = field(default_factory=dict)
-    raised: dict[str, int] = field(default_factory=dict)
+    concerned: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     facts: dict[str, list[Fact]] = field(default_factory=lambda: defaultdict(list))
     stands: dict[tuple[str, str], str] = field(default_factory=dict)
     replacing: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
@@ -67,8 +68,8 @@ class Book:
         return Cluster(
             {p: self.person(p) for p in inside},
             {p: self.child_of[p] for p in inside},
-            {e: v for e, v in self.edges.items() if e[0] in inside},
-            {m.match_id: m for m in self.matches.values() if m.presentation_id in inside or m.anchor in inside},
+            {e: self.edges[e] for p in inside for e in self.joined.get(p, ()) if e in self.edges},
+            {m: self.matches[m] for p in inside for m in self.concerned.get(p, ())},
         )
 
     def current(self, child_id: str) -> str:
@@ -81,10 +82,10 @@ class Book:
         founded = [matching.child_id_of(p) for p in self.members[child_id]]
         conclusions = [c for f in {*founded, child_id} for c in self.conclusions[f] if self.current(f) == child_id]
         others: dict[str, Presentation] = {}
-        for m in self.matches.values():
-            sides = (m.presentation_id, m.anchor)
-            if m.state == "OPEN" and any(p in self.members[child_id] for p in sides):
-                others |= {m.match_id: self.shown[p] for p in sides if p not in self.members[child_id] and p in self.shown}
+        for m in (self.matches[i] for p in self.members[child_id] for i in self.concerned.get(p, ())):
+            if m.state == "OPEN":
+                elsewhere = [p for p in (m.presentation_id, m.anchor) if p not in self.members[child_id] and p in self.shown]
+                others |= {m.match_id: self.shown[p] for p in elsewhere}
         return History(
             child_id,
             tuple(self.shown[p] for p in ids),
@@ -134,17 +135,24 @@ class Book:
             case "linked":
                 return self._link(number, at, data)
             case "edge":
-                self.edges[(data["a"], data["b"])] = (data["rule"], data["match_id"])
+                self._edge(data["a"], data["b"], data["rule"], data["match_id"])
                 return set()
             case "edge_removed":
                 self.edges.pop((data["a"], data["b"]), None)
                 return set()
             case "possible_match":
                 who = self.person(data["presentation_id"])
-                self.matches[data["match_id"]] = Match(
-                    data["match_id"], data["presentation_id"], data["anchor"], tuple(data["evidence"]), "OPEN", who.holder, who.strong
+                self._match(
+                    Match(
+                        data["match_id"],
+                        data["presentation_id"],
+                        data["anchor"],
+                        tuple(data["evidence"]),
+                        "OPEN",
+                        who.holder,
+                        who.strong,
+                    )
                 )
-                self.raised[data["match_id"]] = at
             case "match_confirmed" | "match_rejected" | "match_undone":
                 old = self.matches[data["match_id"]]
                 self.matches[data["match_id"]] = replace(old, state=MATCH_STATES[kind])
@@ -205,7 +213,10 @@ class Book:
 
     def load_about(self, conn: Connection, ids: Iterable[str]) -> None:
         """Which child a recommendation or message was raised on."""
-        rows = conn.execute(text("select distinct on (about) about, child_id from conclusion where about = any(:x) order by about, number"), {"x": list(ids)}).all()
+        rows = conn.execute(
+            text("select distinct on (about) about, child_id from conclusion where about = any(:x) order by about, number"),
+            {"x": list(ids)},
+        ).all()
         self.about |= {r.about: r.child_id for r in rows}
         self.load_founders(conn, {r.child_id for r in rows})
 
@@ -224,22 +235,41 @@ class Book:
             return
         self.whole |= set(wanted)
         now = self._take(conn, "select * from presentation where child_id = any(:x)", wanted)
-        ever = [r.presentation_id for r in conn.execute(text("select distinct presentation_id from link where child_id = any(:x)"), {"x": wanted})]
+        ever = [
+            r.presentation_id
+            for r in conn.execute(text("select distinct presentation_id from link where child_id = any(:x)"), {"x": wanted})
+        ]
         ids = sorted({*now, *ever})
         self.load_presentations(conn, [p for p in ever if p not in self.shown])
-        for r in conn.execute(text("select * from link where presentation_id = any(:x) order by presentation_id, from_number, seq"), {"x": ids}):
-            link = Link(r.presentation_id, r.child_id, r.from_number, r.from_at, r.to_number, r.to_at, r.rule, tuple(orjson.loads(r.evidence)), r.by)
+        for r in conn.execute(
+            text("select * from link where presentation_id = any(:x) order by presentation_id, from_number, seq"), {"x": ids}
+        ):
+            link = Link(
+                r.presentation_id,
+                r.child_id,
+                r.from_number,
+                r.from_at,
+                r.to_number,
+                r.to_at,
+                r.rule,
+                tuple(orjson.loads(r.evidence)),
+                r.by,
+            )
             if link not in self.links[r.presentation_id]:
                 self.links[r.presentation_id].append(link)
             self.ever[r.child_id].add(r.presentation_id)
             self.founder.setdefault(matching.child_id_of(r.presentation_id), r.presentation_id)
         for r in conn.execute(text("select a, b, rule, match_id from edge where a = any(:x) or b = any(:x)"), {"x": ids}):
-            self.edges[(r.a, r.b)] = (r.rule, r.match_id)
-        rows = conn.execute(text("select * from possible_match where presentation_id = any(:x) or anchor = any(:x)"), {"x": ids}).all()
+            self._edge(r.a, r.b, r.rule, r.match_id)
+        rows = conn.execute(
+            text("select * from possible_match where presentation_id = any(:x) or anchor = any(:x)"), {"x": ids}
+        ).all()
         self.load_presentations(conn, {p for r in rows for p in (r.presentation_id, r.anchor)} - set(self.shown))
         self._matches(rows)
         have = {p for p in ids if self.facts.get(p)}
-        for r in conn.execute(text("select data from fact where presentation_id = any(:x)"), {"x": [p for p in ids if p not in have]}):
+        for r in conn.execute(
+            text("select data from fact where presentation_id = any(:x)"), {"x": [p for p in ids if p not in have]}
+        ):
             self._hang(Fact(*orjson.loads(r.data)))
         founded = sorted({*(matching.child_id_of(p) for p in ids), *wanted})
         fresh = [c for c in founded if c not in self.conclusions]
@@ -255,20 +285,33 @@ class Book:
         for r in conn.execute(text(sql), {"x": wanted}):
             found.append(r.presentation_id)
             if r.presentation_id not in self.shown:
-                self.shown[r.presentation_id] = Presentation(r.presentation_id, r.agency, r.number, r.accepted_at, orjson.loads(r.fields))
+                self.shown[r.presentation_id] = Presentation(
+                    r.presentation_id, r.agency, r.number, r.accepted_at, orjson.loads(r.fields)
+                )
                 self.child_of[r.presentation_id] = r.child_id
                 self.members[r.child_id].add(r.presentation_id)
                 self.founder.setdefault(matching.child_id_of(r.presentation_id), r.presentation_id)
         return found
 
-    def _matches(self, rows: Iterable[object]) -> None:
+    def _matches(self, rows: Iterable[Any]) -> None:
         for r in rows:
-            who = self.person(r.presentation_id)  # type: ignore[attr-defined]
-            self.matches.setdefault(
-                r.match_id,  # type: ignore[attr-defined]
-                Match(r.match_id, r.presentation_id, r.anchor, tuple(orjson.loads(r.evidence)), r.state, who.holder, who.strong),  # type: ignore[attr-defined]
-            )
-            self.raised.setdefault(r.match_id, r.raised_at)  # type: ignore[attr-defined]
+            if r.match_id not in self.matches:
+                who = self.person(r.presentation_id)
+                self._match(
+                    Match(
+                        r.match_id, r.presentation_id, r.anchor, tuple(orjson.loads(r.evidence)), r.state, who.holder, who.strong
+                    )
+                )
+
+    def _match(self, match: Match) -> None:
+        self.matches[match.match_id] = match
+        for p in (match.presentation_id, match.anchor):
+            self.concerned[p].add(match.match_id)
+
+    def _edge(self, a: str, b: str, rule: str, match_id: str | None) -> None:
+        self.edges[(a, b)] = (rule, match_id)
+        self.joined[a].add((a, b))
+        self.joined[b].add((a, b))
 
 
 _NEWEST = text(

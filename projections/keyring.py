@@ -37,7 +37,9 @@ class WrongMasterKey(SightlineError):
 class KeyRing:
     """Keys by presentation and class. `publish` is None for readers, who never make one."""
 
-    def __init__(self, engine: Engine, master: bytes, publish: Publish | None = None, now_us: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self, engine: Engine, master: bytes, publish: Publish | None = None, now_us: Callable[[], int] | None = None
+    ) -> None:
         self._engine = engine
         self._master = AESGCM(master)
         self._publish = publish
@@ -122,7 +124,9 @@ class KeyRing:
 
     def _select(self, conn: Connection, names: list[KeyName]) -> dict[KeyName, tuple[bytes | None, int, bool]]:
         rows = conn.execute(_SELECT, {"h": [h for h, _ in names], "c": [c for _, c in names]})
-        return {(r.holder, r.record_class): (None if r.wrapped is None else bytes(r.wrapped), r.created_at, r.published) for r in rows}
+        return {
+            (r.holder, r.record_class): (None if r.wrapped is None else bytes(r.wrapped), r.created_at, r.published) for r in rows
+        }
 
     def _wrap(self, key: bytes, holder: str, record_class: str) -> bytes:
         nonce = os.urandom(NONCE_BYTES)
@@ -132,7 +136,9 @@ class KeyRing:
         try:
             return self._master.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], f"{holder}|{record_class}".encode())
         except InvalidTag as err:
-            raise WrongMasterKey("the master key does not open the keys in `keep`: check which master key file is in use") from err
+            raise WrongMasterKey(
+                "the master key does not open the keys in `keep`: check which master key file is in use"
+            ) from err
 
 
 def keyed_hash(secret_bytes: bytes, *parts: str) -> bytes:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from domain.fold import fold
-from domain.policy import Reference
 from sqlalchemy import Connection, Engine, text
 
 from domain import identifiers
+from domain.fold import fold
 from domain.model import Json, Presentation
+from domain.policy import Reference
 from projections.book import Book, block_key
 
 ACTIVE: Final = ("OPEN", "OVERDUE", "EVIDENCE_CHANGED", "CONVENED")
@@ -73,7 +73,9 @@ class Reading:
     def search(self, name: str | None, birth_date: str | None, identifier: str | None, limit: int) -> list[Json]:
         """Views of children of whom some presentation fits every term given."""
         with self._engine.connect() as conn:
-            rows = conn.execute(text("select presentation_id, agency, number, accepted_at, fields, child_id from presentation")).all()
+            rows = conn.execute(
+                text("select presentation_id, agency, number, accepted_at, fields, child_id from presentation")
+            ).all()
             wanted = set(identifiers.normalised_name(name or "").split())
             ids: dict[str, int] = {}
             for r in rows:
@@ -81,7 +83,10 @@ class Reading:
                 if (score := _fits(shown, wanted, birth_date, identifier)) is not None:
                     ids[r.child_id] = max(score, ids.get(r.child_id, 0))
             best = sorted(ids, key=lambda c: (-ids[c], c))[:limit]
-            found = {r.child_id: orjson.loads(r.view) for r in conn.execute(text("select child_id, view from child where child_id = any(:c)"), {"c": best})}
+            found = {
+                r.child_id: orjson.loads(r.view)
+                for r in conn.execute(text("select child_id, view from child where child_id = any(:c)"), {"c": best})
+            }
         return [found[c] for c in best if c in found]
 
     def child_by_identifier(self, system: str, value: str) -> str | None:
@@ -115,7 +120,10 @@ class Reading:
         own = fold(book.history(here), self._reference, self._now())
         shown = next(i for i in own["identity"] if i["presentation_id"] == row.presentation_id)
         said = [c for x in book.conclusions.values() for c in x if c.data.get("match_id") == row.match_id]
-        history = [{"at": c.accepted_at, "kind": c.kind, **{k: c.data.get(k) for k in ("by", "by_role", "rationale")}} for c in sorted(said, key=lambda c: c.number)]
+        history = [
+            {"at": c.accepted_at, "kind": c.kind, **{k: c.data.get(k) for k in ("by", "by_role", "rationale")}}
+            for c in sorted(said, key=lambda c: c.number)
+        ]
         return {
             "match_id": row.match_id, "state": row.state, "raised_at": row.raised_at, "version": max([row.number, *(c.number for c in said)]),
             "presentation": {**shown, "match_id": row.match_id, "evidence": orjson.loads(row.evidence), "raised_at": row.raised_at, "state": row.state},
@@ -162,7 +170,9 @@ class Reading:
         found = self._about(message_id)
         if found is None:
             return None
-        message = next((m for m in found[1]["messages"] if m["message_id"] == message_id and m["practice_ods"] == practice_ods), None)
+        message = next(
+            (m for m in found[1]["messages"] if m["message_id"] == message_id and m["practice_ods"] == practice_ods), None
+        )
         return None if message is None else (found[1], message)
 
     def gp_exceptions(self, limit: int) -> list[tuple[str, Json, Json]]:
@@ -209,12 +219,23 @@ class Reading:
     def positions(self) -> Json:
         """{number, relayed, relay_age_s, incarnation, positions, dead_letters}: what the database says of the house's state."""
         with self._engine.connect() as conn:
-            head = conn.execute(text("select c.number, c.incarnation, r.relayed, r.relayed_at, r.owner from counter c, relay r")).one_or_none()
+            head = conn.execute(
+                text("select c.number, c.incarnation, r.relayed, r.relayed_at, r.owner from counter c, relay r")
+            ).one_or_none()
             rows = conn.execute(text("select topic, partition, next_offset, owner from position order by topic, partition")).all()
             letters = conn.execute(text("select agency, count(*) as n from letter group by agency order by agency")).all()
             counts = {t: conn.execute(text(f"select count(*) from {t}")).scalar_one() for t in ("child", "fact")}
         if head is None:
-            return {"number": 0, "relayed": 0, "relay_age_s": 0.0, "incarnation": 0, "positions": [], "dead_letters": {}, "children": 0, "facts": 0}
+            return {
+                "number": 0,
+                "relayed": 0,
+                "relay_age_s": 0.0,
+                "incarnation": 0,
+                "positions": [],
+                "dead_letters": {},
+                "children": 0,
+                "facts": 0,
+            }
         age = (self._now() - head.relayed_at) / 1e6 if head.number > head.relayed else 0.0
         return {
             "number": head.number, "relayed": head.relayed, "relay_age_s": round(age, 1), "incarnation": head.incarnation,
@@ -259,7 +280,9 @@ def _fits(shown: Presentation, words: set[str], birth_date: str | None, identifi
     """How well a presentation fits the terms (higher is better); None when one does not."""
     f, score = shown.fields, 0
     if words:
-        names = set(identifiers.normalised_name(" ".join(f.get(n) or "" for n in ("given_name", "family_name", "other_names"))).split())
+        names = set(
+            identifiers.normalised_name(" ".join(f.get(n) or "" for n in ("given_name", "family_name", "other_names"))).split()
+        )
         hits = sum(any(n.startswith(w) for n in names) for w in words)
         if hits < len(words):
             return None
@@ -275,5 +298,3 @@ def _fits(shown: Presentation, words: set[str], birth_date: str | None, identifi
             return None
         score += 5
     return score
-
-

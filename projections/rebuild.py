@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeVar
 
-from domain.fold import fold
-from domain.policy import Reference
 from sqlalchemy import Connection, Engine, text
 
+from domain.fold import fold
 from domain.model import History
+from domain.policy import Reference
 from projections.book import Book
 from projections.entries import FACT, REFERENCE, Entry, plain, unseal
 from projections.keyring import KeyRing
@@ -47,7 +47,10 @@ class Applier:
         """
         done, presentations, children = 0, set[str](), set[str]()
         with conn.begin():
-            writers = {r.fingerprint: bytes(r.clear).decode() for r in conn.execute(text("select * from reference where kind = 'schema'"))}
+            writers = {
+                r.fingerprint: bytes(r.clear).decode()
+                for r in conn.execute(text("select * from reference where kind = 'schema'"))
+            }
         for chunk in chunks(values, CHUNK):
             with conn.begin():
                 entries = self._apply(conn, chunk, writers)
@@ -80,12 +83,17 @@ class Applier:
         rows.write(conn)
         at = {"t": [t for t, _ in positions], "p": [p for _, p in positions], "n": list(positions.values())}
         conn.execute(_POSITIONS, at)
-        conn.execute(text("update counter set number = :n, accepted_at = :a where id = 1"), {"n": entries[-1].number, "a": entries[-1].accepted_at})
+        conn.execute(
+            text("update counter set number = :n, accepted_at = :a where id = 1"),
+            {"n": entries[-1].number, "a": entries[-1].accepted_at},
+        )
         return entries
 
     def _refold(self, conn: Connection, presentations: set[str], children: set[str]) -> None:
         with conn.begin():
-            rows = conn.execute(text("select distinct child_id from link where presentation_id = any(:p)"), {"p": sorted(presentations)})
+            rows = conn.execute(
+                text("select distinct child_id from link where presentation_id = any(:p)"), {"p": sorted(presentations)}
+            )
             ids = {r.child_id for r in rows} | children
             book = Book()
             book.load_founders(conn, children)
@@ -173,7 +181,9 @@ def _swap(engine: Engine, applier: Applier) -> int:
             return done
 
 
-def verify(engine: Engine, values: Iterable[bytes], applier: Applier, reference: Reference, sample: int | None = None) -> tuple[int, list[Difference]]:
+def verify(
+    engine: Engine, values: Iterable[bytes], applier: Applier, reference: Reference, sample: int | None = None
+) -> tuple[int, list[Difference]]:
     """Compare the living tables with a clean build from the ledger: (children compared, differences).
 
     The living side is one snapshot; entries after it are left out, those it holds and the topic does not yet are its own.
@@ -209,7 +219,9 @@ def _compare(living: Connection, clean: Connection, table: str) -> Iterator[Diff
             yield Difference(table, k, "differs" if k in ours and k in theirs else "only living" if k in ours else "only clean")
 
 
-def _compare_views(living: Connection, clean: Connection, reference: Reference, sample: int | None) -> tuple[int, list[Difference]]:
+def _compare_views(
+    living: Connection, clean: Connection, reference: Reference, sample: int | None
+) -> tuple[int, list[Difference]]:
     sql = "select child_id, as_of, view from child order by child_id"
     rows = living.execute(text(sql)).all()
     if sample is not None and rows:

@@ -56,13 +56,23 @@ class Rows:
         if entry.identity is not None and pid is not None:
             shown = Presentation(pid, entry.agency or "", entry.number, entry.accepted_at, dict(entry.identity))
             self.presentation.append(
-                (pid, shown.agency, shown.local_id, entry.number, entry.accepted_at, plain(entry.identity), matching.child_id_of(pid))
+                (
+                    pid,
+                    shown.agency,
+                    shown.local_id,
+                    entry.number,
+                    entry.accepted_at,
+                    plain(entry.identity),
+                    matching.child_id_of(pid),
+                )
             )
             self.block += [(block_key(k), pid) for k in matching.person(shown).keys()]
         if entry.value is not None:
             fact = entry.fact()
             data = orjson.dumps([getattr(fact, f) for f in FACT_FIELDS])
-            self.fact.append((entry.agency, entry.event_id, entry.number, entry.content or b"", pid, fact.supersedes or fact.retracts, data))
+            self.fact.append(
+                (entry.agency, entry.event_id, entry.number, entry.content or b"", pid, fact.supersedes or fact.retracts, data)
+            )
 
     def _conclusion(self, entry: Entry, seq: int, kind: str, data: Mapping[str, Any]) -> None:
         if kind == "linked":
@@ -71,7 +81,18 @@ class Rows:
                 self._open_link[pid][5:7] = [entry.number, entry.accepted_at]
             else:
                 self.closed.append((pid, entry.number, entry.accepted_at))
-            row = [pid, entry.number, seq, data["child_id"], entry.accepted_at, None, None, data["rule"], orjson.dumps(data["evidence"]), data["by"]]
+            row = [
+                pid,
+                entry.number,
+                seq,
+                data["child_id"],
+                entry.accepted_at,
+                None,
+                None,
+                data["rule"],
+                orjson.dumps(data["evidence"]),
+                data["by"],
+            ]
             self._open_link[pid] = row
             self.link.append(row)
         elif kind == "edge":
@@ -91,15 +112,31 @@ class Rows:
         """Write everything taken in. `ledger` rows first: a number twice is a defect, and stops here."""
         _insert(conn, "ledger", "number bigint, value bytea, outputs bytea", self.ledger)
         _insert(conn, "reference", "kind text, fingerprint text, number bigint, clear bytea", self.reference)
-        _insert(conn, "presentation", "presentation_id text, agency text, local_id text, number bigint, accepted_at bigint, fields bytea, child_id text", self.presentation)
+        _insert(
+            conn,
+            "presentation",
+            "presentation_id text, agency text, local_id text, number bigint, accepted_at bigint, fields bytea, child_id text",
+            self.presentation,
+        )
         _insert(conn, "block", "key bytea, presentation_id text", self.block)
-        _insert(conn, "fact", "agency text, event_id text, number bigint, content bytea, presentation_id text, replaces text, data bytea", self.fact)
+        _insert(
+            conn,
+            "fact",
+            "agency text, event_id text, number bigint, content bytea, presentation_id text, replaces text, data bytea",
+            self.fact,
+        )
         _insert(conn, "act", "topic text, event_id text, number bigint, verdict text, reason text, content bytea", self.act)
         self._write_links(conn)
         gone = [k for k, v in self.edge.items() if v is None]
         if gone:
             conn.execute(_DELETE_EDGE, {"a": [a for a, _ in gone], "b": [b for _, b in gone]})
-        _insert(conn, "edge", "a text, b text, rule text, match_id text", [v for v in self.edge.values() if v is not None], "on conflict do nothing")
+        _insert(
+            conn,
+            "edge",
+            "a text, b text, rule text, match_id text",
+            [v for v in self.edge.values() if v is not None],
+            "on conflict do nothing",
+        )
         _insert(
             conn, "possible_match",
             "match_id text, presentation_id text, anchor text, state text, evidence bytea, number bigint, raised_at bigint", self.match,
@@ -107,14 +144,19 @@ class Rows:
         for match_id, state in self.match_state:
             conn.execute(text("update possible_match set state = :s where match_id = :m"), {"s": state, "m": match_id})
         _insert(
-            conn, "conclusion", "number bigint, seq int, child_id text, about text, kind text, data bytea, accepted_at bigint", self.conclusion
+            conn,
+            "conclusion",
+            "number bigint, seq int, child_id text, about text, kind text, data bytea, accepted_at bigint",
+            self.conclusion,
         )
         _insert(conn, "letter", "number bigint, agency text, data bytea", self.letter)
 
     def _write_links(self, conn: Connection) -> None:
         if not self.link:
             return
-        conn.execute(_CLOSE_LINK, {"p": [c[0] for c in self.closed], "n": [c[1] for c in self.closed], "t": [c[2] for c in self.closed]})
+        conn.execute(
+            _CLOSE_LINK, {"p": [c[0] for c in self.closed], "n": [c[1] for c in self.closed], "t": [c[2] for c in self.closed]}
+        )
         _insert(
             conn, "link",
             "presentation_id text, from_number bigint, seq int, child_id text, from_at bigint, to_number bigint, to_at bigint, "

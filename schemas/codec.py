@@ -95,7 +95,9 @@ class Codec:
         try:
             text = self._registry.text(schema_id)
         except UnknownSchema as err:
-            raise Undecodable("unknown-schema-id", f"the registry knows no schema {schema_id}; publish with a registered one") from err
+            raise Undecodable(
+                "unknown-schema-id", f"the registry knows no schema {schema_id}; publish with a registered one"
+            ) from err
         schema = json.loads(text)
         name = schema.get("name", "") if isinstance(schema, dict) else ""
         if not isinstance(schema, dict) or schema.get("namespace") != NAMESPACE or name not in catalogue():

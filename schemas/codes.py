@@ -80,9 +80,7 @@ def ranks(list_id: str) -> Mapping[str, int]:
 def _read(path: Path) -> CodeList:
     data: dict[str, Any] = yaml.safe_load(path.read_text())
     try:
-        codes = [
-            Code(str(c["code"]), str(c["label"]), c["valid_from"], c.get("valid_to"), c.get("rank")) for c in data["codes"]
-        ]
+        codes = [Code(str(c["code"]), str(c["label"]), c["valid_from"], c.get("valid_to"), c.get("rank")) for c in data["codes"]]
         found = CodeList(data["id"], data["title"], int(data["version"]), data["authority"], {c.code: c for c in codes})
     except (KeyError, TypeError) as err:
         raise PolicyError(f"{path.name}: field {err} is missing or of the wrong type") from err

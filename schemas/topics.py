@@ -17,6 +17,9 @@ INTAKE_PARTITIONS: Final = 2
 DAYS_90_MS: Final = 90 * 24 * 3600 * 1000
 """Retention of the intake (design: intake forgets, the ledger does not), in milliseconds."""
 
+PULSE_TABLE: Final = "facts"
+"""The pulse's table. Faust names its changelog after application and table, with as many partitions as its sources."""
+
 FOR_EVER: Final = -1
 
 
@@ -39,9 +42,7 @@ CORE: Final = ("unify", "relay", "clock", "deliver", "pulse", "web")
 
 def topics() -> tuple[Topic, ...]:
     """Every topic of a deployment: intake, ledger, keys, accesses, outputs, pulse."""
-    facts = [
-        Topic(f"facts.{a}", INTAKE_PARTITIONS, DAYS_90_MS, (f"agency.{a}",), ("unify", "pulse", "clock")) for a in AGENCIES
-    ]
+    facts = [Topic(f"facts.{a}", INTAKE_PARTITIONS, DAYS_90_MS, (f"agency.{a}",), ("unify", "pulse", "clock")) for a in AGENCIES]
     outcomes = [Topic(f"outcomes.{a}", 1, DAYS_90_MS, ("relay",), (f"agency.{a}", "relay")) for a in AGENCIES]
     letters = [Topic(f"dead-letters.{a}", 1, DAYS_90_MS, ("relay",), (f"agency.{a}", "relay", "web")) for a in AGENCIES]
     return (
@@ -55,6 +56,7 @@ def topics() -> tuple[Topic, ...]:
         Topic("recommendations", 1, DAYS_90_MS, ("relay",), ("relay", "web", "agency.csc", "agency.police", "agency.health")),
         Topic("gp.messages", 1, DAYS_90_MS, ("relay",), ("relay", "deliver")),
         Topic("pulse", 1, DAYS_90_MS, ("pulse",), ("web", "pulse")),
+        Topic(f"pulse-{PULSE_TABLE}-changelog", INTAKE_PARTITIONS, FOR_EVER, ("pulse",), ("pulse",), compacted=True),
         *outcomes,
         *letters,
     )

@@ -65,7 +65,9 @@ def from_json(spec: RecordSpec, value: Mapping[str, Any]) -> dict[str, Any]:
         for key in rule.keys[:-1]:
             at = at.setdefault(key, {})
         at[rule.keys[-1]] = node
-    problems += [Problem(".".join(p), "unknown-field", "the record has no such field") for p in _paths(value, ()) if p not in known]
+    problems += [
+        Problem(".".join(p), "unknown-field", "the record has no such field") for p in _paths(value, ()) if p not in known
+    ]
     if problems:
         raise InvalidFact(spec.name, problems)
     return out

@@ -86,7 +86,9 @@ class Lag:
                 self._ends = self._ask()
                 self._asked = time.monotonic()
         at = {(p["topic"], p["partition"]): p["next_offset"] for p in positions}
-        return [{"topic": t, "partition": p, "behind": max(0, end - at.get((t, p), 0))} for (t, p), end in sorted(self._ends.items())]
+        return [
+            {"topic": t, "partition": p, "behind": max(0, end - at.get((t, p), 0))} for (t, p), end in sorted(self._ends.items())
+        ]
 
     def _ask(self) -> dict[tuple[str, int], int]:
         with closing(KafkaConsumer(**self._access.options(), group_id=None, enable_auto_commit=False)) as consumer:
@@ -169,7 +171,9 @@ class ViewsReading:
             found["lag"] = []
             warnings.append("The broker does not answer: how far the intake is behind is not known.")
         if found["relay_age_s"] > 10:
-            warnings.append(f"The relay is {found['relay_age_s']:.0f} s behind: decisions show as pending until it has caught up.")
+            warnings.append(
+                f"The relay is {found['relay_age_s']:.0f} s behind: decisions show as pending until it has caught up."
+            )
         return {**found, "warnings": warnings}
 
     def dead_letters(self, agency: str | None, limit: int) -> Sequence[Json]:

@@ -60,7 +60,9 @@ def show(*, letter: str, as_json: bool) -> None:
     for p in found["problems"]:
         click.echo(f"  {p['field']}: {p['message']} [{p['rule']}]")
     click.echo(f"agency {found['agency']}, record {found['record'] or 'unknown'}, fact {found['event_id'] or 'unknown'}")
-    click.echo(f"intake {found['source_topic']}[{found['source_partition']}] offset {found['source_offset']}, ledger entry {found['number']}")
+    click.echo(
+        f"intake {found['source_topic']}[{found['source_partition']}] offset {found['source_offset']}, ledger entry {found['number']}"
+    )
 
 
 @command.command()

@@ -27,11 +27,24 @@ ROLES = ("icart_social_worker", "icart_manager", "icart_police", "icart_health",
 @click.option("--child", "child_id", metavar="CHILD", help="The child's id.")
 @click.option("--as-of", metavar="WHEN", help="What was true then: ISO 8601, London time when without an offset.")
 @click.option("--known-at", metavar="WHEN", help="What we knew then.")
-@click.option("--role", type=click.Choice(ROLES), default="icart_manager", show_default=True, help="As whom: what this role may not see is withheld.")
+@click.option(
+    "--role",
+    type=click.Choice(ROLES),
+    default="icart_manager",
+    show_default=True,
+    help="As whom: what this role may not see is withheld.",
+)
 @click.option("--purpose", required=True, help="Why you look: it is recorded with your name.")
 @click.option("--json", "as_json", is_flag=True, help="The whole document, for a script.")
 def command(
-    *, identifier: str | None, child_id: str | None, as_of: str | None, known_at: str | None, role: str, purpose: str, as_json: bool
+    *,
+    identifier: str | None,
+    child_id: str | None,
+    as_of: str | None,
+    known_at: str | None,
+    role: str,
+    purpose: str,
+    as_json: bool,
 ) -> None:
     """Show what is known of one child, as a role may see it. The look is recorded before anything is shown."""
     settings = Settings.load()
@@ -47,7 +60,13 @@ def command(
 
 
 def lookup(
-    settings: Settings, identifier: str | None, child_id: str | None, role: str, purpose: str, as_of: str | None = None, known_at: str | None = None
+    settings: Settings,
+    identifier: str | None,
+    child_id: str | None,
+    role: str,
+    purpose: str,
+    as_of: str | None = None,
+    known_at: str | None = None,
 ) -> dict[str, object]:
     """The redacted view, once the access record is committed.
 
@@ -62,11 +81,23 @@ def lookup(
         if system not in SYSTEMS or not value:
             raise InfraError("--identifier is SYSTEM:VALUE with one of nhs, upn, la, pnc")
         child_id = reading.child_by_identifier(system, value.replace(" ", "").upper())
-    view = None if child_id is None else reading.child_view(reading.current_child(child_id) or child_id, instant(as_of), instant(known_at))
+    view = (
+        None
+        if child_id is None
+        else reading.child_view(reading.current_child(child_id) or child_id, instant(as_of), instant(known_at))
+    )
     keep = assembly.engine(settings.keep_dsn, "command")
     shown = [str(view["child_id"])] if view is not None else []
     with closing(keep.connect()) as conn, conn.begin():
-        record_access(conn, actor_id=f"command:{getpass.getuser()}", role=role, action="view", purpose=purpose, children=shown, now=assembly.now_us())
+        record_access(
+            conn,
+            actor_id=f"command:{getpass.getuser()}",
+            role=role,
+            action="view",
+            purpose=purpose,
+            children=shown,
+            now=assembly.now_us(),
+        )
     if view is None:
         raise InfraError("no child is known by that")
     try:
@@ -88,5 +119,3 @@ def instant(text: str | None) -> int | None:
     except ValueError as err:
         raise InfraError("WHEN is an ISO 8601 date or instant, like 2026-03-01 or 2026-03-01T12:00+00:00") from err
     return to_us(when if when.tzinfo else when.replace(tzinfo=LONDON))
-
-
