@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 
 import structlog
 
+from domain.problems import SightlineError
 from producers.errors import BrokerUnavailable
 from producers.facts import Fact, prepare, spec_of
 from producers.kafka_link import greet
@@ -66,7 +67,7 @@ class AgencyClient:
         return self._spool.waiting
 
     @property
-    def problem(self) -> Exception | None:
+    def problem(self) -> SightlineError | None:
         """What keeps facts from going out just now; None when nothing does."""
         return self._sender.problem
 

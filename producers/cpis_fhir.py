@@ -108,7 +108,7 @@ class _Desk:
 
     def wait(self, resource: Resource, path: str, rule: str, what: str) -> None:
         self.waiting.append(resource)
-        self.say(resource, path, rule, f"{_WHY.get(rule, rule)}: waits for its {what}")
+        self.say(resource, path, rule, f"{_WHY.get(rule, rule)}: waits for its {what}", kept=True)
 
 
 _WHY: Final = {

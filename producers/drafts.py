@@ -25,7 +25,7 @@ STORE_DRAFTS: Final = 1_000
 class Report:
     """Something in a source that a person should look at. Names the place and the rule, never the value (I7).
 
-    `kept` is true when the fact was made all the same.
+    `kept` is true when nothing is left out for it: the fact was made, or it waits.
     """
 
     file: str
