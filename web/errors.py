@@ -1,0 +1,140 @@
+"""One answer for each thing that goes wrong: a page for people, problem+json under /api, an OperationOutcome under /fhir."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from domain.problems import InvalidFact
+from web.acting import BadTicket, SaidOtherwise
+from web.house import BadForm, Forbidden, NotFound, NotSignedIn, house_of
+from web.ports import Unavailable
+
+log: Final = structlog.get_logger("web")
+
+NOT_TEXT: Final = ("csrf", "ticket", "password", "name")
+"""Fields that are not given back to somebody whose session has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """How one kind of error reads. `code` is stable, for programs; `fhir` is its issue type."""
+
+    status: int
+    code: str
+    title: str
+    text: str
+    fhir: str
+
+
+TROUBLES: Final[Mapping[type[Exception], Trouble]] = {
+    NotSignedIn: Trouble(401, "not-signed-in", "Your session has ended", "Sign in again. Nothing was sent or recorded.", "login"),
+    Forbidden: Trouble(
+        403, "not-for-this-role", "This page is not for your role",
+        "If you need it for your work, ask an administrator of Sightline.", "forbidden",
+    ),
+    NotFound: Trouble(
+        404, "not-found", "Page not found",
+        "There is nothing here that you may see. If you followed a link, what it shows may have been joined with another record "
+        "or withdrawn: search again.", "not-found",
+    ),
+    BadForm: Trouble(
+        403, "form-token", "The form was opened in another session",
+        "Nothing was sent or recorded. Open the page again.", "forbidden",
+    ),
+    BadTicket: Trouble(409, "form-ticket", "This form can no longer be used", "Nothing was recorded. Open the page again.", "conflict"),
+    SaidOtherwise: Trouble(
+        409, "already-said", "This form was already sent",
+        "What you first sent stands. To add something, open the page again.", "conflict",
+    ),
+    InvalidFact: Trouble(400, "invalid", "Something in the form cannot be recorded", "Go back and check what you entered.", "invalid"),
+    Unavailable: Trouble(
+        503, "unavailable", "Sightline cannot answer just now",
+        "Nothing was recorded. Try again in a minute. If a child may be at risk now, do not wait: call.", "transient",
+    ),
+    SQLAlchemyError: Trouble(
+        503, "unavailable", "Sightline cannot answer just now",
+        "Who looks at a child must be recorded first, and that is not possible just now. Nothing was shown or recorded. "
+        "Try again in a minute. If a child may be at risk now, do not wait: call.", "transient",
+    ),
+}  # fmt: skip
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Every error above, and the framework's own, in the form the caller reads."""
+    for kind in TROUBLES:
+        app.add_exception_handler(kind, _answer)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _validation)
+
+
+async def _answer(request: Request, err: Exception) -> Response:
+    trouble = next(t for kind, t in TROUBLES.items() if isinstance(err, kind))
+    if trouble.status == 503:
+        log.warning("unavailable", error=type(err).__name__, request_id=request.state.request_id)
+    details = [{"field": p.field, "rule": p.rule, "message": p.message} for p in err.problems] if isinstance(err, InvalidFact) else []
+    return await respond(request, trouble, details)
+
+
+async def respond(request: Request, trouble: Trouble, details: list[dict[str, str]] | None = None) -> Response:
+    """The trouble as page, problem+json or OperationOutcome."""
+    path = request.url.path
+    if path.startswith("/fhir/"):
+        return outcome(trouble)
+    if path.startswith("/api/"):
+        return problem(trouble, request.state.request_id, details)
+    typed = await _typed(request)
+    if trouble.code == "not-signed-in" and not typed:
+        return RedirectResponse(f"/sign-in?next={quote(path)}", 303)
+    return house_of(request).page(request, "trouble.html", status=trouble.status, trouble=trouble, typed=typed, details=details or [])
+
+
+def problem(trouble: Trouble, request_id: str, details: list[dict[str, str]] | None = None) -> JSONResponse:
+    """RFC 9457."""
+    body: dict[str, Any] = {
+        "type": f"urn:sightline:problem:{trouble.code}", "title": trouble.title, "status": trouble.status, "detail": trouble.text,
+        "request_id": request_id, **({"errors": details} if details else {}),
+    }  # fmt: skip
+    return JSONResponse(body, trouble.status, media_type="application/problem+json")
+
+
+def outcome(trouble: Trouble) -> JSONResponse:
+    """A FHIR OperationOutcome."""
+    issue = {"severity": "error", "code": trouble.fhir, "diagnostics": f"{trouble.title}. {trouble.text}"}
+    headers = {"www-authenticate": 'Basic realm="Sightline GP", charset="UTF-8"'} if trouble.status == 401 else {}
+    body = {"resourceType": "OperationOutcome", "issue": [issue]}
+    return JSONResponse(body, trouble.status, headers, media_type="application/fhir+json")
+
+
+async def _typed(request: Request) -> dict[str, str]:
+    """What somebody typed, given back to them so that it is not lost (only in answer to their own POST)."""
+    if request.method != "POST" or "form" not in request.headers.get("content-type", ""):
+        return {}
+    form = await request.form()
+    return {k: v for k, v in form.items() if k not in NOT_TEXT and isinstance(v, str) and len(v.strip()) > 20}
+
+
+async def _http(request: Request, err: Exception) -> Response:
+    status = err.status_code if isinstance(err, HTTPException) else 500
+    if status == 404:
+        return await respond(request, TROUBLES[NotFound])
+    title = {405: "This address does not take that"}.get(status, "This request cannot be answered")
+    return await respond(request, Trouble(status, f"http-{status}", title, "Check the address and try again.", "not-supported"))
+
+
+async def _validation(request: Request, err: Exception) -> Response:
+    """Names the field and the rule, never the value (I7). A path that is no UUID is simply not found."""
+    errors = err.errors() if isinstance(err, RequestValidationError) else []
+    if any(e["loc"][0] == "path" for e in errors):
+        return await respond(request, TROUBLES[NotFound])
+    details = [{"field": ".".join(map(str, e["loc"][1:])), "rule": e["type"], "message": e["msg"].split(", got")[0]} for e in errors]
+    return await respond(request, Trouble(422, "invalid", "The request is not valid", "See `errors`.", "invalid"), details)

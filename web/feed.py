@@ -1,0 +1,70 @@
+"""One watcher of the ledger for all live screens: a thread waits, every stream is told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+
+from web.ports import Reading, Unavailable
+
+log: Final = structlog.get_logger("web")
+
+WAIT_S: Final = 5.0
+"""One wait of the watcher; also how long a graceful stop may have to wait for it."""
+
+AWAY_S: Final = 2.0
+"""Pause when the database is away."""
+
+STREAMS_MAX: Final = 300
+"""Open live screens; the next one is told to come back (a screen also works without)."""
+
+
+class Feed:
+    """The newest ledger number readers may see, and a way to wait for a newer one."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._changed = asyncio.Condition()
+        self.position = 0
+        self.streams = 0
+        self.stopping = False
+
+    async def watch(self) -> None:
+        """Run until cancelled."""
+        while not self.stopping:
+            try:
+                found = await run_in_threadpool(self._reading.wait_for_change, self.position, WAIT_S)
+            except Unavailable:
+                log.warning("live screens wait: the views are away")
+                await asyncio.sleep(AWAY_S)
+                continue
+            if found != self.position:
+                async with self._changed:
+                    self.position = found
+                    self._changed.notify_all()
+
+    async def stop(self) -> None:
+        """Let every stream end."""
+        async with self._changed:
+            self.stopping = True
+            self._changed.notify_all()
+
+    async def after(self, position: int, timeout_s: float) -> int:
+        """The position once it is above `position`, or when the time is over."""
+        async with self._changed:
+            try:
+                await asyncio.wait_for(self._changed.wait_for(lambda: self.position > position or self.stopping), timeout_s)
+            except TimeoutError:
+                pass
+            return self.position
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but not for a house that stops."""
+        async with self._changed:
+            try:
+                await asyncio.wait_for(self._changed.wait_for(lambda: self.stopping), seconds)
+            except TimeoutError:
+                pass

@@ -1,0 +1,73 @@
+"""The queue, by child: who waits for a decision, by when and why; and what was decided lately."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+
+from domain.times import DAY_US
+from web.house import ChildReader, House, Taker, TheHouse, Visitor
+from web.pages.common import Posted, act, child_for, plain_conflict
+from web.ports import Json
+from web.shapes import DECIDED, child_row
+
+router: Final = APIRouter(include_in_schema=False)
+
+RECENT_US: Final = 7 * DAY_US
+RECENT_MAX: Final = 100
+
+
+def queue_rows(house: House, visitor: Visitor) -> list[Json]:
+    """Rows of the queue for this visitor, earliest due first."""
+    views = [house.redact(v, visitor) for v in house.reading.queue(house.config.queue_max)]
+    rows = [child_row(v, house.now()) for v in views if v and "child_id" in v]
+    return sorted((r for r in rows if r["recommendations"]), key=lambda r: (r["due_at"] is None, r["due_at"] or 0))
+
+
+def decided_rows(house: House, visitor: Visitor) -> list[Json]:
+    """Children with a decision of the last days, for those who may disagree with it."""
+    views = [house.redact(v, visitor) for v in house.reading.recently_decided(house.now() - RECENT_US, RECENT_MAX)]
+    rows = [(child_row(v, house.now(), DECIDED), v) for v in views if v and "child_id" in v]
+    return [{**row, "decided": v.get("recommendations", [])} for row, v in rows if row["recommendations"]]
+
+
+@router.get("/queue")
+def queue(request: Request, house: TheHouse, visitor: ChildReader) -> Response:
+    """The queue page."""
+    return _queue(request, house, visitor, "queue.html")
+
+
+@router.get("/queue/rows")
+def rows(request: Request, house: TheHouse, visitor: ChildReader) -> Response:
+    """The rows alone, asked for when the ledger has moved."""
+    return _queue(request, house, visitor, "queue_rows.html")
+
+
+@router.get("/decisions")
+def decisions(request: Request, house: TheHouse, visitor: ChildReader) -> Response:
+    """What was decided in the last seven days: visible at once to police, health and education."""
+    found = decided_rows(house, visitor)
+    house.shown(request, visitor, "FRONT_DOOR", [r["child_id"] for r in found])
+    return house.page(request, "decisions.html", visitor, rows=found)
+
+
+@router.post("/children/{child_id}/case")
+def take(request: Request, house: TheHouse, visitor: Taker, child_id: UUID, form: Posted) -> Response:
+    """Take the case, or give it back."""
+    ticket = house.acting.read(form.get("ticket"), f"case:{child_id}")
+    child_for(house, visitor, child_id)
+    form.body = {"taken": form.get("taken") == "yes"}
+    return act(
+        house, request, visitor, form, record="CaseTaken", ticket=ticket, child_id=str(child_id), title="Your change is being saved",
+        done=f"/children/{child_id}",
+        conflict=plain_conflict(house, request, visitor, form, f"/children/{child_id}", title="Somebody else took this case"),
+    )  # fmt: skip
+
+
+def _queue(request: Request, house: House, visitor: Visitor, template: str) -> Response:
+    found = queue_rows(house, visitor)
+    house.shown(request, visitor, "FRONT_DOOR", [r["child_id"] for r in found])
+    names = house.names(r["case"]["by"] for r in found if r["case"])
+    return house.page(request, template, visitor, rows=found, names=names, pulse=house.reading.pulse())
