@@ -1,0 +1,205 @@
+"""What people, practices and the clock do: accepted with its conclusions, or refused with a reason that they can act on.
+
+Refusals (`Refused.reason`): `not-permitted`, `no-such-thing`, `stale-decision`, `already-decided`, `required-to-decline`,
+`not-convened`, `evidence-stands`, `wrong-agency`, `already-taken`, `not-yours`, `not-your-message`, `withdrawn`,
+`already-rejected`, `already-coded`, `no-exception`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from domain.conclude import conclude
+from domain.meetings import Recommendation, recommendations
+from domain.messages import PROGRESS, Message, messages
+from domain.model import History, Json
+from domain.policy import Reference
+from domain.problems import Problem
+from domain.selection import select
+from domain.sharing import ROLES
+
+DECIDE_ROLES: Final = frozenset({"icart_manager", "edt"})
+"""Who may convene, decline or close (R1: a named manager; out of hours the emergency duty team)."""
+
+MEETING_ROLES: Final = DECIDE_ROLES | {"icart_social_worker"}
+"""Who may record that the discussion was held."""
+
+EXCEPTION_ROLES: Final = frozenset({"icart_health", "icart_manager"})
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An act that is not accepted: a stable reason, and the fields to mend, if any."""
+
+    reason: str
+    problems: tuple[Problem, ...] = ()
+
+
+Found = Refused | list[tuple[str, Json]]
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """An act with what it is about."""
+
+    value: Mapping[str, Any]
+    history: History
+    view: Json
+    reference: Reference
+    now: int
+
+    @property
+    def act(self) -> Mapping[str, Any]:
+        """The act's envelope: who, in what role."""
+        found: Mapping[str, Any] = self.value["act"]
+        return found
+
+    @property
+    def who(self) -> Json:
+        """Child, account and role, as conclusions name them."""
+        return {"child_id": self.history.child_id, "by": self.act["actor_id"], "by_role": self.act["actor_role"]}
+
+    def recommendation(self) -> Recommendation | None:
+        """The recommendation the act is about."""
+        known = select(self.history, self.now)
+        wanted = self.value["recommendation_id"]
+        return next((r for r in recommendations(known) if r.recommendation_id == wanted), None)
+
+    def message(self) -> Message | None:
+        """The GP message the act is about."""
+        known = select(self.history, self.now)
+        return next((m for m in messages(known) if m.message_id == self.value["message_id"]), None)
+
+
+def judge(record: str, value: Mapping[str, Any], history: History, view: Json, reference: Reference, now: int) -> Found:
+    """The conclusions of an act on this child at `now` (µs UTC), or why it is refused. An empty list: nothing to add."""
+    found = JUDGES.get(record)
+    return Refused("no-such-thing") if found is None else found(Doing(value, history, view, reference, now))
+
+
+def _decided(do: Doing) -> Found:
+    if do.act["actor_role"] not in DECIDE_ROLES:
+        return Refused("not-permitted")
+    rec = do.recommendation()
+    if rec is None:
+        return Refused("no-such-thing")
+    if do.act["based_on"] != rec.version:
+        return Refused("stale-decision")
+    if not rec.open:
+        return Refused("already-decided")
+    about = {**do.who, "recommendation_id": rec.recommendation_id, "rationale": do.value["rationale"]}
+    if do.value["decision"] == "CONVENE":
+        return [("convened", about | {"meeting_at": do.value["meeting_at"]})]
+    missing = [n for n in ("reason", "rationale") if not (do.value[n] or "").strip()]
+    if missing:
+        return Refused("required-to-decline", tuple(Problem(n, "required-to-decline", "is needed to decline (R1)") for n in missing))
+    return [("declined", about | {"reason": do.value["reason"]})]
+
+
+def _held(do: Doing) -> Found:
+    if do.act["actor_role"] not in MEETING_ROLES:
+        return Refused("not-permitted")
+    rec = do.recommendation()
+    if rec is None:
+        return Refused("no-such-thing")
+    if do.act["based_on"] is not None and do.act["based_on"] != rec.version:
+        return Refused("stale-decision")
+    if rec.state != "CONVENED":
+        return Refused("not-convened")
+    told = {k: do.value[k] for k in ("held_at", "attended", "outcome", "outcome_text")}
+    return [("held", {**do.who, "recommendation_id": rec.recommendation_id, **told, "attended": list(told["attended"])})]
+
+
+def _disagreed(do: Doing) -> Found:
+    role, agency = do.act["actor_role"], do.value["agency"]
+    if role not in ROLES:
+        return Refused("not-permitted")
+    if agency not in ({"edt", "csc"} if role == "edt" else {ROLES[role]}):
+        return Refused("wrong-agency", (Problem("agency", "wrong-agency", "is not the agency that this role sits for"),))
+    rec = do.recommendation()
+    if rec is None:
+        return Refused("no-such-thing")
+    return [("disagreed", {**do.who, "recommendation_id": rec.recommendation_id, "agency": agency, "ground": do.value["ground"]})]
+
+
+def _closed(do: Doing) -> Found:
+    if do.act["actor_role"] not in DECIDE_ROLES:
+        return Refused("not-permitted")
+    rec = do.recommendation()
+    if rec is None:
+        return Refused("no-such-thing")
+    if do.act["based_on"] is not None and do.act["based_on"] != rec.version:
+        return Refused("stale-decision")
+    if not rec.open:
+        return Refused("already-decided")
+    if not rec.changed:
+        return Refused("evidence-stands")
+    return [("closed", {**do.who, "recommendation_id": rec.recommendation_id, "rationale": do.value["rationale"]})]
+
+
+def _case(do: Doing) -> Found:
+    role, by = do.act["actor_role"], do.act["actor_id"]
+    if role not in ROLES:
+        return Refused("not-permitted")
+    holder = do.view["case"]
+    if do.value["taken"]:
+        if holder is None:
+            return [("case_taken", {**do.who, "taken": True})]
+        return [] if holder["by"] == by else Refused("already-taken")
+    if holder is None:
+        return []
+    if holder["by"] != by and role not in DECIDE_ROLES:
+        return Refused("not-yours")
+    return [("case_taken", {**do.who, "taken": False})]
+
+
+def _exception(do: Doing) -> Found:
+    if do.act["actor_role"] not in EXCEPTION_ROLES:
+        return Refused("not-permitted")
+    message = do.message()
+    if message is None:
+        return Refused("no-such-thing")
+    if message.exception is None:
+        return Refused("no-exception")
+    if message.resolved is not None:
+        return []
+    return [("gp_exception_resolved", {**do.who, "message_id": message.message_id, "resolution": do.value["resolution"]})]
+
+
+def _receipt(do: Doing) -> Found:
+    """A practice answers for its own messages only; what is another's looks as if it did not exist."""
+    practice = do.value["practice_ods"]
+    message = do.message()
+    mine = message is not None and message.practice == practice and practice is not None
+    if do.act["actor_role"] != "gp_practice" or do.act["actor_id"] != practice or message is None or not mine:
+        return Refused("not-your-message")
+    state = do.value["state"]
+    if any(r.data["state"] == state for r in message.receipts):
+        return []
+    if not message.live:
+        return Refused("withdrawn")
+    if message.state == "REJECTED":
+        return Refused("already-rejected")
+    if state == "REJECTED":
+        if message.state == "CODED":
+            return Refused("already-coded")
+    elif PROGRESS[state] <= PROGRESS.get(message.state, 0):
+        return []
+    told = {"practice_ods": practice, "state": state, "reason": do.value["reason"]}
+    return [("gp_receipt", {"child_id": do.history.child_id, "message_id": message.message_id, **told})]
+
+
+def _clock(do: Doing) -> Found:
+    if do.act["actor_role"] != "clock":
+        return Refused("not-permitted")
+    behind: Sequence[str] = do.value["behind"]
+    due = min(int(do.value["due_at"]), do.now)
+    return conclude(do.history, do.view, do.reference, do.now, fired=due, behind=behind)
+
+
+JUDGES: Final[Mapping[str, Callable[[Doing], Found]]] = {
+    "RecommendationDecided": _decided, "StrategyMeetingHeld": _held, "RecommendationDisagreed": _disagreed,
+    "RecommendationClosed": _closed, "CaseTaken": _case, "GpExceptionResolved": _exception, "GpReceipt": _receipt, "ClockFired": _clock,
+}  # fmt: skip

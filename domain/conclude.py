@@ -1,0 +1,187 @@
+"""What should be, compared with what is: the conclusions that are missing. State-based, so concluding twice adds nothing (I3).
+
+Raising a recommendation (R1, R3):
+- it is raised when a harm trigger holds, or points reach the threshold, and none is awaiting a decision;
+- a points recommendation that awaits a decision becomes urgent when a harm trigger appears: `recommended` again, same id,
+  basis HARM, due by the earlier time;
+- after a decision, only a harm trigger, an agency, or N more points resting on what was not known then raises again; while a
+  discussion is convened and not yet held, only a new harm trigger does.
+Evidence of an open recommendation that was withdrawn, replaced by something weaker, or moved to another child: `evidence_changed`.
+
+What falls due (overdue, unread) is concluded only when the clock has fired for that instant: until then somebody may have
+acted in time and not been read yet. What has risen by itself (72 hours gone, a night away) is concluded with whatever comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from domain.fold import Folded, parts
+from domain.involvement import voice_missing
+from domain.meetings import Recommendation
+from domain.missing import episodes
+from domain.model import Fact, History, Json, make_id
+from domain.policy import Reference
+from domain.posting import gp_messages
+from domain.risk import Risk, evaluate
+from domain.selection import CURRENT, RETRACTED, Known, select
+from domain.signals import Hit, Situation
+from domain.times import local_date_of
+
+Conclusions = list[tuple[str, Json]]
+
+
+def conclude(
+    history: History, view: Json, reference: Reference, now: int, *, fired: int | None = None, behind: Sequence[str] = ()
+) -> Conclusions:
+    """The conclusions that are missing at `now` (the entry's `accepted_at`, µs UTC).
+
+    `view` is the fold at `now`. `fired` is the due instant for which the clock has fired, `behind` the sources it named.
+    """
+    folded = parts(history, reference, now)
+    out = _recommend(history, folded, reference, now)
+    out += _evidence(folded)
+    out += _overdue(folded, fired, behind)
+    out += gp_messages(folded, reference, now, fired)
+    out += _voices(folded.known)
+    return [(kind, {"child_id": view["child_id"], **data}) for kind, data in out]
+
+
+def _recommend(history: History, folded: Folded, reference: Reference, now: int) -> Conclusions:
+    found = folded.risk
+    if found.basis is None:
+        return []
+    waiting = next((r for r in folded.recommendations if r.open), None)
+    if waiting is not None:
+        return _urgent(waiting, folded, reference, now)
+    decided = max((r for r in folded.recommendations if r.decided), key=_decided_number, default=None)
+    if decided is not None and not _news(decided, history, folded, reference):
+        return []
+    return [("recommended", _raised(make_recommendation_id(folded), folded, reference, now))]
+
+
+def _decided_number(rec: Recommendation) -> int:
+    return rec.decided.number if rec.decided is not None else 0
+
+
+def make_recommendation_id(folded: Folded) -> str:
+    """The id of a recommendation is made of the child, the facts behind it and how many were raised before."""
+    evidence = sorted({f.event_id for h in _grounds(folded.risk) for f in h.facts})
+    return make_id("recommendation", folded.known.child_id, len(folded.recommendations), *evidence)
+
+
+def _grounds(found: Risk) -> list[Hit]:
+    """What a recommendation rests on: the harm triggers when there are any, otherwise everything that gave points."""
+    return [h for h in found.hits if h.rule.trigger] or list(found.hits)
+
+
+def _raised(recommendation_id: str, folded: Folded, reference: Reference, now: int) -> Json:
+    found, policy = folded.risk, reference.policy
+    newest = max((f for h in _grounds(found) for f in h.facts), key=lambda f: (f.number, f.event_id))
+    return {
+        "recommendation_id": recommendation_id, "basis": found.basis, "points": found.points,
+        "triggers": [h.rule.id for h in found.hits if h.rule.trigger],
+        "reasons": [
+            {"rule": h.rule.id, "points": h.points, "facts": [f.event_id for f in h.facts], "agencies": h.agencies} for h in found.hits
+        ],
+        "due_at": reference.register.due(policy.due_harm if found.harm else policy.due_points, now), "policy": policy.id,
+        "presentation_id": newest.presentation_id,
+    }  # fmt: skip
+
+
+def _urgent(waiting: Recommendation, folded: Folded, reference: Reference, now: int) -> Conclusions:
+    if not folded.risk.harm or waiting.raised.data["basis"] == "HARM":
+        return []
+    data = _raised(waiting.recommendation_id, folded, reference, now)
+    return [("recommended", data | {"due_at": min(data["due_at"], waiting.due_at)})]
+
+
+def _news(decided: Recommendation, history: History, folded: Folded, reference: Reference) -> bool:
+    """Is there a new harm trigger, a new agency, or enough new points since the decision?"""
+    known, number = folded.known, _decided_number(decided)
+    then = _as_decided(history, known, number)
+    situation = Situation(then, episodes(then, reference)[0], local_date_of(then.as_of), reference)
+    before = evaluate(situation, reference.policy)
+    if _new_trigger(folded.risk, before, known):
+        return True
+    if decided.state == "CONVENED":
+        return False
+    was = before.agencies | {a for r in decided.raised.data["reasons"] for a in r["agencies"]}
+    more = folded.risk.points - before.points >= reference.policy.reraise_points
+    return bool(folded.risk.basis and (more or folded.risk.agencies - was))
+
+
+def _as_decided(history: History, known: Known, number: int) -> Known:
+    """What the decision could rest on and still stands, weighed today: facts known by entry `number` and not withdrawn since.
+
+    A fact that was only replaced since counts as it was told then, so that a corrected spelling is no news.
+    """
+    then = select(history, known.as_of)
+    held = [f for f in then.facts if then.known_number(f) <= number]
+    replaced_then = {(f.agency, f.supersedes) for f in then.everything.values() if f.supersedes and f.number <= number}
+    then.facts = [f for f in held if then.state(f) != RETRACTED and (f.agency, f.event_id) not in replaced_then]
+    then.current.clear()
+    for fact in then.facts:
+        then.current[fact.record].append(fact)
+    return then
+
+
+def _new_trigger(now: Risk, before: Risk, known: Known) -> bool:
+    then = {(h.rule.id, f.event_id) for h in before.hits for f in h.facts}
+    for hit in now.hits:
+        if hit.rule.trigger and any(
+            not any((hit.rule.id, e) in then for e in _tellings(f, known)) for f in hit.facts
+        ):
+            return True
+    return False
+
+
+def _tellings(fact: Fact, known: Known) -> list[str]:
+    """The fact and what it replaced, and what that replaced."""
+    out, at = [fact.event_id], fact
+    while at.supersedes is not None and at.supersedes not in out:
+        out.append(at.supersedes)
+        older = known.everything.get(at.supersedes)
+        if older is None:
+            break
+        at = older
+    return out
+
+
+def _evidence(folded: Folded) -> Conclusions:
+    """Evidence of an open recommendation that is gone, each named once."""
+    out: Conclusions = []
+    known = folded.known
+    here = {f.event_id for f in known.facts if known.state(f) == CURRENT}
+    now: dict[str, set[str]] = {}
+    for hit in folded.risk.hits:
+        for fact in hit.facts:
+            now.setdefault(hit.rule.id, set()).update(_tellings(fact, known))
+    for rec in folded.recommendations:
+        if not rec.open:
+            continue
+        gone = {
+            f for c in rec.steps if c.kind == "recommended" for r in c.data["reasons"] for f in r["facts"]
+            if f not in here and f not in now.get(r["rule"], ())
+        }  # fmt: skip
+        if gone - rec.changed:
+            out.append(("evidence_changed", {"recommendation_id": rec.recommendation_id, "facts": sorted(gone - rec.changed)}))
+    return out
+
+
+def _overdue(folded: Folded, fired: int | None, behind: Sequence[str]) -> Conclusions:
+    return [
+        ("recommendation_overdue", {"recommendation_id": r.recommendation_id, "due_at": r.due_at, "behind": list(behind)})
+        for r in folded.recommendations
+        if fired is not None and r.open and not r.overdue and r.due_at <= fired
+    ]
+
+
+def _voices(known: Known) -> Conclusions:
+    """Police submissions without the child's voice or why it is missing go back to the officer's supervisor, once (R18)."""
+    told = {c.data["event_id"] for c in known.conclusions if c.kind == "quality_defect"}
+    return [
+        ("quality_defect", {"event_id": f.event_id, "defect": "VOICE_MISSING"})
+        for f in known.current.get("VulnerabilitySubmission", ())
+        if not f.historic and f.event_id not in told and voice_missing(f)
+    ]

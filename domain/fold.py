@@ -1,0 +1,135 @@
+"""The child view: a pure function of a set of entries, of `as_of` (what was true) and `known_at` (what we knew). See docs/child-view.md.
+
+Order, duplicates and late corrections cannot change it; the same inputs give the same bytes (I2). Instants are µs since 1970, UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from domain import meetings, messages, missing, risk
+from domain.calendar import midnight, next_midnight
+from domain.chronology import chronology, currency
+from domain.education import education, gaps
+from domain.identity_view import header, identity, merged_into, possible_matches
+from domain.involvement import cpis, grades, involved, practice, statuses, vpas
+from domain.labelling import rest_on_ids
+from domain.model import History, Json
+from domain.policy import Reference
+from domain.selection import Known, select
+from domain.signals import Situation
+from domain.times import DAY_US, local_date_of
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """The parts of a fold that conclusions are drawn from, beside the document itself."""
+
+    known: Known
+    situation: Situation
+    risk: risk.Risk
+    recommendations: list[meetings.Recommendation]
+    messages: list[messages.Message]
+    loose_interviews: list[missing.Interview]
+
+
+def fold(history: History, reference: Reference, as_of: int, known_at: int | None = None) -> Json:
+    """The view of one child, as true at `as_of` and as known at `known_at` (None: everything the history holds)."""
+    return document(history, parts(history, reference, as_of, known_at), reference)
+
+
+def parts(history: History, reference: Reference, as_of: int, known_at: int | None = None) -> Folded:
+    """Select, pair and evaluate, without writing the document."""
+    known = select(history, as_of, known_at)
+    episodes, loose = missing.episodes(known, reference)
+    situation = Situation(known, episodes, local_date_of(as_of), reference)
+    found = risk.evaluate(situation, reference.policy)
+    return Folded(known, situation, found, meetings.recommendations(known), messages.messages(known), loose)
+
+
+def document(history: History, folded: Folded, reference: Reference) -> Json:
+    """The document of docs/child-view.md."""
+    known, today = folded.known, folded.situation.today
+    who = identity(known)
+    told = statuses(known, reference)
+    current = currency(known, reference)
+    held, differ = grades(known, reference)
+    return {
+        "child_id": known.child_id, "as_of": known.as_of, "known_at": known.known_at, "version": known.version,
+        "policy": {"id": reference.policy.id, "title": reference.policy.title, "authority": reference.policy.authority},
+        "evaluated_at": known.as_of,
+        "not_evaluated": sorted({c.data["event_id"] for c in known.conclusions if c.kind == "not_evaluated" and c.data["event_id"]}),
+        "merged_into": merged_into(known, history), **header(who), "identity": who, **possible_matches(known, history),
+        "involved": involved(known, today, reference), "currency": current,
+        "status": told[-1] if told else None, "status_history": told, "practice": practice(known, today),
+        "chronology": chronology(known, reference),
+        "missing": [missing.shown(e, known, reference) for e in reversed(folded.situation.episodes)],
+        "interviews_unpaired": [missing.interview_shown(i, None, reference) for i in folded.loose_interviews],
+        "vpas": vpas(known, reference), "cpis": cpis(known, reference), "education": education(known, today, reference),
+        "grades": held, "grade_differences": differ,
+        "risk": risk.shown(folded.risk, folded.situation, reference.policy, current),
+        "recommendations": [meetings.shown(r, reference, known.everything) for r in reversed(folded.recommendations)],
+        "messages": [messages.shown(m, known) for m in reversed(folded.messages)], "case": meetings.case(known),
+        "defects": [
+            {"event_id": c.data["event_id"], "defect": c.data["defect"], **rest_on_ids([c.data["event_id"]], known.everything)}
+            for c in known.conclusions
+            if c.kind == "quality_defect"
+        ],
+        "changes_at": changes_at(folded), "due_at": due_at(folded),
+    }  # fmt: skip
+
+
+def changes_at(folded: Folded) -> int | None:
+    """The next instant after `as_of` at which the view may be another with nothing new said; None when it never will."""
+    known = folded.known
+    ahead = [*folded.risk.changes, *_days(folded)]
+    if known.next_fact_at is not None:
+        ahead.append(known.next_fact_at)
+    for e in folded.situation.episodes:
+        if e.clock == "RUNNING" and e.due_at is not None:
+            ahead.append(e.due_at)
+        if e.ended_at is None:
+            ahead += [missing.next_overnight(known.as_of), known.as_of + DAY_US - (known.as_of - e.started_at) % DAY_US]
+    return min((t for t in ahead if t > known.as_of), default=None)
+
+
+def _days(folded: Folded) -> Iterable[int]:
+    """Midnights at which something that is told in days begins, ends or counts on."""
+    known, today = folded.known, folded.situation.today
+    current = known.current
+    for record, first, last in SPANS:
+        for fact in current.get(record, ()):
+            if (begins := fact.body.get(first)) is not None and begins > today:
+                yield midnight(begins)
+            if last is not None and (ends := fact.body.get(last)) is not None and ends >= today:
+                yield next_midnight(ends)
+    if any(last is None or last >= today for _, last in gaps(known)):
+        yield next_midnight(today)
+
+
+SPANS = (
+    ("WorkerAllocated", "from_date", "to_date"),
+    ("InvolvementRecorded", "from_date", "to_date"),
+    ("CpisStatusChanged", "start_date", "end_date"),
+    ("GpRegistration", "registered_from", None),
+)
+"""Records whose being current depends on the day."""
+
+
+def due_at(folded: Folded) -> int | None:
+    """The next instant at which something may have to be concluded; in the past when it already is and nobody has."""
+    due = [r.due_at for r in folded.recommendations if r.open and not r.overdue]
+    due += [int(m.raised.data["due_at"]) for m in folded.messages if m.waits]
+    ahead = [e.due_at for e in folded.situation.episodes if e.clock == "RUNNING" and e.due_at is not None]
+    ahead += [missing.next_overnight(folded.known.as_of) for e in folded.situation.episodes if e.ended_at is None]
+    if folded.known.next_fact_at is not None:
+        ahead.append(folded.known.next_fact_at)
+    today = folded.situation.today
+    ahead += [
+        midnight(f.body["registered_from"])
+        for f in folded.known.current.get("GpRegistration", ())
+        if f.body["registered_from"] > today
+    ]
+    ahead += [next_midnight(today) for _, last in gaps(folded.known) if last is None or last >= today]
+    return min([*due, *(t for t in ahead if t > folded.known.as_of)], default=None)

@@ -1,0 +1,168 @@
+"""Who the child is, as told by whom; which presentations may also be this child; where everything has moved.
+
+Name, birth date and sex come from the best source a reader may see: one with a trusted number before one without, then
+health, social care, education, police, others, then the newest. Pure of roles, so that redaction can choose again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from functools import lru_cache
+from typing import Any, Final
+
+from domain import identifiers
+from domain.labelling import distinct, same_label
+from domain.model import Fact, History, Json, Presentation
+from domain.selection import Known
+
+SOURCES: Final = {"health": 0, "csc": 1, "education": 2, "police": 3, "yjs": 4, "probation": 5, "rhi": 6}
+"""Order of sources for the same field (default: who checks identity best first)."""
+
+TRACED: Final = "01"
+"""NHS number status: verified by a trace."""
+
+PREVIOUS: Final = {"match_confirmed": "CONFIRMED", "match_rejected": "REJECTED", "match_undone": "UNDONE"}
+
+
+def identity(known: Known) -> list[Json]:
+    """Every presentation on the child, in the order first seen."""
+    carried: dict[str, list[Fact]] = defaultdict(list)
+    for fact in known.facts:
+        carried[fact.presentation_id].append(fact)
+    return [_shown(p, known, carried[p.presentation_id]) for p in known.presentations]
+
+
+def header(items: Sequence[Mapping[str, Any]]) -> Json:
+    """{name, birth_date, sex, said_by} of identity items: each field from the best of them."""
+    best = sorted(items, key=_goodness)
+    said: dict[str, list[str]] = {}
+    for field in ("given_name", "family_name", "birth_date", "sex"):
+        value = _first(best, field)
+        said[field] = sorted({i["agency"] for i in items if value is not None and i["fields"].get(field) == value})
+    name = next((i for i in best if i["fields"].get("family_name")), None)
+    given = (name["fields"].get("given_name") if name else None) or _first(best, "given_name")
+    return {
+        "name": {"given": given, "family": name["fields"]["family_name"] if name else None},
+        "birth_date": _first(best, "birth_date"), "sex": _first(best, "sex"), "said_by": said,
+    }  # fmt: skip
+
+
+def possible_matches(known: Known, history: History) -> dict[str, list[Json]]:
+    """Open, rejected and undone possible matches, by the key under which the view lists them."""
+    raised = {c.data["match_id"]: c for c in known.conclusions if c.kind == "possible_match"}
+    decided: dict[str, Any] = {}
+    for c in known.conclusions:
+        if c.kind in PREVIOUS:
+            decided[c.data["match_id"]] = c
+    out: dict[str, list[Json]] = {"possible_matches": [], "rejected_matches": [], "undone_matches": []}
+    for match_id in sorted({*raised, *decided}):
+        item = _match(match_id, raised.get(match_id), decided.get(match_id), known, history)
+        state = item["state"]
+        if state == "OPEN" and item["presentation_id"] is not None:
+            out["possible_matches"].append(item)
+        elif state in ("REJECTED", "UNDONE"):
+            out[f"{state.lower()}_matches"].append(item)
+    return out
+
+
+def merged_into(known: Known, history: History) -> str | None:
+    """The child to which every presentation has moved; None while any is here, or when they went different ways."""
+    if known.links:
+        return None
+    limit = known.known_at if known.known_at is not None else 1 << 62
+    here = {x.presentation_id for x in history.links if x.child_id == known.child_id and x.from_at <= limit}
+    now = {
+        x.child_id
+        for x in history.links
+        if x.presentation_id in here and x.from_at <= limit and (x.to_at is None or x.to_at > limit)
+    }
+    return now.pop() if len(now) == 1 else None
+
+
+def trusted_nhs_number(known: Known) -> str | None:
+    """The child's checked, traced NHS number; None when there is none, or when two contradict."""
+    found = {n for p in known.presentations if (n := _traced(p.fields.get("nhs_number"), p.fields.get("nhs_number_status")))}
+    return found.pop() if len(found) == 1 else None
+
+
+def latest_birth_date(known: Known) -> str | None:
+    """The latest usable birth date that any source gives: what is not certain widens protection, never lowers it."""
+    return max((d for p in known.presentations if (d := _iso_date(p.fields.get("birth_date"))) is not None), default=None)
+
+
+@lru_cache(maxsize=8192)
+def _iso_date(text: str | None) -> str | None:
+    try:
+        return text if text and date.fromisoformat(text).isoformat() == text and text > "1990" else None
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=8192)
+def _traced(number: str | None, status: str | None) -> str | None:
+    return identifiers.nhs_number(number) if status == TRACED else None
+
+
+CHECKS: Final = (
+    ("nhs_number", identifiers.nhs_number),
+    ("upn", identifiers.upn),
+    ("la_child_id", identifiers.la_child_id),
+    ("pnc", identifiers.pnc),
+)
+
+
+def _shown(shown: Presentation, known: Known, facts: Sequence[Fact]) -> Json:
+    link = known.links[shown.presentation_id]
+    linked = {"rule": link.rule, "evidence": list(link.evidence), "at": link.from_at, "by": link.by}
+    return {
+        "presentation_id": shown.presentation_id, "agency": shown.agency, "local_id": shown.local_id, "fields": dict(shown.fields),
+        "identifiers": _identifiers(shown.fields), "first_seen": shown.accepted_at, "linked": linked, "number": shown.number,
+        **_any_of(shown.agency, facts),
+    }  # fmt: skip
+
+
+def _identifiers(fields: Mapping[str, str | None]) -> list[Json]:
+    out = []
+    for system, check in CHECKS:
+        if value := fields.get(system):
+            valid = check(value) is not None
+            trusted = valid and (system != "nhs_number" or fields.get("nhs_number_status") == TRACED)
+            out.append({"system": system, "value": value, "valid": valid, "trusted": trusted})
+    return out
+
+
+def _any_of(agency: str, facts: Iterable[Fact]) -> Json:
+    """A presentation came with each of its facts: who may see any of them may see it. Without facts to hand: statutory partners."""
+    labels = distinct(facts) or [same_label(agency, "STATUTORY")]
+    return {"sharing": labels[0], "sharing_any": labels}
+
+
+def _match(match_id: str, raised: Any, decided: Any, known: Known, history: History) -> Json:
+    about = (raised or decided).data
+    sides = [about["presentation_id"], *([about["anchor"]] if about.get("anchor") else [])]
+    other = history.others.get(match_id) or next((history.others[p] for p in sides if p in history.others), None)
+    if other is None:
+        away = [p for p in history.presentations if p.presentation_id in sides and p.presentation_id not in known.links]
+        other = min(away, key=lambda p: p.presentation_id) if away else None
+    carried = [f for f in history.facts if other is not None and f.presentation_id == other.presentation_id]
+    agency = other.agency if other else ""
+    item: Json = {
+        "match_id": match_id, "presentation_id": other.presentation_id if other else None, "agency": agency,
+        "fields": dict(other.fields) if other else {}, "evidence": list((raised.data if raised else {}).get("evidence", ())),
+        "raised_at": raised.accepted_at if raised else None, "state": PREVIOUS[decided.kind] if decided else "OPEN",
+        **_any_of(agency, sorted(carried, key=lambda f: f.event_id)),
+    }  # fmt: skip
+    if decided:
+        item |= {"by_role": decided.data["by_role"], "rationale": decided.data["rationale"], "at": decided.accepted_at}
+    return item
+
+
+def _goodness(item: Mapping[str, Any]) -> tuple[int, int, int, str]:
+    trusted = any(i["trusted"] for i in item["identifiers"])
+    return (0 if trusted else 1, SOURCES.get(item["agency"], 9), -item["number"], item["presentation_id"])
+
+
+def _first(items: Sequence[Mapping[str, Any]], field: str) -> Any:
+    return next((i["fields"][field] for i in items if i["fields"].get(field)), None)

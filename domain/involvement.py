@@ -1,0 +1,151 @@
+"""Who is involved with the child, their status with social care, their practice, and each agency's own grade of risk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from domain.labelling import label_of, rest_on
+from domain.model import Fact, Json
+from domain.policy import Reference
+from domain.selection import Known
+
+OPEN_STATUSES = frozenset({"EARLY_HELP", "CIN", "CP", "LAC"})
+"""Statuses under which social care or early help works with the child."""
+
+
+def involved(known: Known, today: str, reference: Reference) -> list[Json]:
+    """Workers and services, the newest telling of each, current ones first. `today` is the London day of `as_of`."""
+    newest: dict[tuple[str, ...], Fact] = {}
+    for fact in known.current.get("WorkerAllocated", ()):
+        newest[(fact.agency, "", fact.body["worker_role"], fact.body.get("worker_name") or "", fact.body["from_date"])] = fact
+    for fact in known.current.get("InvolvementRecorded", ()):
+        newest[(fact.agency, fact.body["service"], "", "", fact.body["from_date"])] = fact
+    items = [_involved(f, today, reference) for f in newest.values()]
+    return sorted(items, key=lambda i: (not i["current"], i["from"], i["agency"], i["label"], i["facts"]))
+
+
+def _involved(fact: Fact, today: str, reference: Reference) -> Json:
+    b = fact.body
+    worker = fact.record == "WorkerAllocated"
+    label = reference.label("worker-role", b["worker_role"]) if worker else reference.label("service", b["service"])
+    return {
+        "agency": fact.agency, "service": None if worker else b["service"], "label": label,
+        "role": b["worker_role"] if worker else b.get("lead_role"), "name": b.get("worker_name"), "team": b.get("team"),
+        "contact": b.get("contact"), "from": b["from_date"], "to": b["to_date"], "current": in_span(b, today),
+        "sharing": label_of(fact), "facts": [fact.event_id],
+    }  # fmt: skip
+
+
+def in_span(body: Any, today: str, first: str = "from_date", last: str = "to_date") -> bool:
+    """`today` lies between the two days (both included; an open end is for ever)."""
+    return (body.get(first) or "") <= today and (body.get(last) or "9999") >= today
+
+
+def statuses(known: Known, reference: Reference) -> list[Json]:
+    """Statuses with social care in order of time; the last is the present one."""
+    return [_status(f, reference) for f in known.current.get("SocialCareStatus", ())]
+
+
+def _status(fact: Fact, reference: Reference) -> Json:
+    b = fact.body
+    return {
+        "code": b["status"], "label": reference.label("social-care-status", b["status"]), "from": b.get("from_date"),
+        "cp_category": b.get("cp_category"), "cp_category_label": reference.label("cp-category", b.get("cp_category")),
+        "legal_status": b.get("legal_status"), "placing_la": b.get("placing_la"), "team": b.get("team"),
+        "sharing": label_of(fact), "facts": [fact.event_id],
+    }  # fmt: skip
+
+
+def registration(known: Known, today: str) -> Fact | None:
+    """The GP registration now in force: the latest that has begun; its `practice_ods` may be null (none known)."""
+    begun = [f for f in known.current.get("GpRegistration", ()) if f.body["registered_from"] <= today]
+    return max(begun, key=lambda f: (f.body["registered_from"], f.occurred_at, f.event_id), default=None)
+
+
+def practice(known: Known, today: str) -> Json | None:
+    """The child's registered practice; null when none is known."""
+    fact = registration(known, today)
+    if fact is None or fact.body["practice_ods"] is None:
+        return None
+    return {"ods": fact.body["practice_ods"], "from": fact.body["registered_from"], "sharing": label_of(fact), "facts": [fact.event_id]}
+
+
+def grades(known: Known, reference: Reference) -> tuple[list[Json], list[Json]]:
+    """Each agency's newest grade on each scale, and where agencies differ (R6). Never one agency's over another's."""
+    newest: dict[tuple[str, str], Fact] = {(f.body["scale"], f.agency): f for f in known.current.get("RiskGraded", ())}
+    items = [_grade(newest[k], reference) for k in sorted(newest)]
+    ranks = reference.ranks["risk-grade"]
+    differ = []
+    for scale in sorted({s for s, _ in newest}):
+        held = [newest[k] for k in sorted(newest) if k[0] == scale]
+        levels = [ranks.get(f.body["grade"], 0) for f in held]
+        if max(levels) > min(levels):
+            differ.append({"agencies": [f.agency for f in held], "scale": scale, "levels": max(levels) - min(levels), **rest_on(held)})
+    return items, differ
+
+
+def _grade(fact: Fact, reference: Reference) -> Json:
+    b = fact.body
+    return {
+        "agency": fact.agency, "scale": b["scale"], "scale_label": reference.label("risk-scale", b["scale"]), "grade": b["grade"],
+        "label": reference.label("risk-grade", b["grade"]), "own_label": b.get("own_label"), "at": fact.occurred_at,
+        "rationale": b.get("rationale"), "sharing": label_of(fact), "facts": [fact.event_id],
+    }  # fmt: skip
+
+
+def cpis(known: Known, reference: Reference) -> Json:
+    """CP-IS plans (newest telling of each) and attendance alerts, newest first."""
+    newest: dict[tuple[str, str], Fact] = {}
+    for fact in known.current.get("CpisStatusChanged", ()):
+        newest[(fact.body["plan_type"], fact.body.get("start_date") or "")] = fact
+    plans = [_plan(newest[k], reference) for k in sorted(newest)]
+    alerts = [_alert(f, reference) for f in reversed(known.current.get("CpisAttendanceAlert", ()))]
+    return {"status": plans, "alerts": alerts}
+
+
+def _plan(fact: Fact, reference: Reference) -> Json:
+    b = fact.body
+    return {
+        "plan_type": b["plan_type"], "label": reference.label("cpis-plan-type", b["plan_type"]), "start": b.get("start_date"),
+        "end": b.get("end_date"), "la_name": b.get("la_name"), "sharing": label_of(fact), "facts": [fact.event_id],
+    }  # fmt: skip
+
+
+def _alert(fact: Fact, reference: Reference) -> Json:
+    b = fact.body
+    return {
+        "at": b["accessed_at"], "site_ods": b["site_ods"], "role_label": reference.label("accessor-role", b["accessor_role"]),
+        "unscheduled": b["unscheduled"], "sharing": label_of(fact), "facts": [fact.event_id],
+    }  # fmt: skip
+
+
+def vpas(known: Known, reference: Reference) -> list[Json]:
+    """Police vulnerability submissions, newest first, with the child's voice or that it is missing (R18)."""
+    return [_submission(f, reference) for f in reversed(known.current.get("VulnerabilitySubmission", ()))]
+
+
+def voice_missing(fact: Fact) -> bool:
+    """Neither what the child said nor why not is told."""
+    return not (fact.body.get("what_child_said") or "").strip() and not (fact.body.get("why_not") or "").strip()
+
+
+def _submission(fact: Fact, reference: Reference) -> Json:
+    b = fact.body
+    return {
+        "event_id": fact.event_id, "occurred_at": fact.occurred_at, "concerns": list(b["concerns"]),
+        "concern_labels": [reference.label("concern", c) for c in b["concerns"]], "exploitation": list(b["exploitation"]),
+        "exploitation_labels": [reference.label("exploitation-indicator", c) for c in b["exploitation"]],
+        "seen": b["seen"], "seen_alone": b["seen_alone"], "spoken_to": b["spoken_to"], "voice": b.get("what_child_said"),
+        "why_not": b.get("why_not"), "voice_missing": voice_missing(fact), "sharing": label_of(fact), "facts": [fact.event_id],
+    }  # fmt: skip
+
+
+def status_facts(known: Known, today: str, wanted: frozenset[str]) -> list[Fact]:
+    """The facts by which the child's status is now one of `wanted` (CP, LAC): social care's own, or CP-IS."""
+    told: Sequence[Fact] = known.current.get("SocialCareStatus", ())
+    out = [told[-1]] if told and told[-1].body["status"] in wanted else []
+    newest = {(f.body["plan_type"], f.body.get("start_date") or ""): f for f in known.current.get("CpisStatusChanged", ())}
+    kinds = {"CPPI": "CP", "UCPI": "CP", "LACI": "LAC"}
+    spans = [newest[k] for k in sorted(newest)]
+    return out + [f for f in spans if kinds.get(f.body["plan_type"]) in wanted and in_span(f.body, today, "start_date", "end_date")]

@@ -1,0 +1,117 @@
+"""The risk policy and what else a fold refers to, as typed values. Their text is YAML under `schemas/`, read by `schemas.policies`.
+
+The number of a policy is points, never a probability. Rule kinds are a small closed set (`KINDS`, implemented in
+`domain.signals`); everything else about a rule is data that a social worker can read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from domain.deadlines import Register
+
+KINDS: Final[Mapping[str, str]] = {
+    "codes": "a fact of one of `records` names one of `codes`",
+    "codes_under_age": "the same, any code if none is listed, and the child was under `age_under` when it happened",
+    "graded_while": "a missing episode was graded one of `codes` while the child's status is one of `statuses`",
+    "missing_count": "missing episodes begun within `window_days`; points by `tiers`",
+    "missing_overnight": "a missing episode within `window_days` went past 4 a.m.",
+    "missing_repeat": "missing again within `within_days` of a return",
+    "interview": "the return home interview of an episode ended within `window_days` is in one of `states`",
+    "count": "facts of `records` within `window_days`; points by `tiers`",
+    "absence": "the worst absence rate (per cent) told for a period of a school week or more within `window_days`; points by `tiers`",
+    "no_provision": "school days without full-time education up to now; points by `tiers`",
+    "corroboration": "weak signals of different agencies within `within_days` of each other; points by `tiers` of agencies",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule. Days are elapsed days; `records` maps a record to the fields in which `codes` are looked for.
+
+    `trigger`: harm, never outweighed and never counted in points. `signal`: counts towards corroboration.
+    `older_points` apply from `window_days` to `older_days` after the event. `tiers` are (at least, points), highest first.
+    """
+
+    id: str
+    title: str
+    kind: str
+    text: str
+    trigger: bool = False
+    signal: bool = False
+    points: int = 0
+    older_points: int = 0
+    window_days: int = 0
+    older_days: int = 0
+    within_days: int = 0
+    age_under: int = 0
+    records: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    codes: frozenset[str] = frozenset()
+    statuses: frozenset[str] = frozenset()
+    states: frozenset[str] = frozenset()
+    tiers: tuple[tuple[int, int], ...] = ()
+
+    def tier(self, amount: float) -> int:
+        """Points of the highest tier that `amount` reaches; 0 when it reaches none."""
+        return next((points for at_least, points in self.tiers if amount >= at_least), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One version of the risk policy, with who signed it (`authority`: default, unsigned, until a partnership signs)."""
+
+    id: str
+    title: str
+    version: int
+    authority: str
+    valid_from: str
+    threshold: int
+    due_harm: str
+    due_points: str
+    interview_due: str
+    reraise_points: int
+    gp_unread: str
+    gp_in_force_days: int
+    rules: tuple[Rule, ...]
+
+    def rule(self, rule_id: str) -> Rule | None:
+        """The rule called so."""
+        return next((r for r in self.rules if r.id == rule_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """How a field of a record is shown: the key in its body, a label, and the code list its values are of."""
+
+    key: str
+    label: str
+    codes: str | None
+    instant: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordText:
+    """How a record is shown: a title for people and its lines in order."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """All that a fold refers to beside the history: policy in force (and earlier ones), deadlines, calendars, labels, ranks."""
+
+    policy: Policy
+    policies: Mapping[str, Policy]
+    register: Register
+    labels: Mapping[str, Mapping[str, str]]
+    ranks: Mapping[str, Mapping[str, int]]
+    records: Mapping[str, RecordText]
+    agencies: tuple[str, ...]
+    interview_hours: int = 72
+
+    def label(self, code_list: str, code: str | None) -> str:
+        """The label of a code; the code itself when unknown; empty for none."""
+        return "" if code is None else self.labels.get(code_list, {}).get(code, code)

@@ -1,0 +1,124 @@
+"""Which messages should be with which practice, and which conclusions bring that about (R11).
+
+- Every live CSOG outcome is told to the child's registered practice. An imported one only while it is in force: the newest, not
+  closed, not past its review date and not older than the policy says.
+- Without a practice, or without one checked and traced NHS number, the message waits at nobody (NO_PRACTICE) and is at once a
+  named person's exception (`NO_PRACTICE` or `NO_NHS_NUMBER`).
+- Change of practice: a message that the old practice has not read is withdrawn (REROUTED) and raised for the new one. One that it
+  has read or coded stays, and the new practice is told as well while the outcome is in force (a code may not travel).
+- Withdrawn outcome, or moved to another child: the message is withdrawn (RETRACTED, UNLINKED) even when read or coded. So it is
+  when the number or practice that it was sent on is no longer this child's at all.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from domain.fold import Folded
+from domain.identity_view import trusted_nhs_number
+from domain.involvement import registration
+from domain.messages import SEEN, Message
+from domain.model import Fact, Json, make_id
+from domain.policy import Reference
+from domain.selection import Known, happened
+from domain.times import DAY_US, local_date_of
+
+EXCEPTIONS_GO_TO: Final = "icart_health"
+"""The role that a GP exception is given to (default until a partnership names another)."""
+
+OVER: Final = frozenset({"NONE", "CLOSED"})
+
+
+def gp_messages(folded: Folded, reference: Reference, now: int, fired: int | None) -> list[tuple[str, Json]]:
+    """The conclusions about GP messages that are missing."""
+    known = folded.known
+    outcomes = known.current.get("CsogOutcome", ())
+    if not outcomes and not folded.messages:
+        return []
+    fact = registration(known, folded.situation.today)
+    nhs = trusted_nhs_number(known)
+    practice = fact.body["practice_ods"] if fact is not None and nhs is not None else None
+    ever = {f.body["practice_ods"] for f in known.current.get("GpRegistration", ())}
+    out: list[tuple[str, Json]] = []
+    gone: set[str] = set()
+    for message in folded.messages:
+        if message.live and (why := _withdraw(message, known, practice, nhs, ever)) is not None:
+            gone.add(message.message_id)
+            out.append(("gp_withdrawn", {"message_id": message.message_id, "why": why}))
+    for outcome in outcomes:
+        told = [m for m in folded.messages if m.event_id == outcome.event_id]
+        live = [m for m in told if m.live and m.message_id not in gone]
+        if _owed(outcome, told, live, practice, known, reference):
+            out += _raise(outcome, len(told), practice, nhs, known, reference, now)
+    return out + _exceptions(folded, gone, fired)
+
+
+def _withdraw(message: Message, known: Known, practice: str | None, nhs: str | None, ever: set[str | None]) -> str | None:
+    """Why this message must be withdrawn; None when it stands."""
+    fact = next((f for f in known.facts if f.event_id == message.event_id), None)
+    if fact is None:
+        return "UNLINKED"
+    if known.state(fact) != "CURRENT":
+        return "RETRACTED"
+    sent_nhs = message.raised.data["nhs_number"]
+    if message.practice is not None and (sent_nhs != nhs or message.practice not in ever):
+        return "UNLINKED"
+    if message.practice != practice and message.state not in SEEN:
+        return "REROUTED"
+    if message.practice is None and sent_nhs != nhs:
+        return "REROUTED"
+    return None
+
+
+def _owed(
+    outcome: Fact, told: list[Message], live: list[Message], practice: str | None, known: Known, reference: Reference
+) -> bool:
+    """Is a message about this outcome missing?"""
+    if not told:
+        return not outcome.historic or in_force(outcome, known, reference)
+    if not live:
+        return True
+    return practice is not None and all(m.practice != practice for m in live) and in_force(outcome, known, reference)
+
+
+def in_force(outcome: Fact, known: Known, reference: Reference) -> bool:
+    """The newest outcome, not closed, its review not past, and not older than the policy says."""
+    newest = max(known.current["CsogOutcome"], key=lambda f: (f.body["csog_date"], f.occurred_at, f.event_id))
+    age = known.as_of - happened(outcome)
+    review = outcome.body["review_date"]
+    return (
+        outcome is newest
+        and outcome.body["level_joint"] not in OVER
+        and (review is None or review >= local_date_of(known.as_of))
+        and age < reference.policy.gp_in_force_days * DAY_US
+    )
+
+
+def _raise(
+    outcome: Fact, before: int, practice: str | None, nhs: str | None, known: Known, reference: Reference, now: int
+) -> list[tuple[str, Json]]:
+    message_id = make_id("gp-message", known.child_id, outcome.event_id, practice or "", before)
+    data: Json = {
+        "message_id": message_id, "event_id": outcome.event_id, "practice_ods": practice, "nhs_number": nhs,
+        "due_at": reference.register.due(reference.policy.gp_unread, now),
+    }  # fmt: skip
+    out: list[tuple[str, Json]] = [("gp_message", data)]
+    if practice is None:
+        why = "NO_NHS_NUMBER" if nhs is None else "NO_PRACTICE"
+        out.append(("gp_exception", {"message_id": message_id, "why": why, "for_role": EXCEPTIONS_GO_TO}))
+    return out
+
+
+def _exceptions(folded: Folded, gone: set[str], fired: int | None) -> list[tuple[str, Json]]:
+    out: list[tuple[str, Json]] = []
+    for m in folded.messages:
+        if not m.live or m.message_id in gone:
+            continue
+        why = None
+        if m.state == "REJECTED" and (m.exception is None or m.exception.data["why"] != "REJECTED"):
+            why = "REJECTED"
+        elif m.waits and fired is not None and int(m.raised.data["due_at"]) <= fired:
+            why = "UNREAD"
+        if why is not None:
+            out.append(("gp_exception", {"message_id": m.message_id, "why": why, "for_role": EXCEPTIONS_GO_TO}))
+    return out

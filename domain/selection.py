@@ -1,0 +1,156 @@
+"""What of a history holds: at `as_of` (what was true) and at `known_at` (what we knew, by our own time and never an agency's).
+
+A fact is known from `accepted_at` of the fact and of the link that put its presentation on this child, the later of the two.
+It has happened from `occurred_at`, or from when we accepted it if a sender's clock is ahead: what has been said has happened.
+
+Corrections, by the same agency only, in any order of arrival:
+- a fact that any known fact `supersedes` is SUPERSEDED for good, also when the newer one is withdrawn in turn;
+- a fact that a known Retraction `retracts` is RETRACTED, unless that Retraction was itself retracted;
+- a correction acts from when it is known, whatever its own `occurred_at`, and also when it was filed on another presentation
+  (`replaced` conclusions tell this child of it).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from domain.model import Conclusion, Fact, History, Link, Presentation
+
+CURRENT: Final = "CURRENT"
+SUPERSEDED: Final = "SUPERSEDED"
+RETRACTED: Final = "RETRACTED"
+
+FactKey = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Known:
+    """The selected part of a history, sorted. `facts` are all that are shown, `current` those in force, by record.
+
+    `known_number` is the entry by which a fact was known on this child; `next_fact_at` when the next one begins to be true.
+    """
+
+    child_id: str
+    as_of: int
+    known_at: int | None
+    presentations: list[Presentation] = field(default_factory=list)
+    links: dict[str, Link] = field(default_factory=dict)
+    facts: list[Fact] = field(default_factory=list)
+    states: dict[FactKey, str] = field(default_factory=dict)
+    current: defaultdict[str, list[Fact]] = field(default_factory=lambda: defaultdict(list))
+    conclusions: list[Conclusion] = field(default_factory=list)
+    everything: dict[str, Fact] = field(default_factory=dict)
+    next_fact_at: int | None = None
+    version: int = 0
+
+    def state(self, fact: Fact) -> str:
+        """CURRENT, SUPERSEDED or RETRACTED."""
+        return self.states.get((fact.agency, fact.event_id), CURRENT)
+
+    def known_number(self, fact: Fact) -> int:
+        """The entry from which on the fact was known on this child."""
+        return max(fact.number, self.links[fact.presentation_id].from_number)
+
+
+def happened(fact: Fact) -> int:
+    """When it happened; never later than when we were told."""
+    return fact.occurred_at if fact.occurred_at < fact.accepted_at else fact.accepted_at
+
+
+def select(history: History, as_of: int, known_at: int | None = None) -> Known:
+    """What of `history` holds at `as_of` as known at `known_at` (None: everything). A set in any order, duplicates harmless."""
+    known = Known(history.child_id, as_of, known_at)
+    limit = known_at if known_at is not None else 1 << 62
+    _links(known, history, limit)
+    facts = _facts(known, history, limit)
+    _conclusions(known, history, min(limit, as_of))
+    known.states = _states(known.everything, facts.values(), known.conclusions)
+    for fact in facts.values():
+        if fact.presentation_id not in known.links:
+            continue
+        at = happened(fact)
+        if at <= as_of:
+            known.facts.append(fact)
+        elif known.next_fact_at is None or at < known.next_fact_at:
+            known.next_fact_at = at
+    known.facts.sort(key=_order)
+    states, current = known.states, known.current
+    for fact in known.facts:
+        if not states or (fact.agency, fact.event_id) not in states:
+            current[fact.record].append(fact)
+    known.version = max(
+        max((f.number for f in known.facts), default=0),
+        max((x.from_number for x in known.links.values()), default=0),
+        max((c.number for c in known.conclusions), default=0),
+    )
+    return known
+
+
+def _order(fact: Fact) -> tuple[int, str, str]:
+    return (fact.occurred_at, fact.event_id, fact.agency)
+
+
+def _links(known: Known, history: History, limit: int) -> None:
+    for link in history.links:
+        if link.child_id == known.child_id and link.from_at <= limit and (link.to_at is None or link.to_at > limit):
+            before = known.links.get(link.presentation_id)
+            if before is None or link.from_number > before.from_number:
+                known.links[link.presentation_id] = link
+    shown = {p.presentation_id: p for p in history.presentations if p.presentation_id in known.links}
+    known.presentations = sorted(shown.values(), key=lambda p: (p.number, p.presentation_id))
+
+
+def _facts(known: Known, history: History, limit: int) -> dict[FactKey, Fact]:
+    """Known facts by (agency, id), the first accepted of each (I1)."""
+    found: dict[FactKey, Fact] = {}
+    for fact in history.facts:
+        if fact.accepted_at <= limit:
+            key = (fact.agency, fact.event_id)
+            before = found.get(key)
+            if before is None or fact.number < before.number:
+                found[key] = fact
+                namesake = known.everything.get(fact.event_id)
+                if namesake is None or fact.number <= namesake.number:
+                    known.everything[fact.event_id] = fact
+    return found
+
+
+RANKS: Final = {kind: n for n, kind in enumerate(("recommended", "gp_withdrawn", "gp_message", "gp_receipt", "gp_exception"))}
+"""Order of conclusions of one entry where it matters; the others are of different things."""
+
+
+def _conclusions(known: Known, history: History, limit: int) -> None:
+    found = {}
+    for c in history.conclusions:
+        if c.accepted_at <= limit:
+            d = c.data
+            about = d.get("recommendation_id") or d.get("message_id") or d.get("match_id") or d.get("event_id") or d.get("by") or ""
+            found[(c.number, RANKS.get(c.kind, 9), c.kind, str(about), str(d.get("by_event_id", "")))] = c
+    known.conclusions = [found[k] for k in sorted(found)]
+
+
+def _states(everything: dict[str, Fact], facts: Iterable[Fact], conclusions: list[Conclusion]) -> dict[FactKey, str]:
+    states: dict[FactKey, str] = {}
+    retracts: dict[FactKey, list[FactKey]] = {}
+    for fact in facts:
+        if fact.supersedes is not None:
+            states[(fact.agency, fact.supersedes)] = SUPERSEDED
+        if fact.retracts is not None:
+            retracts.setdefault((fact.agency, fact.retracts), []).append((fact.agency, fact.event_id))
+    for c in conclusions:
+        if c.kind == "replaced" and (moved := everything.get(c.data["event_id"])) is not None:
+            states.setdefault((moved.agency, moved.event_id), SUPERSEDED)
+    for target, by in retracts.items():
+        if any(_stands(r, retracts, {target}) for r in by):
+            states[target] = RETRACTED
+    return states
+
+
+def _stands(retraction: FactKey, retracts: dict[FactKey, list[FactKey]], seen: set[FactKey]) -> bool:
+    """A retraction acts unless a retraction that acts withdraws it; of a ring of retractions none acts (no fact is lost)."""
+    if retraction in seen:
+        return False
+    return not any(_stands(r, retracts, seen | {retraction}) for r in retracts.get(retraction, ()))
