@@ -81,7 +81,7 @@ Hook = Callable[[str], None]
 """Called at named points (`polled`, `in-transaction`, `committed`); tests put faults there."""
 
 
-class Host(ConsumerRebalanceListener):  # type: ignore[misc]
+class Host(ConsumerRebalanceListener):
     """Runs a handler over topics until stopped."""
 
     def __init__(

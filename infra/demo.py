@@ -13,9 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from infra import assembly
 from infra.settings import Settings
+from domain.model import make_id
+from producers.acts import ActProducer
 from producers.client import AgencyClient
 from producers.halton.borough import Borough
 from producers.halton.simulate import live_on, publish_all
+from producers.halton.truth import Truth
 from projections.accounts import add_account, find_account
 from projections.reading import Reading
 from schemas.topics import AGENCIES
@@ -29,6 +32,9 @@ PEOPLE: Final = (
 """Invented people, one a role (two managers: two may decide at once)."""
 
 STATE_FILE: Final = "demo.json"
+LEFT_OPEN: Final = 60
+"""Every so many of the past year's possible matches is still undecided."""
+
 SETTLE_S: Final = 600.0
 """The longest that the import of a year is waited for."""
 
@@ -47,7 +53,7 @@ def run(
     with ExitStack() as stack:
         clients = {a: stack.enter_context(client(settings, a)) for a in AGENCIES}
         if not memory["imported"]:
-            import_history(settings, borough, clients, console)
+            review(settings, import_history(settings, borough, clients, console), console)
             settings.state.write_json(STATE_FILE, {**memory, "imported": True})
         console.print("Halton lives on: new facts arrive every few seconds. Watch the queue.")
         extra = {} if pace_s is None else {"pace_s": pace_s}
@@ -70,8 +76,8 @@ def people(settings: Settings) -> str:
     return password
 
 
-def import_history(settings: Settings, borough: Borough, clients: dict[str, AgencyClient], console: Console) -> None:
-    """Publish the year before today as historic, and wait until every fact has its ledger entry."""
+def import_history(settings: Settings, borough: Borough, clients: dict[str, AgencyClient], console: Console) -> Truth:
+    """Publish the year before today as historic, and wait until every fact has its ledger entry; the truth about it."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
         making = bar.add_task("A year of simulated Halton", total=None)
@@ -85,6 +91,36 @@ def import_history(settings: Settings, borough: Borough, clients: dict[str, Agen
         deciding = bar.add_task("Decided and in the ledger", total=len(facts))
         wait_until(lambda: _shown(bar, deciding, _position(reading) - before) >= len(facts), SETTLE_S)
     console.print(f"{len(facts)} facts of a year are in the ledger.")
+    return Truth(facts)
+
+
+def review(settings: Settings, truth: Truth, console: Console) -> None:
+    """What iCART decided about possible matches in the year before today, as acts of a person who knew the children.
+
+    Some are left open, and those of the scenarios: there is something to decide on the first day.
+    """
+    reading, acts = assembly.reading(settings), ActProducer(settings.access("web"), assembly.codec(settings))
+    waiting = [
+        m
+        for i, m in enumerate(reading.open_matches())
+        if i % LEFT_OPEN and not {truth.holders.get(m[1]), truth.holders.get(m[2])} & set(truth.labels)
+    ]
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    ) as bar:
+        task = bar.add_task("Possible matches of the past year decided", total=len(waiting))
+        for match_id, one, other in waiting:
+            now = assembly.now_us()
+            act = {
+                "event_id": make_id("demo-review", match_id),
+                "actor_id": "sam.worker",
+                "actor_role": "icart_social_worker",
+                "acted_at": now,
+            }
+            record = "MatchConfirmed" if truth.same_child(one, other) else "MatchRejected"
+            acts.send(record, {"act": act, "match_id": match_id, "rationale": "Checked with both agencies."})
+            bar.advance(task)
+    acts.close()
 
 
 def _shown(bar: Progress, task: Any, done: int) -> int:

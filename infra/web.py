@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import structlog
 import uvicorn
@@ -36,7 +37,7 @@ class Speaking:
     def __init__(self, acts: ActProducer) -> None:
         self._acts = acts
 
-    def send(self, record_name: str, value: dict[str, object]) -> str:
+    def send(self, record_name: str, value: Mapping[str, Any]) -> str:
         """See `web.ports.Speaking`."""
         try:
             return self._acts.send(record_name, value)

@@ -135,7 +135,7 @@ def key_names(entry: Entry) -> list[tuple[str, str]]:
 
 def record_class(record: str | None) -> str:
     """The retention class of a record."""
-    return catalogue()[record].record_class if record in catalogue() else "none"
+    return catalogue()[record].record_class if record is not None and record in catalogue() else "none"
 
 
 def _parts(entry: Entry) -> list[tuple[str, str, str, bytes]]:

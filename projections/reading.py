@@ -105,6 +105,16 @@ class Reading:
             sql = f"select m.* from possible_match m join presentation p on p.presentation_id = m.presentation_id join presentation a on a.presentation_id = m.anchor where m.state = :s and (m.state <> 'OPEN' or p.child_id <> a.child_id) order by m.{order} limit :n"
             return [self._pair(conn, r) for r in conn.execute(text(sql), {"s": state, "n": limit}).all()]
 
+    def open_matches(self) -> list[tuple[str, tuple[str, str], tuple[str, str]]]:
+        """(match id, (agency, local id), (agency, local id)) of every open possible match, oldest first."""
+        sql = (
+            "select m.match_id, p.agency, p.local_id, a.agency as other, a.local_id as other_id from possible_match m "
+            "join presentation p on p.presentation_id = m.presentation_id join presentation a on a.presentation_id = m.anchor "
+            "where m.state = 'OPEN' and p.child_id <> a.child_id order by m.number, m.match_id"
+        )
+        with self._engine.connect() as conn:
+            return [(r.match_id, (r.agency, r.local_id), (r.other, r.other_id)) for r in conn.execute(text(sql))]
+
     def possible_match(self, match_id: str) -> Json | None:
         """One possible match."""
         with self._engine.connect() as conn:
