@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -47,7 +47,7 @@ class KeyRing:
         self._open: dict[KeyName, AESGCM | None] = {}
 
     def secret(self, name: str) -> bytes:
-        """A 32-byte secret of this deployment, made once. Ids in the ledger rest on it, so it lives and is restored with `keep`."""
+        """A 32-byte secret of this deployment, made once. Ids in the ledger rest on it: it is restored with `keep`."""
         with self._engine.begin() as conn:
             wrapped = self._wrap(os.urandom(32), name, "secret")
             conn.execute(text("insert into secret values (:n, :w) on conflict do nothing"), {"n": name, "w": wrapped})
@@ -104,16 +104,34 @@ class KeyRing:
         """Forget cached keys (a new connection may show another `keep`)."""
         self._open.clear()
 
-    def merge(self, wrapped: Mapping[KeyName, tuple[bytes, int]]) -> int:
-        """Put back keys that topic `keys` holds and a restored `keep` lacks; how many there were. Destroyed ones stay so."""
-        if not wrapped:
-            return 0
-        names = list(wrapped)
-        rows = {"h": [n[0] for n in names], "c": [n[1] for n in names], "w": [wrapped[n][0] for n in names], "t": self._now()}
+    def merge(self, wrapped: Mapping[KeyName, tuple[bytes | None, int]]) -> int:
+        """Put back keys that topic `keys` holds and a restored `keep` lacks; how many. Destroyed on either side stays so.
+
+        Raises:
+            WrongMasterKey: these are another deployment's keys; nothing is put back.
+        """
+        living = {n: (w, at) for n, (w, at) in wrapped.items() if w is not None}
+        for name, (w, _) in living.items():
+            self._unwrap(w, *name)
+        destroyed = [n for n, (w, _) in wrapped.items() if w is None]
+        rows = {
+            "h": [h for h, _ in living], "c": [c for _, c in living],
+            "w": [w for w, _ in living.values()], "t": [at for _, at in living.values()],
+        }  # fmt: skip
         with self._engine.begin() as conn:
-            put_back = conn.execute(_INSERT, rows).rowcount
+            put_back = conn.execute(_MERGE, rows).rowcount
+            conn.execute(_DESTROY, {"h": [h for h, _ in destroyed], "c": [c for _, c in destroyed], "t": self._now()})
         self._open.clear()
         return int(put_back)
+
+    def publish_lacking(self, there: Collection[KeyName]) -> int:
+        """Send the keys that topic `keys` lacks (a new broker, an old copy of it); how many there were."""
+        assert self._publish is not None
+        with self._engine.begin() as conn:
+            rows = conn.execute(_LIVING)
+            lacking = {(h, c): (bytes(w), at) for h, c, w, at in rows if (h, c) not in there}
+        self._announce(lacking)
+        return len(lacking)
 
     def _announce(self, fresh: Mapping[KeyName, tuple[bytes, int]]) -> None:
         if not fresh or self._publish is None:
@@ -155,6 +173,18 @@ _INSERT = text(
     "insert into presentation_key (holder, record_class, wrapped, created_at, published) "
     "select h, c, w, :t, false from unnest(cast(:h as text[]), cast(:c as text[]), cast(:w as bytea[])) as u(h, c, w) "
     "order by h, c on conflict do nothing"
+)
+_LIVING = text("select holder, record_class, wrapped, created_at from presentation_key where wrapped is not null")
+_MERGE = text(
+    "insert into presentation_key (holder, record_class, wrapped, created_at, published) "
+    "select h, c, w, t, true "
+    "from unnest(cast(:h as text[]), cast(:c as text[]), cast(:w as bytea[]), cast(:t as bigint[])) as u(h, c, w, t) "
+    "order by h, c on conflict do nothing"
+)
+_DESTROY = text(
+    "insert into presentation_key (holder, record_class, wrapped, created_at, published) "
+    "select h, c, null, :t, true from unnest(cast(:h as text[]), cast(:c as text[])) as u(h, c) "
+    "order by h, c on conflict (holder, record_class) do update set wrapped = null, published = true"
 )
 _SELECT = text(
     "select k.holder, k.record_class, k.wrapped, k.created_at, k.published from presentation_key k "

@@ -1,0 +1,126 @@
+"""Topic `ledger` into an archive, and an archive into an empty topic: the same records in the same order at the same offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import islice
+from typing import Any, Final
+
+import structlog
+from kafka import KafkaProducer
+
+from consumers.archive import Archive, ArchiveError, Record, record_of
+from consumers.ledger import ENTRY, numbered, read_record
+from consumers.topic_reader import TopicReader
+from projections.entries import header
+from schemas.topics import KafkaAccess
+
+log = structlog.get_logger()
+
+LEDGER: Final = "ledger"
+WINDOW: Final = 2_000
+"""Records sent before their acknowledgements are looked at."""
+
+SEND_TIMEOUT_S: Final = 30
+
+Progress = Callable[[int], None]
+Positions = dict[tuple[str, int], int]
+"""Next offset by (topic, partition) of the intake."""
+
+
+class OtherLedger(ArchiveError):
+    """The topic's records are not those of the archive."""
+
+
+class LedgerNotEmpty(ArchiveError):
+    """A ledger is restored into an empty topic only."""
+
+
+def back_up(access: KafkaAccess, archive: Archive, progress: Progress = lambda _: None) -> int:
+    """Add to `archive` what the topic holds beyond it; returns how many records.
+
+    Raises:
+        OtherLedger, ArchiveError, TopicSilent, KafkaError.
+    """
+    with closing(TopicReader(access, LEDGER)) as reader:
+        first, end = reader.ends()
+        if first > 0:
+            raise OtherLedger(
+                f"the ledger topic begins at offset {first}, not 0: its retention must be for ever, and nothing deleted"
+            )
+        if end < archive.end:
+            raise OtherLedger(
+                f"the ledger topic ends at {end}, the archive at {archive.end}: restore the ledger, or name another folder"
+            )
+        if archive.end and record_of(next(reader.records(archive.end - 1, archive.end))).content != _last(archive).content:
+            raise OtherLedger(
+                "the archive's last record is not the topic's: this is another ledger's archive, name another folder"
+            )
+        done = archive.append(_counted((record_of(r) for r in reader.records(archive.end, end)), progress))
+    log.info("ledger-backed-up", records=done, end=archive.end)
+    return done
+
+
+def restore(access: KafkaAccess, archive: Archive, progress: Progress = lambda _: None) -> int:
+    """Send the archive's records, in order and acknowledged by all replicas, to the empty topic; returns how many.
+
+    A topic that holds exactly the archive's first records is one where a restore was cut short: it is completed.
+
+    Raises:
+        ArchiveDamaged: before anything is sent; LedgerNotEmpty; KafkaError.
+    """
+    archive.verify()
+    with closing(TopicReader(access, LEDGER)) as reader:
+        first, end = reader.ends()
+        there = (record_of(r) for r in reader.records(first, end))
+        if first > 0 or end > archive.end or any(a.content != b.content for a, b in zip(there, archive.records(), strict=False)):
+            raise LedgerNotEmpty(
+                f"the ledger topic holds records already (offsets {first} to {end - 1}): restore into an empty one only"
+            )
+    producer = KafkaProducer(
+        **access.options(), acks="all", enable_idempotence=True, linger_ms=5, batch_size=262_144, max_request_size=1_500_000,
+    )  # fmt: skip
+    try:
+        _send(producer, access.topic(LEDGER), archive.records(end), progress)
+    finally:
+        producer.close(timeout=5)
+    log.info("ledger-restored", records=archive.end - end, end=archive.end)
+    return archive.end - end
+
+
+def positions(archive: Archive) -> Positions:
+    """How far into the intake the archive's entries reach: the highest offset that an entry in force names, and one.
+
+    Raises:
+        ArchiveDamaged, LedgerGap.
+    """
+    found: Positions = {}
+    for sent in numbered(read_record(r) for r in archive.records()):
+        head = header(sent.value)
+        if sent.what == ENTRY and head["source_topic"] is not None:
+            at = (head["source_topic"], head["source_partition"])
+            found[at] = max(found.get(at, 0), head["source_offset"] + 1)
+    return found
+
+
+def _send(producer: Any, topic: str, records: Iterator[Record], progress: Progress) -> None:
+    while window := list(islice(records, WINDOW)):
+        sent = [(r, producer.send(topic, r.value, key=r.key, headers=list(r.headers), partition=0)) for r in window]
+        for record, future in sent:
+            offset = future.get(SEND_TIMEOUT_S).offset
+            if offset != record.offset:
+                raise LedgerNotEmpty(
+                    f"offset {record.offset} went to {offset}: somebody else writes to the ledger, stop every relay"
+                )
+        progress(len(window))
+
+
+def _counted(records: Iterator[Record], progress: Progress) -> Iterator[Record]:
+    for record in records:
+        yield record
+        progress(1)
+
+
+def _last(archive: Archive) -> Record:
+    return next(archive.records(archive.end - 1))

@@ -1,0 +1,98 @@
+"""`sightline keep`: back up and restore the database that no ledger can give back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import click
+from kafka.errors import KafkaError
+
+from consumers.keys import read_keys
+from domain.problems import SightlineError
+from domain.times import iso
+from infra import keep_backup
+from infra.asleep import asleep
+from infra.errors import InfraError
+from infra.settings import Settings
+from infra.state import State
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group()
+def command() -> None:
+    """Back up and restore database `keep`: accounts, credentials, encryption keys, access records.
+
+    The file is encrypted under the master key, which is not in it: keep `secrets/` of the state folder elsewhere, apart.
+    """
+
+
+@command.command()
+@click.argument("file", type=FILE)
+@click.option("--json", "as_json", is_flag=True, help="For a script.")
+def backup(*, file: Path, as_json: bool) -> None:
+    """Write `keep`, as of now, to the new encrypted FILE. It may run while the house lives."""
+    from infra import assembly
+
+    size = keep_backup.back_up(Settings.load(), file, assembly.now_us())
+    click.echo(json.dumps({"file": str(file), "bytes": size}) if as_json else f"{file}: {size} bytes")
+
+
+@command.command()
+@click.argument("file", type=FILE)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Also while workers run: they are cut off from `keep`, and start again.")
+@click.option("--json", "as_json", is_flag=True, help="For a script.")
+def restore(*, file: Path, yes: bool, force: bool, as_json: bool) -> None:
+    """Put the `keep` of FILE in the place of the one there is, then add the keys that topic `keys` holds since.
+
+    Accounts, credentials and access records are as they were when FILE was made; everybody signs in anew.
+    """
+    if not yes:
+        click.confirm("Replace database `keep` by the one in this file?", abort=True)
+    from infra import assembly
+
+    with asleep(State.open(), force=force, tell=partial(click.echo, err=True)) as settings, _plainly():
+        codec = assembly.codec(settings)
+        publish = assembly.KeyPublisher(settings.access("unify"), codec)
+        done = keep_backup.restore(settings, file, lambda: read_keys(settings.access("relay"), codec), publish)
+    if as_json:
+        click.echo(json.dumps({"created_at": iso(done.created_at), "put_back": done.keys.put_back, "sent": done.keys.sent}))
+        return
+    click.echo(f"Restored to {iso(done.created_at)}. {_told(done.keys)}")
+
+
+@command.command()
+@click.option("--json", "as_json", is_flag=True, help="For a script.")
+def reconcile(*, as_json: bool) -> None:
+    """Make `keep` and topic `keys` hold the same keys, each giving the other what it lacks; destroyed ones stay so.
+
+    After the broker was lost. It may run while the house lives.
+    """
+    from infra import assembly
+
+    settings = Settings.load()
+    with _plainly():
+        codec = assembly.codec(settings)
+        publish = assembly.KeyPublisher(settings.access("unify"), codec)
+        done = keep_backup.reconcile(settings.keep_dsn, settings.master_key, read_keys(settings.access("relay"), codec), publish)
+    click.echo(json.dumps({"put_back": done.put_back, "sent": done.sent}) if as_json else _told(done))
+
+
+def _told(done: keep_backup.Reconciled) -> str:
+    return f"{done.put_back} keys came back from topic keys; {done.sent} keys went to it that it lacked."
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """What a person can mend, as one line."""
+    try:
+        yield
+    except SightlineError as err:
+        raise InfraError(f"{err}") from err
+    except KafkaError as err:
+        raise InfraError(f"the broker refused: {type(err).__name__}; nothing was changed") from err

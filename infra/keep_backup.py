@@ -1,0 +1,186 @@
+"""Database `keep` into an encrypted file and back, by PostgreSQL's own tools; the plaintext never touches a disk.
+
+A restore works beside the living database and takes its place last, so that a failure leaves everything as it was and nobody
+reads a half-restored `keep`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+from urllib.parse import urlsplit
+
+import psycopg
+import structlog
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+from consumers.keys import WrappedKeys
+from infra import migrate, sealed_file
+from infra.errors import InfraError
+from infra.postgres import wheel
+from infra.settings import Settings
+from projections.keyring import KeyRing, Publish
+
+log = structlog.get_logger()
+
+READ_BYTES: Final = 1024 * 1024
+NOT_KEPT: Final = "public.session"
+"""Sessions are not backed up: a restore must not open one again that has ended since. Everybody signs in anew."""
+
+
+class KeepError(InfraError):
+    """`keep` could not be backed up or restored; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """Keys that `keep` lacked and topic `keys` held, and the other way round."""
+
+    put_back: int
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did. `created_at`: when the backup was made, µs (UTC)."""
+
+    created_at: int
+    keys: Reconciled
+
+
+def back_up(settings: Settings, path: Path, now_us: int) -> int:
+    """Write `keep`, as of one instant, to a new encrypted file; returns its size in bytes.
+
+    Raises:
+        KeepError, BackupRefused.
+    """
+    size = sealed_file.write(path, settings.master_key, _dump(settings), now_us)
+    log.info("keep-backed-up", bytes=size)
+    return size
+
+
+def restore(settings: Settings, path: Path, keys: Callable[[], WrappedKeys], publish: Publish) -> Restored:
+    """Put the `keep` of `path` in the place of the one there is, if there is one. `keys` reads topic `keys`.
+
+    Raises:
+        BackupRefused, KeepError, MigrationError, WrongMasterKey, KeyUnreadable, KafkaError: nothing has changed then.
+    """
+    header = sealed_file.check(path, settings.master_key)
+    aside = _with_suffix(settings.keep_dsn, "_restored")
+    with _database_errors():
+        migrate.drop_database(aside)  # what an earlier attempt left behind
+        migrate.create_database(aside)
+        try:
+            _load(settings, aside, sealed_file.read(path, settings.master_key))
+            migrate.ensure(aside, "keep")
+            reconciled = reconcile(aside, settings.master_key, keys(), publish)
+            # Here, and nowhere later: re-apply the ledger's destructions to `aside`. Nobody has read it yet (design, "Two
+            # databases"). The ledger has no entry that destroys keys so far; what topic `keys` calls destroyed is so by now.
+            _take_place(settings.keep_dsn, aside)
+        except BaseException:
+            migrate.drop_database(aside)
+            raise
+    log.info("keep-restored", put_back=reconciled.put_back, sent=reconciled.sent)
+    return Restored(header.created_at, reconciled)
+
+
+def reconcile(dsn: str, master: bytes, there: WrappedKeys, publish: Publish) -> Reconciled:
+    """Make the `keep` at `dsn` and topic `keys` (whose content is `there`) hold the same keys; destroyed ones stay so.
+
+    Raises:
+        WrongMasterKey: the topic's keys are another deployment's.
+    """
+    engine = create_engine(migrate.engine_url(dsn), poolclass=NullPool)
+    ring = KeyRing(engine, master, publish)
+    return Reconciled(ring.merge(there), ring.publish_lacking(there))
+
+
+def _dump(settings: Settings) -> Iterator[bytes]:
+    command = [_tool(settings, "pg_dump"), "--format=custom", "--no-owner", "--no-privileges", f"--exclude-table-data={NOT_KEPT}"]
+    with _running(command, settings.keep_dsn, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while some := process.stdout.read(READ_BYTES):
+            yield some
+
+
+def _load(settings: Settings, dsn: str, data: Iterable[bytes]) -> None:
+    command = [_tool(settings, "pg_restore"), "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction"]
+    with _running(command, dsn, stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        try:
+            for some in data:
+                process.stdin.write(some)
+            process.stdin.close()
+        except BrokenPipeError:
+            process.stdin = None  # it has ended: why is in its own words
+
+
+@contextmanager
+def _running(
+    command: list[str], dsn: str, *, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A tool of PostgreSQL's on one database; leaving waits for its end. Its password is on no command line."""
+    parts = conninfo_to_dict(dsn)
+    password = parts.pop("password", None)
+    env = {**os.environ, **({} if password is None else {"PGPASSWORD": str(password)})}
+    with tempfile.TemporaryFile() as words:
+        process = subprocess.Popen(
+            [*command, f"--dbname={make_conninfo('', **parts)}"], env=env, stdin=stdin, stdout=stdout, stderr=words
+        )
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        if process.wait() != 0:
+            raise KeepError(f"{Path(command[0]).name} failed: {_last_line(words)}")
+
+
+def _last_line(words: IO[bytes]) -> str:
+    words.seek(0)
+    lines = [line for line in words.read().decode(errors="replace").splitlines() if line.strip()]
+    telling = [line for line in lines if "error:" in line] or lines
+    return telling[0].strip() if telling else "it said nothing"
+
+
+def _tool(settings: Settings, name: str) -> str:
+    """The wheel's tools for our own server; for a given one those on PATH, which its operator keeps at its version."""
+    if not settings.given_database:
+        return str(wheel() / "bin" / name)
+    found = shutil.which(name)
+    if found is None:
+        raise KeepError(f"{name} is not on PATH: install PostgreSQL's client tools, of the server's version or newer")
+    return found
+
+
+def _take_place(dsn: str, aside: str) -> None:
+    """`aside` becomes the database of `dsn`; whoever is connected to the old one is cut off."""
+    name, other = (str(conninfo_to_dict(d)["dbname"]) for d in (dsn, aside))
+    with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True, connect_timeout=5) as connection:
+        connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("alter database {} rename to {}").format(sql.Identifier(other), sql.Identifier(name)))
+
+
+def _with_suffix(dsn: str, suffix: str) -> str:
+    parts = urlsplit(dsn)
+    return parts._replace(path=parts.path + suffix).geturl()
+
+
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        line = (str(error).strip().splitlines() or [""])[0]
+        raise KeepError(f"PostgreSQL refused: {line}; the role needs CREATEDB, and the server must answer") from error
