@@ -6,7 +6,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from web.pages import child, live, queue, recommendations, search, signin
+from web.pages import board, child, gp_exceptions, live, matches, operations, queue, recommendations, search, signin
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     signin.router,
@@ -14,5 +14,9 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     search.router,
     child.router,
     recommendations.router,
+    matches.router,
+    gp_exceptions.router,
+    operations.router,
+    board.router,
     live.router,
 )

@@ -1,0 +1,77 @@
+"""GP messages that did not arrive: each waits for a named role, until somebody says what was done (R11)."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+
+from web import forms
+from web.forms import Form
+from web.house import GpResolver, House, NotFound, TheHouse, Visitor
+from web.pages.common import Posted, act, plain_conflict
+from web.ports import Json
+from web.shapes import birth_date, child_name
+
+router: Final = APIRouter(include_in_schema=False)
+
+PAGE_MAX: Final = 200
+WHY: Final = {
+    "NO_PRACTICE": "No registered practice is known. Trace the registration, then record it or tell the practice yourself.",
+    "REJECTED": "The practice says it is not theirs. Trace the registration; a new one sends the message on by itself.",
+    "UNREAD": "The practice has not read it in time. Ring them.",
+}
+"""What each exception means and what to do next."""
+
+
+def exception_rows(house: House, visitor: Visitor) -> list[Json]:
+    """Open exceptions that this visitor may know of."""
+    rows = []
+    for found in house.reading.gp_exceptions(PAGE_MAX):
+        child = house.redact(found.child, visitor)
+        if "child_id" in child and any(m.get("message_id") == found.message_id for m in child.get("messages", [])):
+            rows.append({
+                "message_id": found.message_id, "child_id": child["child_id"], "name": child_name(child), "birth_date": birth_date(child),
+                "practice_ods": found.message.get("practice_ods"), "why": found.message["exception"]["why"],
+                "for_role": found.message["exception"]["for_role"], "at": found.message["exception"]["at"], "version": child["version"],
+            })  # fmt: skip
+    return rows
+
+
+@router.get("/gp-exceptions")
+def exceptions(request: Request, house: TheHouse, visitor: GpResolver) -> Response:
+    """The list."""
+    return _page(house, request, visitor, {})
+
+
+@router.post("/gp-exceptions/{message_id}")
+def resolve(request: Request, house: TheHouse, visitor: GpResolver, message_id: UUID, form: Posted) -> Response:
+    """Say what was done."""
+    row = next((r for r in exception_rows(house, visitor) if r["message_id"] == str(message_id)), None)
+    ticket = house.acting.read(form.get("ticket"), f"gp:{message_id}")
+    if row is None and not house.acting.was_sent(ticket):
+        raise NotFound
+    form = forms.resolution(form)
+    if form.errors:
+        return _page(house, request, visitor, {str(message_id): form}, 400)
+    conflict = plain_conflict(house, request, visitor, form, "/gp-exceptions", title="Somebody has already dealt with this message")
+    return act(
+        house, request, visitor, form, record="GpExceptionResolved", ticket=ticket, child_id=row["child_id"] if row else None,
+        done="/gp-exceptions?saved=yes", title="Your note is being saved", conflict=conflict,
+    )  # fmt: skip
+
+
+def _page(house: House, request: Request, visitor: Visitor, tried: dict[str, Form], status: int = 200) -> Response:
+    rows = exception_rows(house, visitor)
+    house.shown(request, visitor, "GP_EXCEPTION", [r["child_id"] for r in rows])
+    tickets = {r["message_id"]: _ticket(house, r, tried.get(r["message_id"])) for r in rows}
+    errors = [e | {"href": f"#resolution-{m}"} for m, f in tried.items() for e in f.summary]
+    return house.page(
+        request, "gp_exceptions.html", visitor, status=status, rows=rows, tickets=tickets, tried=tried, errors=errors, why=WHY,
+        saved=request.query_params.get("saved") == "yes",
+    )  # fmt: skip
+
+
+def _ticket(house: House, row: Json, tried: Form | None) -> str:
+    return tried.get("ticket") if tried is not None else house.acting.open(f"gp:{row['message_id']}", row["version"])
