@@ -111,7 +111,7 @@ class Archive:
         """
         if not (folder / MANIFEST).exists():
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if any(folder.iterdir()):
+            if any(p.suffix != ".draft" for p in folder.iterdir()):
                 raise ArchiveError(f"{folder} is not empty and holds no archive: name an empty or a new folder")
             _write_manifest(folder, ())
         return cls(folder)

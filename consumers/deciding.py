@@ -169,7 +169,7 @@ class Decider:
                 continue
             try:
                 history = self._book.history(child)
-                found = conclude(history, fold(history, self._reference, entry.accepted_at), self._reference, entry.accepted_at)
+                found = conclude(history, {"child_id": child}, self._reference, entry.accepted_at)
             except (
                 Exception
             ) as err:  # a defect of ours, of any kind, must not stop the facts of others (design: The way of a fact)

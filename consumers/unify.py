@@ -70,8 +70,6 @@ class Unify:
         number, incarnation = self._ledger_end()
         if row.number < number or row.incarnation < incarnation:
             return False
-        found = conn.execute(text("select kind, fingerprint from reference")).all()
-        self._referenced = {(r.kind, r.fingerprint) for r in found}
         return True
 
     def lock(self, conn: Connection) -> None:
@@ -91,7 +89,7 @@ class Unify:
         book = Book()
         load(conn, book, prepared)
         self._decider.begin(book, known(conn, prepared))
-        entries = self._references(prepared, at)
+        entries = self._references(conn, prepared, at)
         touched: set[str] = set()
         for item in prepared:
             entry = self._entry(item, at)
@@ -112,7 +110,7 @@ class Unify:
             writer=item.writer, policy=self._policy[0], codes=code_lists_hash(), content=item.content or None,
         )  # fmt: skip
 
-    def _references(self, prepared: Iterable[Prepared], at: int) -> list[Entry]:
+    def _references(self, conn: Connection, prepared: Iterable[Prepared], at: int) -> list[Entry]:
         """Entries with the full text of what this batch is decided under, where the ledger does not hold it yet."""
         wanted: dict[tuple[str, str], bytes] = {
             ("policy", self._policy[0]): self._policy[1],
@@ -121,15 +119,15 @@ class Unify:
         current = {s.fingerprint: s.text for s in catalogue().values()}
         for writer in {p.writer for p in prepared if p.writer is not None}:
             wanted[("schema", writer)] = (current.get(writer) or self._codec.texts[writer]).encode()
+        if not wanted.keys() - self._referenced:
+            return []
+        # asked under the counter's lock, so another worker's are seen; only what is committed is remembered
+        self._referenced = {(r.kind, r.fingerprint) for r in conn.execute(text("select kind, fingerprint from reference"))}
         out = []
-        for (kind, fingerprint), clear in wanted.items():
-            if (kind, fingerprint) not in self._referenced:
-                self._counter.number += 1
-                self._referenced.add((kind, fingerprint))
-                entry = Entry(
-                    self._counter.number, self._counter.incarnation, REFERENCE, at, record=kind, writer=fingerprint, clear=clear
-                )
-                out.append(entry)
+        for kind, fingerprint in sorted(wanted.keys() - self._referenced):
+            self._counter.number += 1
+            head = (self._counter.number, self._counter.incarnation, REFERENCE, at)
+            out.append(Entry(*head, record=kind, writer=fingerprint, clear=wanted[(kind, fingerprint)]))
         return out
 
     def _write(self, conn: Connection, entries: Sequence[Entry], at: int) -> None:

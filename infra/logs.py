@@ -19,7 +19,10 @@ from infra.errors import InfraError
 from infra.state import REPOSITORY
 
 FRAMES_MAX: Final = 12
-CHATTY: Final = {"kafka.net.sasl.scram": logging.ERROR, "kafka": logging.WARNING, "aiokafka": logging.WARNING}
+CHATTY: Final = {
+    "kafka.net.sasl.scram": logging.ERROR,
+    **dict.fromkeys(("kafka", "aiokafka", "httpx", "alembic", "uvicorn", "faust", "mode"), logging.WARNING),
+}
 
 
 def configure(name: str, *, level: int = logging.INFO) -> None:

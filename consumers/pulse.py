@@ -1,0 +1,240 @@
+"""pulse: facts an hour by agency and record, counted by a Faust worker and published to `pulse` for the live screens.
+
+Never authoritative: no view, recommendation or message rests on a count (docs/adr/0003). It reads the intake as bytes and
+never decodes a fact: the agency is the topic's, the record the CloudEvents type in the header, the hour the broker's own.
+
+Faust delivers at least once and drops nothing on its way from table to changelog, but what follows the last committed offset
+is delivered again after a crash. Each count therefore carries the offset it has counted up to, so a fact counts once.
+One process: a second one would be given other partitions and publish its share of an hour as the whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import ssl
+import time
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import faust
+import structlog
+from faust.types.auth import SASLMechanism
+from faust.types.windows import WindowRange_from_start
+
+from schemas.catalogue import catalogue
+from schemas.codec import Codec
+from schemas.handshake import check_access
+from schemas.topics import AGENCIES, INTAKE_PARTITIONS, PULSE_TABLE, KafkaAccess
+
+log = structlog.get_logger()
+
+WINDOW_S: Final = 3600
+"""Length of a window, seconds: what a person at the front door means by "in the last hour"."""
+
+KEPT_HOURS: Final = 72
+"""How long a window stays in the table: the silence of a weekend, from Friday evening to Monday morning, fits."""
+
+EVERY_S: Final = 1.0
+"""A count is published at most this often: nobody reads a screen faster."""
+
+COMMIT_S: Final = 2.0
+BUFFERED_RECORDS: Final = 512
+"""Facts waiting in memory; Faust's 4,096 could hold a gigabyte of the largest."""
+
+SESSION_S: Final = 6.0
+"""After kill -9 the group waits this long at most; the successor, being the same static member, need not."""
+
+STOP_S: Final = 5.0
+"""A worker is killed ten seconds after it was asked to stop; what is not flushed by then is counted again at the next start."""
+
+QUIET: Final = {
+    "faust": logging.WARNING,
+    "mode": logging.WARNING,
+    "aiokafka": logging.WARNING,
+    "faust.transport.drivers.aiokafka": logging.ERROR,  # warns at each start that it may not create the changelog: it may not
+}
+SCRAM: Final = SASLMechanism.SCRAM_SHA_256
+
+UNKNOWN: Final = "unknown"
+"""The record of whatever has no CloudEvents type of ours: a header is the sender's words and may not become a key (I7)."""
+
+RECORDS: Final[Mapping[bytes, str]] = {s.subject.encode(): name for name, s in catalogue().items() if s.kind == "event"}
+
+Series = tuple[str, str]
+"""(agency, record)."""
+Cell = tuple[tuple[str, str, int], tuple[float, float]]
+"""A key of the table: ((agency, record, partition), window). The partition keeps each key in one changelog partition."""
+Count = Sequence[int]
+"""A value of the table: [facts, the offset after the last one counted]."""
+
+
+def record_of(headers: Iterable[tuple[str, bytes | None]] | None) -> str:
+    """The record that a fact's headers name, if it is one of the contract's facts; else `UNKNOWN`."""
+    return RECORDS.get(dict(headers or ()).get("ce_type") or b"", UNKNOWN)
+
+
+def hour_of(instant_s: float) -> int:
+    """Start of the window that holds an instant; both in seconds since 1970 (UTC)."""
+    return int(instant_s // WINDOW_S) * WINDOW_S
+
+
+def counted(seen: Count, offset: int) -> list[int] | None:
+    """The count after the fact at `offset` of its partition; None when that fact is in it already."""
+    facts, following = seen
+    return None if offset < following else [facts + 1, offset + 1]
+
+
+def cell_of(agency: str, record: str, partition: int, hour: int) -> Cell:
+    """The table's key, as Faust builds it."""
+    return (agency, record, partition), WindowRange_from_start(float(hour), WINDOW_S)
+
+
+def facts_in(table: Mapping[Any, Count], agency: str, record: str, hour: int) -> int:
+    """Facts of one series in one hour, over all partitions."""
+    cells = (cell_of(agency, record, p, hour) for p in range(INTAKE_PARTITIONS))
+    return sum(table[c][0] for c in cells if c in table)
+
+
+def expired(cells: Iterable[Cell], now_s: float) -> list[Cell]:
+    """The cells whose hour began more than `KEPT_HOURS` ago."""
+    oldest = hour_of(now_s) - KEPT_HOURS * WINDOW_S
+    return [cell for cell in cells if cell[1][0] < oldest]
+
+
+def every_series() -> Iterator[Series]:
+    """Each agency with each record that it may emit: their noughts are published too, because quiet is not safe."""
+    for record in RECORDS.values():
+        for agency in catalogue()[record].agencies:
+            if agency in AGENCIES:
+                yield agency, record
+
+
+class Pulse:
+    """The Faust application of one deployment: counts as facts come, publishes what changed once a second."""
+
+    def __init__(self, access: KafkaAccess, codec: Codec, datadir: Path) -> None:
+        self._access, self._codec = access, codec
+        self.app = _app(access, datadir)
+        self._table = self.app.Table(PULSE_TABLE, default=lambda: (0, 0), partitions=INTAKE_PARTITIONS)
+        self._counts = self._table.tumbling(WINDOW_S)
+        # No `expires`: Faust 0.15.3 would keep a float a fact to do it by, and write no tombstone to the changelog.
+        self._out = self._topic("pulse")
+        self._changed: set[tuple[str, str, int]] = set()
+        self._hour: int | None = None
+        self.app.agent(self._topic(*(f"facts.{a}" for a in AGENCIES)), name="count")(self._count)
+        self.app.timer(EVERY_S, name="publish")(self._publish)
+
+    def _topic(self, *names: str) -> Any:  # faust's TopicT does not say that a topic is a channel of bytes
+        full = [self._access.topic(name) for name in names]
+        return self.app.topic(*full, key_serializer="raw", value_serializer="raw", value_type=bytes, allow_empty=True)
+
+    async def _count(self, facts: Any) -> None:  # faust.Stream, which is generic only by name
+        async for event in facts.events():
+            message = event.message
+            agency = self._access.short(message.topic).removeprefix("facts.")
+            series = agency, record_of(message.headers)
+            key = (*series, message.partition)
+            count = counted(self._counts[key].current(), message.offset)
+            if count is not None:
+                self._counts[key] = count
+                self._changed.add((*series, hour_of(message.timestamp)))
+
+    async def _publish(self) -> None:
+        table: MutableMapping[Cell, Count] = self._table.data
+        self._turn(table, time.time())
+        changed, self._changed = self._changed, set()
+        sent = [await self._send(table, *one) for one in sorted(changed)]
+        await asyncio.gather(*sent)
+
+    def _turn(self, table: MutableMapping[Cell, Count], now_s: float) -> None:
+        """At the turn of an hour, noughts for the new one; at the start, also whatever a crash may have left unpublished."""
+        hour = hour_of(now_s)
+        if hour == self._hour:
+            return
+        for cell in expired(table, now_s):
+            table.pop(cell)
+            self._table.send_changelog(cell[0][2], cell, None, value_serializer="raw")
+        if self._hour is None:
+            self._changed |= {(agency, record, int(start)) for (agency, record, _), (start, _) in table}
+            log.info("pulse-ready", windows=len(table))
+        self._changed |= {(*series, hour) for series in every_series()}
+        self._hour = hour
+
+    async def _send(self, table: Mapping[Cell, Count], agency: str, record: str, hour: int) -> Any:
+        value = {
+            "agency": agency, "record": record, "window_start": hour * 1_000_000, "window_seconds": WINDOW_S,
+            "facts": facts_in(table, agency, record, hour),
+        }  # fmt: skip
+        return await self._out.send(key=f"{agency}|{record}".encode(), value=self._codec.encode("PulseCount", value))
+
+
+def run(access: KafkaAccess, codec: Codec, datadir: Path) -> None:
+    """Count and publish in this process's main thread until SIGTERM or SIGINT.
+
+    Raises:
+        BrokerAway, BrokerRefuses, RegistryUnavailable: at the start; later, whatever crashed the worker.
+    """
+    for name, level in QUIET.items():
+        logging.getLogger(name).setLevel(level)
+    check_access(access)
+    codec.encode("PulseCount", {"agency": "", "record": "", "window_start": 0, "window_seconds": WINDOW_S, "facts": 0})
+    # asks the registry now, so that no HTTP request ever blocks the event loop
+    datadir.mkdir(parents=True, exist_ok=True)
+    asyncio.run(_serve(access, codec, datadir))
+
+
+async def _serve(access: KafkaAccess, codec: Codec, datadir: Path) -> None:
+    """Run the app as Faust's own worker does, without what that adds: its log set-up, a redirected stdout, a spinner."""
+    stop = asyncio.Event()
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sig, stop.set)
+    app = Pulse(access, codec, datadir).app
+    asked, living = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(_live(app))
+    await asyncio.wait({asked, living}, return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set():
+        living.cancel()
+    asked.cancel()
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(app.stop(), STOP_S)
+    log.info("pulse-stopped", crashed=app.crashed)
+    if not stop.is_set():
+        await living  # raises what it failed with
+
+
+async def _live(app: faust.App) -> None:
+    """Start; return, or raise, when the app has crashed."""
+    await app.start()
+    await app.wait_until_stopped()
+    if app.crash_reason:
+        raise app.crash_reason
+
+
+def _app(access: KafkaAccess, datadir: Path) -> faust.App:
+    """An application that serves no pages, creates no topics and keeps its table in memory and the changelog."""
+    context = ssl.create_default_context(cafile=access.ssl_cafile) if access.security_protocol == "SASL_SSL" else None
+    return faust.App(
+        access.topic("pulse"),  # also its consumer group, which the user of the same name may use
+        broker=[f"kafka://{server}" for server in access.bootstrap.split(",")],
+        broker_credentials=faust.SASLCredentials(
+            username=access.prefix + access.user, password=access.password, mechanism=SCRAM, ssl_context=context
+        ),
+        broker_session_timeout=SESSION_S,
+        broker_heartbeat_interval=SESSION_S / 3,
+        broker_commit_interval=COMMIT_S,
+        consumer_group_instance_id=access.topic("pulse"),
+        consumer_auto_offset_reset="earliest",
+        datadir=datadir,
+        processing_guarantee="at_least_once",
+        store="memory://",
+        stream_buffer_maxsize=BUFFERED_RECORDS,
+        stream_wait_empty=False,
+        table_standby_replicas=0,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_partitions=INTAKE_PARTITIONS,
+        web_enabled=False,
+    )  # fmt: skip
