@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
+from web import api, gp
 from web.config import WebConfig
 from web.errors import install_handlers
 from web.house import House
@@ -45,7 +46,7 @@ def create_app(config: WebConfig) -> FastAPI:
     )  # fmt: skip
     app.state.house = house
     install_handlers(app)
-    for router in ROUTERS:
+    for router in (*ROUTERS, *api.ROUTERS, gp.router):
         app.include_router(router)
     _static(app, house)
     _health(app, house)

@@ -36,8 +36,15 @@ class Trouble:
     fhir: str
 
 
+class Unauthorised(Exception):
+    """A practice without a credential, or not a live one."""
+
+
 TROUBLES: Final[Mapping[type[Exception], Trouble]] = {
     NotSignedIn: Trouble(401, "not-signed-in", "Your session has ended", "Sign in again. Nothing was sent or recorded.", "login"),
+    Unauthorised: Trouble(
+        401, "not-signed-in", "No valid credential", "Use the practice's client id and secret as HTTP Basic.", "login"
+    ),
     Forbidden: Trouble(
         403, "not-for-this-role", "This page is not for your role",
         "If you need it for your work, ask an administrator of Sightline.", "forbidden",

@@ -30,6 +30,7 @@ PURPOSES: Final[Mapping[str, str]] = {
     "OWN_CASE": "A child I work with",
     "MATCHING": "Deciding whether two records are one child",
     "GP_EXCEPTION": "A GP message that did not arrive",
+    "GP_MESSAGE": "A practice reads its own message",
     "OVERSIGHT": "Supervision or audit",
 }
 """Why somebody looks. The first is what a child page opened from the queue means."""

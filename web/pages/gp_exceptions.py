@@ -55,6 +55,7 @@ def resolve(request: Request, house: TheHouse, visitor: GpResolver, message_id: 
     form = forms.resolution(form)
     if form.errors:
         return _page(house, request, visitor, {str(message_id): form}, 400)
+    form.body["message_id"] = str(message_id)
     conflict = plain_conflict(house, request, visitor, form, "/gp-exceptions", title="Somebody has already dealt with this message")
     return act(
         house, request, visitor, form, record="GpExceptionResolved", ticket=ticket, child_id=row["child_id"] if row else None,

@@ -95,8 +95,8 @@ def decide(request: Request, house: TheHouse, visitor: Matcher, match_id: UUID, 
         form.errors["what"] = "Select what you have decided"
     if form.errors:
         return _page(house, request, visitor, pair, form, status=400)
-    found = redacted_pair(house, visitor, pair)
-    if found is None:
+    form.body["match_id"] = str(match_id)
+    if redacted_pair(house, visitor, pair) is None:
         raise NotFound
     house.shown(request, visitor, "MATCHING", _children(pair))
     conflict = plain_conflict(

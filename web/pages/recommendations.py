@@ -84,6 +84,7 @@ def _act(
     ticket = house.acting.read(form.get("ticket"), ABOUT[what] + str(recommendation_id))
     house.shown(request, visitor, "STRATEGY_DISCUSSION", [child_id])
     form = read(form)
+    form.body["recommendation_id"] = str(recommendation_id)
 
     def again(status: int) -> Response:
         return _page(house, request, visitor, view, rec, {what: form}, status=status)
