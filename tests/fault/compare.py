@@ -1,0 +1,157 @@
+"""What the views hold, beside what the oracle expects: per child, found by its set of facts and never by its id."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from tests.fault.checker import ACCEPTED, SHOWN, Ledger, Violation, read_ledger, views
+from tests.fault.harness import House
+from tests.fault.oracle import Child, Oracle, Told
+
+Reasons = dict[str, tuple[int, frozenset[str]]]
+
+
+@dataclass
+class Comparison:
+    """What was found, and how many of each kind were compared."""
+
+    violations: list[Violation] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def same(self, invariant: str, kind: str, key: object, expected: object, found: object, count: int) -> None:
+        """Note a difference; `count` things were compared."""
+        self.counts[kind] += count
+        if expected != found:
+            self.violations.append(Violation(invariant, f"{kind} of {key}: expected {_short(expected, found)}, found {_short(found, expected)}"))
+
+
+def compare(house: House, oracle: Oracle) -> Comparison:
+    """Fact ids and their states, episodes and interviews, reasons, recommendations, GP messages."""
+    ledger = read_ledger(house)
+    accepted = {e["event_id"]: (e["number"], e["accepted_at"]) for e in ledger.facts if e["verdict"] == ACCEPTED and e["event_id"] in oracle.sent}
+    told = oracle.told(accepted)
+    out = Comparison()
+    by_facts = {frozenset(c["event_id"] for c in v["chronology"]): v for v in views(house).values()}
+    home = {f.key: oracle.people.cluster_of[oracle.people.of[f.key]] for f in told}
+    for people, facts in oracle.children(told):
+        keys = frozenset(f.key for f in facts)
+        view = by_facts.get(keys)
+        if view is None:
+            near = max(by_facts, key=lambda k: len(k & keys))
+            text = f"lacks {sorted(keys - near)[:SHOWN]}, has {sorted(near - keys)[:SHOWN]}"
+            out.violations.append(Violation("I5", f"no view holds exactly the {len(keys)} facts of a child; the nearest {text}"))
+            continue
+        child = oracle.child(facts, told, people, view["as_of"], home)
+        _facts(out, child, view)
+        _episodes(out, child, view)
+        _risk(out, child, view)
+        _messages(out, child, view, people)
+    out.same("I5", "children", "the borough", len(list(oracle.children(told))), len(by_facts), len(by_facts))
+    _recommendations(out, house, oracle, ledger, told)
+    return out
+
+
+def _facts(out: Comparison, child: Child, view: dict[str, Any]) -> None:
+    expected = {f.key: child.states[f.key] for f in child.facts}
+    found = {c["event_id"]: c["state"] for c in view["chronology"]}
+    out.same("I5", "facts", view["child_id"], expected, found, len(expected))
+    out.counts["superseded"] += sum(s == "SUPERSEDED" for s in expected.values())
+    out.counts["retracted"] += sum(s == "RETRACTED" for s in expected.values())
+
+
+def _episodes(out: Comparison, child: Child, view: dict[str, Any]) -> None:
+    expected = {
+        (frozenset(e.sources), e.type, e.started, e.ended, e.clock, frozenset((i.id, _state(i)) for i in e.interviews)) for e in child.episodes
+    }
+    found = {
+        (
+            frozenset((a, n) for a, n in e["sources"]), e["type"], e["started_at"], e["ended_at"], e["rhi_clock"]["state"],
+            frozenset((i["interview_id"], i["state"]) for i in e["interviews"]),
+        )
+        for e in view["missing"]
+    }  # fmt: skip
+    out.same("TRUTH", "episodes", view["child_id"], expected, found, len(expected))
+    loose = {i.id for i in child.unpaired}
+    out.same("TRUTH", "interviews unpaired", view["child_id"], loose, {i["interview_id"] for i in view["interviews_unpaired"]}, len(loose))
+    out.counts["interviews"] += sum(len(e.interviews) for e in child.episodes)
+
+
+def _state(interview: Any) -> str:
+    return "COMPLETED" if interview.completed else "DECLINED" if interview.declined else "OFFERED"
+
+
+def _risk(out: Comparison, child: Child, view: dict[str, Any]) -> None:
+    found: Reasons = {r["rule"]: (r["points"], frozenset(r["facts"])) for r in view["risk"]["reasons"]}
+    out.same("TRUTH", "reasons", view["child_id"], child.reasons, found, len(child.reasons))
+    said = (view["risk"]["points"], view["risk"]["harm"])
+    out.same("TRUTH", "points", view["child_id"], (child.points, child.harm), said, 1)
+
+
+def _messages(out: Comparison, child: Child, view: dict[str, Any], people: frozenset[Any]) -> None:
+    """Every live outcome is with the child's practice of today, once; nobody has read any in these runs."""
+    traced = {s.numbers["nhs"] for s in people if "nhs" in s.numbers}
+    registered = [f for f in child.of("GpRegistration") if f.body["registered_from"] <= child.today]
+    newest = max(registered, key=lambda f: (f.body["registered_from"], *f.order)) if registered else None
+    practice = newest.body["practice_ods"] if newest is not None and len(traced) == 1 else None
+    expected = Counter((f.key, practice) for f in child.of("CsogOutcome"))
+    found = Counter((m["csog_event_id"], m["practice_ods"]) for m in view["messages"] if m["state"] != "WITHDRAWN")
+    out.same("TRUTH", "messages", view["child_id"], expected, found, sum(expected.values()))
+
+
+def _recommendations(out: Comparison, house: House, oracle: Oracle, ledger: Ledger, told: list[Told]) -> None:
+    """Walk each child through the ledger as its links say it was: raised exactly when, and on what, the written policy says.
+
+    Nobody decides in these runs, so a recommendation is raised once, and once more when harm makes it urgent.
+    """
+    at = {e["number"]: e["accepted_at"] for e in ledger.entries}
+    on = dict(house.rows("select event_id, presentation_id from fact"))
+    fields = {f.key: oracle.people.of[f.key] for f in told}
+    links = house.rows("select presentation_id, child_id, from_number, to_number from link order by from_number, presentation_id")
+    founder: dict[str, str] = {}
+    for pid, child_id, _, _ in links:
+        founder.setdefault(child_id, pid)
+    facts_on: dict[str, list[Told]] = defaultdict(list)
+    for f in told:
+        facts_on[on[f.key]].append(f)
+    expected: dict[tuple[int, str], tuple[str, Reasons]] = {}
+    moments = sorted({(n, c) for p, c, a, z in links for n in [a, *([] if z is None else [z]), *(f.number for f in facts_on[p] if f.number >= a and (z is None or f.number < z))]})
+    raised: dict[str, str] = {}
+    for number, child_id in moments:
+        where = {p: c for p, c, a, z in links if a <= number and (z is None or z > number)}
+        mine = [p for p, c in where.items() if c == child_id]
+        if not mine:
+            continue
+        known = [f for f in told if f.number <= number]
+        home = {f.key: hash(where.get(on[f.key])) for f in known}
+        facts = [f for p in mine for f in facts_on[p] if f.number <= number]
+        child = oracle.child(facts, known, {fields[f.key] for f in facts}, at[number], home)
+        waiting = [b for c, b in raised.items() if where.get(founder[c]) == child_id]
+        if child.basis is None or (waiting and (child.basis != "HARM" or "HARM" in waiting)):
+            continue
+        if waiting:
+            (about,) = [c for c in raised if where.get(founder[c]) == child_id]
+        else:
+            about = child_id
+        raised[about] = child.basis
+        expected[(number, child_id)] = (child.basis, child.reasons)
+    found = {}
+    for number, child_id, data in house.rows("select number, child_id, data from conclusion where kind = 'recommended'"):
+        d = orjson.loads(bytes(data))
+        found[(number, child_id)] = (d["basis"], {r["rule"]: (r["points"], frozenset(r["facts"])) for r in d["reasons"]})
+    for key in sorted(expected.keys() | found.keys()):
+        out.same("TRUTH", "recommendations", key, expected.get(key), found.get(key), 1)
+
+
+def _short(one: object, other: object) -> str:
+    """What `one` has that `other` has not."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return str({k: v for k, v in one.items() if other.get(k) != v})[:600]
+    if isinstance(one, set) and isinstance(other, set):
+        return str(one - other)[:600]
+    return str(one)[:600]
+
+

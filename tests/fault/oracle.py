@@ -1,0 +1,558 @@
+"""What the house should conclude, worked out a second time, slowly and simply, from what was sent and what is written.
+
+Shares no code with `domain.fold`, `domain.conclude`, `domain.matching`, their helpers or `projections`. It takes the link rules
+from the words of `domain.matching`, the policy from `schemas/policy/*.yaml`, the pairing of episodes from the words of
+`domain.missing`, corrections from the words of `domain.selection`; and who is who from the generator's truth.
+Instants are µs since 1970 (UTC).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import yaml
+
+Json = dict[str, Any]
+SCHEMAS: Final = Path(__file__).parents[2] / "schemas"
+HOUR, DAY = 3_600_000_000, 86_400_000_000
+LONDON: Final = ZoneInfo("Europe/London")
+NOT_KNOWN_DATES: Final = ("1900-01-01", "1901-01-01", "1970-01-01")
+
+
+# -- who is who -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A presentation: an agency and the identifying fields exactly as sent."""
+
+    agency: str
+    fields: tuple[tuple[str, str], ...]
+
+    def get(self, name: str) -> str:
+        """A field, or nothing."""
+        return dict(self.fields).get(name, "")
+
+    @property
+    def holder(self) -> tuple[str, str]:
+        """Whose record it is."""
+        return (self.agency, self.get("local_id"))
+
+    @cached_property
+    def plain(self) -> tuple[str, str, str]:
+        """Given name, family name, birth date for comparing; empty where not known."""
+        born = self.get("birth_date")
+        return (_plain(self.get("given_name")), _plain(self.get("family_name")), "" if born in NOT_KNOWN_DATES else born)
+
+    @cached_property
+    def numbers(self) -> dict[str, str]:
+        """Checked, trusted identifiers."""
+        out = {}
+        nhs = re.sub(r"\D", "", self.get("nhs_number"))
+        if len(nhs) == 10 and self.get("nhs_number_status") == "01" and len(set(nhs)) > 1 and _modulus_11(nhs):
+            out["nhs"] = nhs
+        upn = self.get("upn").upper()
+        if re.fullmatch(r"[A-Z]\d{12}", upn) and "ABCDEFGHJKLMNPQRTUVWXYZ"[sum(int(c) * w for c, w in zip(upn[1:], range(2, 14), strict=True)) % 23] == upn[0]:
+            out["upn"] = upn
+        if re.fullmatch(r"\d{4}/\d{7}[A-Z]", self.get("pnc")):
+            year, serial, letter = self.get("pnc")[2:4], self.get("pnc")[5:12], self.get("pnc")[-1]
+            if "ZABCDEFGHJKLMNPQRTUVWXY"[int(year + serial) % 23] == letter:
+                out["pnc"] = self.get("pnc")
+        if re.fullmatch(r"[A-Z0-9]{3,9}-[A-Z0-9]{1,20}", self.get("la_child_id")):
+            out["la"] = self.get("la_child_id")
+        return out
+
+
+def shown(fact: Any) -> Shown:
+    """The presentation of a sent fact."""
+    return Shown(fact.agency, tuple(sorted((k, v) for k, v in fact.value["envelope"]["subject"].items() if v is not None)))
+
+
+def _plain(name: str) -> str:
+    text = unicodedata.normalize("NFKD", name.casefold())
+    return re.sub(r"[\W_]+", " ", re.sub(r"['’‘`´]", "", "".join(c for c in text if not unicodedata.combining(c)))).strip()
+
+
+def _modulus_11(nhs: str) -> bool:
+    return (sum(int(d) * w for d, w in zip(nhs, range(10, 0, -1), strict=True))) % 11 == 0
+
+
+def contradict(a: Shown, b: Shown) -> bool:
+    """A trusted number of which a child has one differs."""
+    return any(a.numbers.get(s, "") and b.numbers.get(s, "") and a.numbers[s] != b.numbers[s] for s in ("nhs", "upn", "pnc"))
+
+
+def differ(a: Shown, b: Shown) -> bool:
+    """A name or birth date that both give differs."""
+    return any(x and y and x != y for x, y in zip(a.plain, b.plain, strict=True))
+
+
+def joined(a: Shown, b: Shown) -> str | None:
+    """`rule` when rules 1 or 2 join two presentations, `person` when rule 3 asks somebody, None otherwise."""
+    if contradict(a, b):
+        return None
+    if a.holder == b.holder:
+        return "person" if differ(a, b) else "rule"
+    full = all(a.plain) and all(b.plain)
+    if any(a.numbers.get(s) == n for s, n in b.numbers.items()):
+        return "rule" if full and not differ(a, b) else "person"
+    return "person" if full and not differ(a, b) else None
+
+
+class People:
+    """Presentations and the children they make, when a reviewer confirms exactly the true pairs."""
+
+    def __init__(self, facts: Iterable[Any], holders: Mapping[tuple[str, str], str]) -> None:
+        self._truth = holders
+        self.of: dict[str, Shown] = {}
+        for f in facts:
+            self.of[f.key] = shown(f)
+        self.all = sorted(set(self.of.values()), key=lambda s: (s.agency, s.fields))
+        self.odd = self._odd()
+        self.clusters = self._clusters()
+        self.cluster_of = {s: n for n, c in enumerate(self.clusters) for s in c}
+
+    def _odd(self) -> set[tuple[str, str]]:
+        """Records whose trusted number contradicts the other records of their true child: no reviewer confirms those."""
+        mine: dict[str, list[Shown]] = defaultdict(list)
+        for s in self.all:
+            mine[self._truth[s.holder]].append(s)
+        out = set()
+        for records in mine.values():
+            for a, b in combinations(records, 2):
+                if contradict(a, b):
+                    against = [sum(contradict(x, y) for y in records) for x in (a, b)]
+                    out.add(a.holder if against[0] >= against[1] and against[0] > 1 else b.holder)
+        return out
+
+    def answer(self, agency: str, local_id: str, other_agency: str, other_local_id: str) -> str | None:
+        """What the reviewer does about a possible match: confirms the true, rejects half of the false, leaves the rest."""
+        a, b = (agency, local_id), (other_agency, other_local_id)
+        if a not in self.odd and b not in self.odd and self._truth[a] == self._truth[b]:
+            return "MatchConfirmed"
+        return "MatchRejected" if sum(map(ord, local_id + other_local_id)) % 2 else None
+
+    def _clusters(self) -> list[frozenset[Shown]]:
+        near: dict[Shown, set[Shown]] = defaultdict(set)
+        for a, b in combinations(self.all, 2):
+            how = joined(a, b)
+            if how == "rule" or (how == "person" and self.answer(*a.holder, *b.holder) == "MatchConfirmed"):
+                near[a].add(b)
+                near[b].add(a)
+        out, left = [], set(self.all)
+        while left:
+            group, queue = set[Shown](), [left.pop()]
+            while queue:
+                at = queue.pop()
+                if at not in group:
+                    group.add(at)
+                    queue += near[at]
+            left -= group
+            out.append(frozenset(group))
+        return sorted(out, key=lambda c: min((s.agency, s.fields) for s in c))
+
+
+# -- what is known about a child ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Told:
+    """A fact with its ledger number and when it was accepted."""
+
+    key: str
+    number: int
+    at: int
+    record: str
+    agency: str
+    env: Json
+    body: Json
+
+    @property
+    def happened(self) -> int:
+        """When it happened; never later than when we were told."""
+        return min(int(self.env["occurred_at"]), self.at)
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """By time of happening as told."""
+        return (int(self.env["occurred_at"]), self.key)
+
+
+@dataclass
+class Episode:
+    """A missing episode as its agencies tell it."""
+
+    sources: list[tuple[str, str]]
+    type: str | None
+    started: int
+    ended: int | None
+    begun: list[Told]
+    ends: list[Told]
+    interviews: list[Interview] = field(default_factory=list)
+    clock: str = "NOT_STARTED"
+
+
+@dataclass
+class Interview:
+    """A return home interview."""
+
+    id: str
+    facts: list[Told] = field(default_factory=list)
+    ref: str | None = None
+    offered: int | None = None
+    declined: Told | None = None
+    completed: Told | None = None
+
+    @property
+    def at(self) -> int:
+        """When it came to what it is."""
+        if self.completed:
+            return int(self.completed.body["completed_at"])
+        return int(self.declined.body["declined_at"]) if self.declined else self.offered or 0
+
+
+@dataclass
+class Child:
+    """All that is told about one child at one instant, and what follows by the written policy."""
+
+    facts: list[Told]
+    states: dict[str, str]
+    as_of: int
+    births: list[str]
+    policy: Json
+    closed: set[date]
+    breaks: list[tuple[date, date]]
+
+    def __post_init__(self) -> None:
+        self.today = datetime.fromtimestamp(self.as_of / 1e6, UTC).astimezone(LONDON).date().isoformat()
+        self.now = sorted((f for f in self.facts if self.states[f.key] == "CURRENT" and f.happened <= self.as_of), key=lambda f: f.order)
+        self.episodes, self.unpaired = self._episodes()
+        self.reasons = self._reasons()
+        self.points = sum(p for r, (p, _) in self.reasons.items() if r not in self._triggers)
+        self.harm = any(r in self._triggers for r in self.reasons)
+        self.basis = "HARM" if self.harm else "POINTS" if self.points >= self.policy["threshold"] else None
+
+    @property
+    def _triggers(self) -> set[str]:
+        return {t["id"] for t in self.policy["triggers"]}
+
+    def of(self, *records: str) -> list[Told]:
+        """Facts in force, of these records."""
+        return [f for f in self.now if f.record in records]
+
+    # episodes
+
+    def _episodes(self) -> tuple[list[Episode], list[Interview]]:
+        strands: dict[tuple[str, str], list[Told]] = defaultdict(list)
+        for f in self.of("MissingEpisodeReported", "MissingEpisodeGraded", "MissingEpisodeEnded"):
+            strands[(f.agency, f.body["episode_id"])].append(f)
+        told = sorted((self._strand(k, v) for k, v in strands.items()), key=lambda e: (e.started, e.sources[0]))
+        out: list[Episode] = []
+        for one in told:
+            same = [e for e in out if self._same(e, one)]
+            if not same:
+                out.append(one)
+                continue
+            e = same[-1]
+            e.sources += one.sources
+            e.begun += one.begun
+            e.ends += one.ends
+            e.type = e.type or one.type
+            both = [x for x in (e.ended, one.ended) if x is not None]
+            e.ended = min(both) if both else None
+        loose = []
+        for i in self._interviews():
+            home = self._home(i, out)
+            (home.interviews if home else loose).append(i)
+        for e in out:
+            e.clock = self._clock(e)
+        return out, loose
+
+    def _strand(self, key: tuple[str, str], facts: list[Told]) -> Episode:
+        reports, ends = ([f for f in facts if f.record.endswith(x)] for x in ("Reported", "Ended"))
+        if reports:
+            started = min(int(f.body["last_seen_at"]) for f in reports)
+        else:
+            said = [int(f.body["started_at"]) for f in ends if f.body["started_at"] is not None]
+            started = min(said) if said else min(int(f.env["occurred_at"]) for f in facts)
+        kind = reports[-1].body["episode_type"] if reports else None
+        return Episode([key], kind, started, int(ends[-1].body["ended_at"]) if ends else None, reports, ends) if reports else Episode(
+            [key], kind, started, int(ends[-1].body["ended_at"]) if ends else None, list(facts), ends
+        )
+
+    @staticmethod
+    def _same(e: Episode, one: Episode) -> bool:
+        return (
+            abs(one.started - e.started) <= 12 * HOUR
+            and (e.type is None or one.type is None or e.type == one.type)
+            and one.sources[0][0] not in {a for a, _ in e.sources}
+            and (e.ended is None or e.ended > one.started)
+        )
+
+    def _interviews(self) -> list[Interview]:
+        found: dict[tuple[str, str], Interview] = {}
+        for f in self.of("ReturnHomeInterviewOffered", "ReturnHomeInterviewDeclined", "ReturnHomeInterviewCompleted"):
+            i = found.setdefault((f.agency, f.body["interview_id"]), Interview(f.body["interview_id"]))
+            i.facts.append(f)
+            if f.record.endswith("Declined"):
+                i.declined = f
+            elif f.record.endswith("Completed"):
+                i.completed = f
+            else:
+                i.offered = min(i.offered or 1 << 62, int(f.body["offered_at"]))
+        for i in found.values():
+            refs = [f.body.get("episode_ref") for f in i.facts if f.body.get("episode_ref")]
+            i.ref = refs[-1] if refs else None
+        return [found[k] for k in sorted(found, key=lambda k: (found[k].at, k))]
+
+    @staticmethod
+    def _home(i: Interview, episodes: list[Episode]) -> Episode | None:
+        named = [e for e in episodes if i.ref and i.ref in {n for _, n in e.sources}]
+        if named:
+            return min(named, key=lambda e: abs(i.at - (e.ended or e.started)))
+        before = [e for e in episodes if e.ended is not None and 0 <= i.at - e.ended <= 30 * DAY]
+        return max(before, key=lambda e: (e.ended or 0, e.started)) if before else None
+
+    def _clock(self, e: Episode) -> str:
+        if e.ended is None:
+            return "NOT_STARTED"
+        due = e.ended + 72 * HOUR
+        done = [int(i.completed.body["completed_at"]) for i in e.interviews if i.completed]
+        if done:
+            return "MET" if min(done) <= due else "LATE"
+        if any(i.declined for i in e.interviews):
+            return "DECLINED"
+        return "RUNNING" if self.as_of < due else "OVERDUE"
+
+    # risk
+
+    def _reasons(self) -> dict[str, tuple[int, frozenset[str]]]:
+        out: dict[str, tuple[int, frozenset[str]]] = {}
+        signals: dict[str, Told] = {}
+        by_key = {f.key: f for f in self.now}
+        rules = [*self.policy["triggers"], *self.policy["points"]]
+        for rule in sorted(rules, key=lambda r: r["kind"] == "corroboration"):
+            trigger = rule["id"] in self._triggers
+            found = self._corroboration(rule, signals) if rule["kind"] == "corroboration" else getattr(self, f"_{rule['kind']}")(rule, trigger)
+            if found is None:
+                continue
+            points, facts = found
+            out[rule["id"]] = (points, frozenset(facts))
+            if rule.get("signal"):
+                signals |= {k: by_key[k] for k in facts}
+        return out
+
+    def _since(self, f: Told, *, trigger: bool) -> int:
+        return max(f.happened, f.at) if trigger and not f.env["historic"] else f.happened
+
+    def _open(self, since: int, days: int) -> bool:
+        return self.as_of < since + days * DAY
+
+    def _named(self, rule: Json) -> list[Told]:
+        out = []
+        for f in self.of(*rule["records"]):
+            codes = {c for name in rule["records"][f.record] for c in f.body.get(name) or ()}
+            if codes and ("codes" not in rule or codes & set(rule["codes"])):
+                out.append(f)
+        return out
+
+    def _codes(self, rule: Json, trigger: bool) -> tuple[int, list[str]] | None:
+        named = self._named(rule)
+        recent = [f.key for f in named if self._open(self._since(f, trigger=trigger), rule["window_days"])]
+        if recent:
+            return rule.get("points", 0), recent
+        older = [f.key for f in named if rule.get("older_points") and self._open(f.happened, rule["older_days"])]
+        return (rule["older_points"], older) if older else None
+
+    def _codes_under_age(self, rule: Json, trigger: bool) -> tuple[int, list[str]] | None:
+        if not self.births:
+            return None
+        y, m, d = map(int, max(self.births).split("-"))
+        keys = []
+        for f in self._named(rule):
+            on = datetime.fromtimestamp(int(f.env["occurred_at"]) / 1e6, UTC).astimezone(LONDON).date()
+            age = on.year - y - ((on.month, on.day) < (m, d))
+            if age < rule["age_under"] and self._open(self._since(f, trigger=trigger), rule["window_days"]):
+                keys.append(f.key)
+        return (rule.get("points", 0), keys) if keys else None
+
+    def _graded_while(self, rule: Json, trigger: bool) -> tuple[int, list[str]] | None:
+        graded = [
+            f.key
+            for f in self.of("MissingEpisodeGraded")
+            if f.body["grade"] in rule["codes"] and self._open(self._since(f, trigger=True), rule["window_days"])
+        ]
+        told = self.of("SocialCareStatus")
+        held = [told[-1].key] if told and told[-1].body["status"] in rule["statuses"] else []
+        plans: dict[tuple[str, str], Told] = {}
+        for f in self.of("CpisStatusChanged"):
+            plans[(f.body["plan_type"], f.body["start_date"] or "")] = f
+        for f in plans.values():
+            kind = {"CPPI": "CP", "UCPI": "CP", "LACI": "LAC"}.get(f.body["plan_type"])
+            if kind in rule["statuses"] and (f.body["start_date"] or "") <= self.today <= (f.body["end_date"] or "9999"):
+                held.append(f.key)
+        return (0, [*graded, *held]) if graded and held else None
+
+    def _recently_missing(self, rule: Json) -> list[Episode]:
+        return [e for e in self.episodes if self._open(e.started, rule["window_days"])]
+
+    @staticmethod
+    def _first(episodes: Sequence[Episode]) -> list[str]:
+        return [min(e.begun, key=lambda f: f.order).key for e in episodes]
+
+    @staticmethod
+    def _tier(rule: Json, amount: float) -> int:
+        return max((points for least, points in rule["tiers"].items() if amount >= least), default=0)
+
+    def _missing_count(self, rule: Json, trigger: bool) -> tuple[int, list[str]] | None:
+        found = self._recently_missing(rule)
+        points = self._tier(rule, len(found))
+        return (points, self._first(found)) if points else None
+
+    def _missing_overnight(self, rule: Json, trigger: bool) -> tuple[int, list[str]] | None:
+        found = [e for e in self._recently_missing(rule) if (e.ended if e.ended is not None else self.as_of) >= _four_after(e.started)]
+        return (rule["points"], self._first(found)) if found else None
+
+    def _missing_repeat(self, rule: Json, trigger: bool) -> tuple[int, list[str]] | None:
+        found = [
+            e
+            for e in self._recently_missing(rule)
+            if any(p is not e and p.ended is not None and 0 <= e.started - p.ended <= rule["within_days"] * DAY for p in self.episodes)
+        ]
+        return (rule["points"], self._first(found)) if found else None
+
+    def _interview(self, rule: Json, trigger: bool) -> tuple[int, list[str]] | None:
+        found = [e for e in self.episodes if e.ended is not None and self._open(e.ended, rule["window_days"]) and e.clock in rule["states"]]
+        keys = [f.key for e in found for f in (*e.ends, *(x for i in e.interviews for x in i.facts))]
+        return (rule["points"], keys) if keys else None
+
+    def _count(self, rule: Json, trigger: bool) -> tuple[int, list[str]] | None:
+        found = [f.key for f in self.of(*rule["records"]) if self._open(f.happened, rule["window_days"])]
+        points = self._tier(rule, len(found))
+        return (points, found) if points else None
+
+    def _absence(self, rule: Json, trigger: bool) -> tuple[int, list[str]] | None:
+        found = [
+            (100 * f.body["sessions_missed"] / f.body["sessions_possible"], f.order, f.key)
+            for f in self.of("SchoolAbsence")
+            if f.body["sessions_possible"] >= 10 and self._open(f.happened, rule["window_days"])
+        ]
+        if not found:
+            return None
+        rate, _, key = max(found)
+        points = self._tier(rule, rate)
+        return (points, [key]) if points else None
+
+    def _no_provision(self, rule: Json, trigger: bool) -> tuple[int, list[str]] | None:
+        spans: dict[tuple[str, str], Told] = {}
+        over = []
+        for f in self.of("NoSchoolProvision"):
+            if f.body["reason"] == "ENDED":
+                over.append((f.agency, f.body["to_date"] or f.body["from_date"]))
+            else:
+                spans[(f.body["from_date"], f.agency)] = f
+        best: tuple[int, str] | None = None
+        for (first, agency), f in sorted(spans.items()):
+            lasts = [d for a, d in over if a == agency and d >= first] + ([f.body["to_date"]] if f.body["to_date"] else [])
+            last = min(lasts) if lasts else None
+            if last is not None and last < self.today:
+                continue
+            days = self._school_days(date.fromisoformat(first), date.fromisoformat(min(last or self.today, self.today)))
+            if best is None or days > best[0]:
+                best = (days, f.key)
+        points = self._tier(rule, best[0]) if best else 0
+        return (points, [best[1]]) if best and points else None
+
+    def _school_days(self, first: date, last: date) -> int:
+        count = 0
+        while first <= last:
+            count += first.weekday() < 5 and first not in self.closed and not any(a <= first <= b for a, b in self.breaks)
+            first += timedelta(days=1)
+        return count
+
+    def _corroboration(self, rule: Json, signals: Mapping[str, Told]) -> tuple[int, list[str]] | None:
+        near = [f for f in signals.values() if self._open(f.happened, rule["window_days"])]
+        keys: set[str] = set()
+        most = 0
+        for first in near:
+            span = [f for f in near if 0 <= f.happened - first.happened <= rule["within_days"] * DAY]
+            if len({f.agency for f in span}) > 1:
+                most = max(most, len({f.agency for f in span}))
+                keys |= {f.key for f in span}
+        points = self._tier(rule, most) if most else 0
+        return (points, sorted(keys)) if points else None
+
+
+def _four_after(us: int) -> int:
+    when = datetime.fromtimestamp(us // 1_000_000, UTC).astimezone(LONDON)
+    at = when.replace(hour=4, minute=0, second=0, microsecond=0)
+    while round(at.timestamp() * 1e6) <= us:
+        day = at.date() + timedelta(days=1)
+        at = datetime(day.year, day.month, day.day, 4, tzinfo=LONDON)
+    return round(at.timestamp() * 1e6)
+
+
+def states(facts: Iterable[Told], home: Mapping[str, int]) -> dict[str, str]:
+    """CURRENT, SUPERSEDED or RETRACTED by key: corrections by the same agency, in any order, a retraction unless itself retracted.
+
+    `home` is the child of each fact: on another child's view than the correction's own, the old fact reads SUPERSEDED.
+    """
+    known = {f.key: f for f in facts}
+    out = dict.fromkeys(known, "CURRENT")
+    for f in known.values():
+        old = known.get(f.env["supersedes"] or "")
+        if old is not None and old.agency == f.agency:
+            out[old.key] = "SUPERSEDED"
+    withdrawn = {f.env["retracts"] for f in known.values() if f.env["retracts"]}
+    for f in known.values():
+        old = known.get(f.env["retracts"] or "")
+        if old is not None and old.agency == f.agency and f.key not in withdrawn:
+            out[old.key] = "RETRACTED" if home[old.key] == home[f.key] else "SUPERSEDED"
+    return out
+
+
+class Oracle:
+    """Everything expected of a run."""
+
+    def __init__(self, sent: Iterable[Any], holders: Mapping[tuple[str, str], str]) -> None:
+        """`sent`: facts of the generator; `holders`: true child by (agency, local id)."""
+        self.sent = {f.key: f for f in sent}
+        self.people = People(self.sent.values(), holders)
+        (policy,) = [yaml.safe_load(p.read_text()) for p in sorted((SCHEMAS / "policy").glob("*.yaml"))]
+        self.policy: Json = policy
+        calendars = yaml.safe_load((SCHEMAS / "calendars.yaml").read_text())
+        (school,) = [c for c in calendars["calendars"] if c["id"] == "schools-halton"]
+        self._closed = {*calendars["england_bank_holidays"], *school["closed"]}
+        self._breaks = [(a, b) for a, b in school["breaks"]]
+
+    def told(self, accepted: Mapping[str, tuple[int, int]]) -> list[Told]:
+        """The sent facts that were accepted; `accepted` gives (number, accepted_at) by key."""
+        out = []
+        for key, (number, at) in accepted.items():
+            f = self.sent[key]
+            body = {k: v for k, v in f.value.items() if k != "envelope"}
+            out.append(Told(key, number, at, f.record, f.agency, f.value["envelope"], body))
+        return out
+
+    def child(self, facts: list[Told], everything: list[Told], presentations: Iterable[Shown], as_of: int, home: Mapping[str, int]) -> Child:
+        """One child of these facts at `as_of`; corrections may come from `everything`."""
+        births = [b for s in presentations if (b := s.get("birth_date")) and b > "1990"]
+        return Child(facts, states(everything, home), as_of, births, self.policy, self._closed, self._breaks)
+
+    def children(self, told: list[Told]) -> Iterator[tuple[frozenset[Shown], list[Told]]]:
+        """The final children with their facts."""
+        by: dict[int, list[Told]] = defaultdict(list)
+        for f in told:
+            by[self.people.cluster_of[self.people.of[f.key]]].append(f)
+        for n, facts in sorted(by.items()):
+            yield self.people.clusters[n], facts

@@ -1,0 +1,105 @@
+"""What a fault run tells the house: a small seeded borough with everything that goes wrong with sending, and its truth.
+
+One seed and one `end` (µs UTC) give the same facts in the same order; both are printed when a run fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+from domain.times import DAY_US
+from producers.halton import rates, scenarios
+from producers.halton.borough import Borough
+from producers.halton.facts import SimulatedFact
+from producers.halton.truth import Truth
+
+SPAN_DAYS: Final = 200
+MORE_OFTEN: Final[Mapping[str, float]] = {
+    "CORRECTED": 0.05, "RETRACTED": 0.03, "SENT_TWICE": 0.05, "CORRECTION_FIRST": 0.4, "VPAS_OPEN": 1.5, "CONCERN_OPEN": 1.5,
+    "EXPLOITED_TEENS": 0.4,
+}  # fmt: skip
+"""Rates raised so that a few hundred facts hold some of each slip; the borough's own are of a year of thousands."""
+
+DISORDER: Final = 60
+"""A fact overtakes or is overtaken by about this many others; one in five comes at any place at all."""
+
+NAMES: Final = UUID("1c3f0b52-9a55-5c0f-8f57-5f1f3f0a2b11")
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Facts in order of sending, and the truth about them."""
+
+    seed: int
+    end: int
+    facts: tuple[SimulatedFact, ...]
+    truth: Truth
+
+    def waves(self, count: int) -> list[list[SimulatedFact]]:
+        """The facts in `count` parts of about one size, in order."""
+        size = -(-len(self.facts) // count)
+        return [list(self.facts[i : i + size]) for i in range(0, len(self.facts), size)]
+
+    def holders(self) -> dict[str, tuple[str, str]]:
+        """(agency, local id) by event id."""
+        return {f.key: (f.agency, f.value["envelope"]["subject"]["local_id"]) for f in self.facts}
+
+
+def tell(seed: int, end: int, children: int) -> Story:
+    """The borough's facts up to `end`, the scenarios, some more of those, facts under a local id alone; in disorder."""
+    rng = Random(f"story/{seed}")
+    with _more_slips():
+        borough = Borough(end, seed, children, end - SPAN_DAYS * DAY_US)
+        facts = [f for f in borough.facts() if _past(f, end)]
+    more = seed % 4000 + 5000
+    at = end - 8 * DAY_US
+    for label in ("r19", "gp", "twins"):
+        facts += [f for f in scenarios.SCENARIOS[label](more, at).facts if _past(f, end)]
+    facts += _local_only(facts, rng)
+    placed = [(rng.random() * len(facts) if rng.random() < 0.2 else n + rng.uniform(0, DISORDER), f) for n, f in enumerate(facts)]
+    ordered = tuple(f for _, f in sorted(placed, key=lambda x: x[0]))
+    return Story(seed, end, ordered, Truth(facts))
+
+
+@contextlib.contextmanager
+def _more_slips() -> Iterator[None]:
+    before = {name: getattr(rates, name) for name in MORE_OFTEN}
+    try:
+        for name, value in MORE_OFTEN.items():
+            setattr(rates, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(rates, name, value)
+
+
+def _past(fact: SimulatedFact, end: int) -> bool:
+    envelope = fact.value["envelope"]
+    return max(fact.arrives_at, envelope["occurred_at"], envelope["recorded_at"]) <= end
+
+
+def _local_only(facts: list[SimulatedFact], rng: Random) -> list[SimulatedFact]:
+    """Some concerns told under the agency's own number and nothing else, where that number had one presentation only."""
+    presented: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for f in facts:
+        subject = f.value["envelope"]["subject"]
+        if subject not in presented[(f.agency, subject["local_id"])]:
+            presented[(f.agency, subject["local_id"])].append(subject)
+    out = []
+    for f in facts:
+        subject = f.value["envelope"]["subject"]
+        plain = f.copy == 0 and f.child == f.subject_child and f.value["envelope"]["supersedes"] is None
+        if f.record in ("SchoolConcern", "VulnerabilitySubmission") and plain and len(presented[(f.agency, subject["local_id"])]) == 1 and rng.random() < 0.2:
+            value = copy.deepcopy(f.value)
+            value["envelope"]["event_id"] = str(uuid5(NAMES, f.key))
+            value["envelope"]["subject"] = {**dict.fromkeys(subject), "local_id": subject["local_id"]}
+            value["envelope"]["occurred_at"] -= DAY_US
+            out.append(replace(f, value=value))
+    return out
