@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any, Final
 
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka import errors as kafka_errors
 
 from producers.errors import BrokerUnavailable, NotAuthorised, ProducerError
@@ -64,6 +65,22 @@ def open_consumer(access: KafkaAccess, **options: Any) -> Any:
         )  # fmt: skip
     except (kafka_errors.KafkaError, OSError, ValueError) as err:
         raise in_our_words(err, access, None) from err
+
+
+def assign(consumer: Any, access: KafkaAccess, topics: Iterable[str]) -> list[TopicPartition]:
+    """Assign all partitions of `topics` (full names); returns them.
+
+    Raises:
+        NotAuthorised: our user may not read one. kafka-python itself would poll in vain, or ask for its end for 30 s.
+    """
+    found: list[TopicPartition] = []
+    for topic in topics:
+        partitions = consumer.partitions_for_topic(topic)
+        if not partitions:
+            raise in_our_words(kafka_errors.TopicAuthorizationFailedError(topic), access, topic)
+        found += [TopicPartition(topic, p) for p in sorted(partitions)]
+    consumer.assign(found)
+    return found
 
 
 def greet(access: KafkaAccess) -> None:

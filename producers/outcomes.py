@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kafka import TopicPartition
 from kafka import errors as kafka_errors
 
 from producers.errors import BrokerUnavailable
-from producers.kafka_link import in_our_words, open_consumer
+from producers.kafka_link import assign, in_our_words, open_consumer
 from schemas.codec import Codec
 from schemas.topics import KafkaAccess
 
@@ -47,15 +46,12 @@ def read_told(access: KafkaAccess, agency: str, codec: Codec, since: Mapping[str
 def read_to_end(access: KafkaAccess, codec: Codec, since: Mapping[str, int], timeout_s: float) -> Told:
     """Decoded records of one-partition topics, from the given offsets to the ends."""
     consumer = open_consumer(access)
-    at = {TopicPartition(access.topic(name), 0): offset for name, offset in since.items()}
     words: list[Word] = []
     try:
-        # An unreadable topic gives empty polls and no error; asking for its end does give one.
-        ends = consumer.end_offsets(list(at))
-        begins = consumer.beginning_offsets(list(at))
-        consumer.assign(list(at))
-        for partition, offset in at.items():
-            consumer.seek(partition, max(offset, begins[partition]))
+        at = assign(consumer, access, [access.topic(name) for name in since])
+        ends, begins = consumer.end_offsets(at), consumer.beginning_offsets(at)
+        for partition in at:
+            consumer.seek(partition, max(since[access.short(partition.topic)], begins[partition]))
         deadline = time.monotonic() + timeout_s
         while any(consumer.position(p) < ends[p] for p in at):
             if time.monotonic() > deadline:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import click
-from kafka import TopicPartition
 from kafka import errors as kafka_errors
 from rich.console import Console
 
@@ -19,7 +18,7 @@ from domain.problems import SightlineError
 from domain.times import iso
 from infra.errors import InfraError
 from infra.settings import Settings
-from producers.kafka_link import in_our_words, open_consumer
+from producers.kafka_link import assign, in_our_words, open_consumer
 from schemas.codec import Codec
 from schemas.registry import Registry
 from schemas.topics import KafkaAccess, topics
@@ -94,10 +93,8 @@ def read(
     """
     consumer = open_consumer(access, fetch_max_wait_ms=100)
     try:
-        partitions = [TopicPartition(full_name, p) for p in range(TOPICS[topic].partitions)]
-        ends = consumer.end_offsets(partitions)  # says at once when this user may not read; a poll would be silent
-        begins = consumer.beginning_offsets(partitions)
-        consumer.assign(partitions)
+        partitions = assign(consumer, access, [full_name])
+        ends, begins = consumer.end_offsets(partitions), consumer.beginning_offsets(partitions)
         for p in partitions:
             consumer.seek(p, begins[p] if from_start else max(begins[p], ends[p] - (count or 0)))
         lines = (_line(topic, r, codec, show_values) for r in _records(consumer, ends if count else None))

@@ -1,0 +1,143 @@
+"""`sightline publish` and `sightline tail` on a real broker: lines and fields in errors, exit status, nothing said of a child."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from click.testing import CliRunner, Result
+
+from infra.command.publish import REFUSED, WAITING
+from infra.command.publish import command as publish
+from infra.command.tail import command as tail
+from infra.errors import InfraError
+from schemas.catalogue import catalogue
+from schemas.registry import Registry
+from tests.golden.values import VALUES
+from tests.services import Deployment
+from tests.shared_data import shared
+
+CANARY = "CANARY-Zebedee"
+
+
+@pytest.fixture(autouse=True)
+def environment(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command finds the test's deployment by the environment, as a person's shell would give it."""
+    for name, value in deployment.environment().items():
+        if name.startswith("SIGHTLINE_"):
+            monkeypatch.setenv(name, value)
+    registry = Registry(deployment.registry_url)
+    for spec in catalogue().values():
+        registry.register(spec.subject, spec.text)
+
+
+def run(command: Any, *args: str) -> Result:
+    """Run as from a shell."""
+    return CliRunner().invoke(command, list(args))
+
+
+def line(**change: Any) -> str:
+    """A JSON line that is acceptable save for `change`."""
+    value = VALUES["SchoolConcern"]
+    subject = {**value["envelope"]["subject"], "family_name": CANARY}
+    envelope = {**value["envelope"], "event_id": str(uuid4()), "occurred_at": "2026-03-28T11:00:00Z", "subject": subject}
+    return json.dumps({"record": "SchoolConcern", "value": {**value, "envelope": {**envelope, **change}}})
+
+
+class TestEvents:
+    """JSON lines."""
+
+    def test_good_and_bad_lines(self, tmp_path: Path) -> None:
+        """Bad lines are told by number and field, good ones are published, and the status says so."""
+        file = tmp_path / "facts.jsonl"
+        file.write_text("\n".join([line(), "", line(scope="NOBODY"), "{", line(agency="police"), line()]))
+        result = run(publish, "events", str(file), "--json")
+        said = json.loads(result.stdout)
+        assert (REFUSED, 2, 0) == (result.exit_code, said["published"], said["waiting"])
+        assert [(3, "envelope.scope", "unknown-code"), (4, "line", "json"), (5, "envelope.agency", "not-yours")] == [
+            (r["line"], r["field"], r["rule"]) for r in said["reports"]
+        ]
+        assert CANARY not in result.output
+        words = run(publish, "events", str(file)).stderr
+        assert "facts.jsonl, line 3, envelope.scope: is not in code list sharing-scope" in words
+
+    def test_all_good(self, tmp_path: Path) -> None:
+        """Status 0."""
+        file = tmp_path / "facts.jsonl"
+        file.write_text(line() + "\n")
+        result = run(publish, "events", str(file))
+        assert (0, "education: 1 facts published") == (result.exit_code, result.stdout.strip())
+
+    def test_broker_away(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Facts wait on disk, with a status of its own; the next publish sends them first."""
+        file = tmp_path / "facts.jsonl"
+        file.write_text(line() + "\n")
+        monkeypatch.setattr("infra.command.publish.PATIENCE_S", 1.0)
+        with monkeypatch.context() as away:
+            away.setenv("SIGHTLINE_KAFKA", "127.0.0.1:9")
+            away.setenv("SIGHTLINE_KAFKA_PROTOCOL", "SASL_PLAINTEXT")
+            result = run(publish, "events", str(file), "--json")
+            assert (WAITING, 1) == (result.exit_code, json.loads(result.stdout)["waiting"])
+            assert "check that it is up" in json.loads(result.stdout)["problem"]
+        after = run(publish, "events", str(file), "--json")
+        assert (0, 0) == (after.exit_code, json.loads(after.stdout)["waiting"])
+
+    def test_nothing_to_do(self, tmp_path: Path) -> None:
+        """An empty file, or a first line without an agency, is one line to the person."""
+        (tmp_path / "empty").write_text("\n")
+        (tmp_path / "odd").write_text('{"record": "x"}\n')
+        for name, words in (("empty", "holds no line"), ("odd", "line 1: has no value.envelope.agency")):
+            result = run(publish, "events", str(tmp_path / name))
+            assert isinstance(result.exception, InfraError)
+            assert words in str(result.exception)
+
+
+class TestAdapters:
+    """Files that agencies have."""
+
+    def test_ssda903(self) -> None:
+        """The published sample arrives whole, twice."""
+        for _ in range(2):
+            result = run(publish, "ssda903", str(shared("ssda903")), "--json")
+            said = json.loads(result.stdout)
+            assert (0, 2761, 0) == (result.exit_code, said["published"], said["waiting"])
+            assert (2675, 43, 2568) == tuple(said["counts"][k] for k in ("children", "episodes", "upn_invalid"))
+
+    def test_cpis_fhir(self) -> None:
+        """A plan waits for its patient over calls, is told once, and never again."""
+        files = {f.name.split("-")[1]: str(f) for f in shared("cpis-fhir").glob("*.xml")}
+        first = json.loads(run(publish, "cpis-fhir", files["CarePlan"], files["Flag"], "--json").stdout)
+        assert (0, 2, "reference-unresolved") == (
+            first["published"],
+            first["counts"]["waiting_resources"],
+            first["reports"][0]["rule"],
+        )
+        second = run(publish, "cpis-fhir", files["AlanMann"], files["CareTeam"], "--json")
+        assert (0, 1) == (second.exit_code, json.loads(second.stdout)["published"])
+        third = json.loads(run(publish, "cpis-fhir", *files.values(), "--json").stdout)
+        assert (0, 0) == (third["published"], third["counts"]["waiting_resources"])
+
+
+class TestTail:
+    """What passes."""
+
+    def test_facts_by_key_and_headers_only(self, tmp_path: Path) -> None:
+        """Record, key and headers; nothing of the child."""
+        file = tmp_path / "facts.jsonl"
+        file.write_text("\n".join(line() for _ in range(3)))
+        run(publish, "events", str(file))
+        result = run(tail, "facts.education", "-n", "3", "--json")
+        shown = [json.loads(row) for row in result.stdout.splitlines()]
+        assert ["SchoolConcern"] * 3 == [row["record"] for row in shown]
+        assert {"ce_id", "ce_type", "ce_source", "ce_specversion", "ce_time"} == set(shown[0]["headers"])
+        assert [None] * 3 == [row["value"] for row in shown]
+        assert CANARY not in result.output + run(tail, "facts.education", "-n", "3").output
+
+    def test_values_need_a_purpose(self) -> None:
+        """Content is an access: said why, or not shown."""
+        result = run(tail, "facts.education", "-n", "1", "--show-values")
+        assert isinstance(result.exception, InfraError)
+        assert "--purpose" in str(result.exception)
