@@ -7,7 +7,6 @@ from contextlib import closing
 from itertools import islice
 from typing import Any, Final
 
-import structlog
 from kafka import KafkaProducer
 
 from consumers.archive import Archive, ArchiveError, Record, record_of
@@ -15,8 +14,6 @@ from consumers.ledger import ENTRY, numbered, read_record
 from consumers.topic_reader import TopicReader
 from projections.entries import header
 from schemas.topics import KafkaAccess
-
-log = structlog.get_logger()
 
 LEDGER: Final = "ledger"
 WINDOW: Final = 2_000
@@ -57,9 +54,7 @@ def back_up(access: KafkaAccess, archive: Archive, progress: Progress = lambda _
             raise OtherLedger(
                 "the archive's last record is not the topic's: this is another ledger's archive, name another folder"
             )
-        done = archive.append(_counted((record_of(r) for r in reader.records(archive.end, end)), progress))
-    log.info("ledger-backed-up", records=done, end=archive.end)
-    return done
+        return archive.append(_counted((record_of(r) for r in reader.records(archive.end, end)), progress))
 
 
 def restore(access: KafkaAccess, archive: Archive, progress: Progress = lambda _: None) -> int:
@@ -85,7 +80,6 @@ def restore(access: KafkaAccess, archive: Archive, progress: Progress = lambda _
         _send(producer, access.topic(LEDGER), archive.records(end), progress)
     finally:
         producer.close(timeout=5)
-    log.info("ledger-restored", records=archive.end - end, end=archive.end)
     return archive.end - end
 
 

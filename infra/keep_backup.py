@@ -18,7 +18,6 @@ from typing import IO, Final
 from urllib.parse import urlsplit
 
 import psycopg
-import structlog
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import create_engine
@@ -30,8 +29,6 @@ from infra.errors import InfraError
 from infra.postgres import wheel
 from infra.settings import Settings
 from projections.keyring import KeyRing, Publish
-
-log = structlog.get_logger()
 
 READ_BYTES: Final = 1024 * 1024
 NOT_KEPT: Final = "public.session"
@@ -64,9 +61,7 @@ def back_up(settings: Settings, path: Path, now_us: int) -> int:
     Raises:
         KeepError, BackupRefused.
     """
-    size = sealed_file.write(path, settings.master_key, _dump(settings), now_us)
-    log.info("keep-backed-up", bytes=size)
-    return size
+    return sealed_file.write(path, settings.master_key, _dump(settings), now_us)
 
 
 def restore(settings: Settings, path: Path, keys: Callable[[], WrappedKeys], publish: Publish) -> Restored:
@@ -90,7 +85,6 @@ def restore(settings: Settings, path: Path, keys: Callable[[], WrappedKeys], pub
         except BaseException:
             migrate.drop_database(aside)
             raise
-    log.info("keep-restored", put_back=reconciled.put_back, sent=reconciled.sent)
     return Restored(header.created_at, reconciled)
 
 

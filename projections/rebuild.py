@@ -125,6 +125,8 @@ def rebuild(engine: Engine, values: Iterable[bytes], applier: Applier) -> int:
     counter's lock. Returns the number of entries.
     """
     with engine.connect() as conn:
+        with conn.begin():  # an empty `views` has no counter yet, and its lock is what the swap needs
+            conn.execute(text("insert into public.counter values (1, 0, 0, 0) on conflict do nothing"))
         build(conn, "rebuilt")
         done = applier.catch_up(conn, values, 0)
         while True:

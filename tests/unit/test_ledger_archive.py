@@ -119,7 +119,7 @@ class TestDamage:
         found: list[int] = []
         with pytest.raises(ArchiveDamaged, match="offset 2"):
             found.extend(r.offset for r in Archive(tmp_path).records())
-        assert [] == [o for o in found if o >= 2]
+        assert [0, 1] == found
 
 
 class TestCrash:
@@ -188,4 +188,4 @@ def _made(folder: Path) -> list[Path]:
     archive = Archive.create(folder)
     archive.append(records(2))
     archive.append(records(2, 2))
-    return sorted(p for p in folder.iterdir() if p.suffix == ".segment") + [folder / MANIFEST]
+    return [*sorted(p for p in folder.iterdir() if p.suffix == ".segment"), folder / MANIFEST]
