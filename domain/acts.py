@@ -73,13 +73,15 @@ class Doing:
         return next((m for m in messages(known) if m.message_id == self.value["message_id"]), None)
 
 
-def judge(record: str, value: Mapping[str, Any], history: History, view: Json, reference: Reference, now: int) -> Found:
+def judge(  # noqa: PLR0917  the same order everywhere: what, about whom, under which rules, when
+    record: str, value: Mapping[str, Any], history: History, view: Json, reference: Reference, now: int
+) -> Found:
     """The conclusions of an act on this child at `now` (µs UTC), or why it is refused. An empty list: nothing to add."""
     found = JUDGES.get(record)
     return Refused("no-such-thing") if found is None else found(Doing(value, history, view, reference, now))
 
 
-def _decided(do: Doing) -> Found:
+def _decided(do: Doing) -> Found:  # noqa: PLR0911  one return a rule reads best
     if do.act["actor_role"] not in DECIDE_ROLES:
         return Refused("not-permitted")
     rec = do.recommendation()
@@ -94,7 +96,9 @@ def _decided(do: Doing) -> Found:
         return [("convened", about | {"meeting_at": do.value["meeting_at"]})]
     missing = [n for n in ("reason", "rationale") if not (do.value[n] or "").strip()]
     if missing:
-        return Refused("required-to-decline", tuple(Problem(n, "required-to-decline", "is needed to decline (R1)") for n in missing))
+        return Refused(
+            "required-to-decline", tuple(Problem(n, "required-to-decline", "is needed to decline (R1)") for n in missing)
+        )
     return [("declined", about | {"reason": do.value["reason"]})]
 
 
@@ -168,7 +172,7 @@ def _exception(do: Doing) -> Found:
     return [("gp_exception_resolved", {**do.who, "message_id": message.message_id, "resolution": do.value["resolution"]})]
 
 
-def _receipt(do: Doing) -> Found:
+def _receipt(do: Doing) -> Found:  # noqa: PLR0911  one return a rule reads best
     """A practice answers for its own messages only; what is another's looks as if it did not exist."""
     practice = do.value["practice_ods"]
     message = do.message()
@@ -200,6 +204,12 @@ def _clock(do: Doing) -> Found:
 
 
 JUDGES: Final[Mapping[str, Callable[[Doing], Found]]] = {
-    "RecommendationDecided": _decided, "StrategyMeetingHeld": _held, "RecommendationDisagreed": _disagreed,
-    "RecommendationClosed": _closed, "CaseTaken": _case, "GpExceptionResolved": _exception, "GpReceipt": _receipt, "ClockFired": _clock,
-}  # fmt: skip
+    "RecommendationDecided": _decided,
+    "StrategyMeetingHeld": _held,
+    "RecommendationDisagreed": _disagreed,
+    "RecommendationClosed": _closed,
+    "CaseTaken": _case,
+    "GpExceptionResolved": _exception,
+    "GpReceipt": _receipt,
+    "ClockFired": _clock,
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from domain.labelling import label_of
@@ -37,7 +38,9 @@ def currency(known: Known, reference: Reference) -> list[Json]:
     labels = reference.labels["agency"]
     for agency in reference.agencies:
         received, occurred, count = seen.get(agency, (None, None, 0))
-        out.append({"agency": agency, "label": labels[agency], "last_received": received, "last_occurred": occurred, "facts": count})
+        out.append(
+            {"agency": agency, "label": labels[agency], "last_received": received, "last_occurred": occurred, "facts": count}
+        )
     return out
 
 
@@ -91,6 +94,7 @@ def moment(us: int) -> str:
     return f"{when.day} {MONTHS[when.month]} {when.year}, {when.hour:02}:{when.minute:02}"
 
 
+@lru_cache(maxsize=16384)
 def day(us: int) -> str:
     """An instant's London day for people: `3 March 2026`."""
     when = local(us)

@@ -6,7 +6,7 @@ Raising a recommendation (R1, R3):
   basis HARM, due by the earlier time;
 - after a decision, only a harm trigger, an agency, or N more points resting on what was not known then raises again; while a
   discussion is convened and not yet held, only a new harm trigger does.
-Evidence of an open recommendation that was withdrawn, replaced by something weaker, or moved to another child: `evidence_changed`.
+Evidence of an open recommendation withdrawn, replaced by something weaker, or moved to another child: `evidence_changed`.
 
 What falls due (overdue, unread) is concluded only when the clock has fired for that instant: until then somebody may have
 acted in time and not been read yet. What has risen by itself (72 hours gone, a night away) is concluded with whatever comes.
@@ -82,7 +82,8 @@ def _raised(recommendation_id: str, folded: Folded, reference: Reference, now: i
         "recommendation_id": recommendation_id, "basis": found.basis, "points": found.points,
         "triggers": [h.rule.id for h in found.hits if h.rule.trigger],
         "reasons": [
-            {"rule": h.rule.id, "points": h.points, "facts": [f.event_id for f in h.facts], "agencies": h.agencies} for h in found.hits
+            {"rule": h.rule.id, "points": h.points, "facts": [f.event_id for f in h.facts], "agencies": h.agencies}
+            for h in found.hits
         ],
         "due_at": reference.register.due(policy.due_harm if found.harm else policy.due_points, now), "policy": policy.id,
         "presentation_id": newest.presentation_id,
@@ -129,9 +130,7 @@ def _as_decided(history: History, known: Known, number: int) -> Known:
 def _new_trigger(now: Risk, before: Risk, known: Known) -> bool:
     then = {(h.rule.id, f.event_id) for h in before.hits for f in h.facts}
     for hit in now.hits:
-        if hit.rule.trigger and any(
-            not any((hit.rule.id, e) in then for e in _tellings(f, known)) for f in hit.facts
-        ):
+        if hit.rule.trigger and any(not any((hit.rule.id, e) in then for e in _tellings(f, known)) for f in hit.facts):
             return True
     return False
 

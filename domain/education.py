@@ -85,7 +85,12 @@ def _gap(fact: Fact, last: str | None, today: str, days: Calendar, reference: Re
 def _concern(fact: Fact, reference: Reference) -> Json:
     b = fact.body
     return {
-        "at": fact.occurred_at, "concerns": list(b["concerns"]), "concern_labels": [reference.label("concern", c) for c in b["concerns"]],
-        "exploitation": list(b["exploitation"]), "narrative": b.get("narrative"), "child_words": b.get("child_words"),
-        "sharing": label_of(fact), "facts": [fact.event_id],
-    }  # fmt: skip
+        "at": fact.occurred_at,
+        "concerns": list(b["concerns"]),
+        "concern_labels": [reference.label("concern", c) for c in b["concerns"]],
+        "exploitation": list(b["exploitation"]),
+        "narrative": b.get("narrative"),
+        "child_words": b.get("child_words"),
+        "sharing": label_of(fact),
+        "facts": [fact.event_id],
+    }

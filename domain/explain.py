@@ -42,7 +42,8 @@ def _withheld(item: Json) -> str:
 
 def _risk(view: Json) -> list[str]:
     risk = view["risk"]
-    out = [f"Risk: {risk['points']} points (threshold {risk['threshold']}); harm trigger: {'yes' if risk['harm'] else 'none received'}"]
+    harm = "yes" if risk["harm"] else "none received"
+    out = [f"Risk: {risk['points']} points (threshold {risk['threshold']}); harm trigger: {harm}"]
     if view["not_evaluated"]:
         out.append(f"RISK NOT EVALUATED for {len(view['not_evaluated'])} fact(s): our own rules failed.")
     for r in risk["reasons"]:
@@ -53,14 +54,16 @@ def _risk(view: Json) -> list[str]:
     out += [f"  ? {u['text']}" for u in risk["unknown"]]
     out += [f"  + {p['text']} (shown, never subtracted)" for p in risk["protective"]]
     if not risk["harm"] and risk["points"] < risk["threshold"]:
-        out.append(f"  = any harm trigger, or {risk['threshold'] - risk['points']} more points, would recommend a strategy discussion")
+        short = risk["threshold"] - risk["points"]
+        out.append(f"  = any harm trigger, or {short} more points, would recommend a strategy discussion")
     return out
 
 
 def _recommendations(view: Json) -> list[str]:
     out = [f"Recommendations: {len(view['recommendations'])}"]
     for rec in view["recommendations"]:
-        out.append(f"  {rec['state']} on {rec['basis']} since {moment(rec['raised_at'])}, due {moment(rec['due_at'])} (version {rec['version']})")
+        dates = f"since {moment(rec['raised_at'])}, due {moment(rec['due_at'])}"
+        out.append(f"  {rec['state']} on {rec['basis']} {dates} (version {rec['version']})")
         out += [f"    - {r['text']}" for r in rec["reasons"]]
         for step in rec["history"]:
             by = f" by {step['by_role_label']}" if step["by_role"] else ""

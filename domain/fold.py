@@ -1,6 +1,7 @@
-"""The child view: a pure function of a set of entries, of `as_of` (what was true) and `known_at` (what we knew). See docs/child-view.md.
+"""The child view: a pure function of a set of entries, `as_of` (what was true) and `known_at` (what we knew).
 
-Order, duplicates and late corrections cannot change it; the same inputs give the same bytes (I2). Instants are µs since 1970, UTC.
+The document is described in docs/child-view.md. Order, duplicates and late corrections cannot change it; the same inputs
+give the same bytes (I2). Instants are µs since 1970, UTC.
 """
 
 from __future__ import annotations
@@ -40,7 +41,23 @@ def fold(history: History, reference: Reference, as_of: int, known_at: int | Non
 
 
 def parts(history: History, reference: Reference, as_of: int, known_at: int | None = None) -> Folded:
-    """Select, pair and evaluate, without writing the document."""
+    """Select, pair and evaluate, without writing the document.
+
+    The last answer is kept, as a fold is followed by conclusions about the same history. Callers change nothing in it.
+    """
+    global _last  # noqa: PLW0603  a cache of one: the answer is the same with and without it
+    at = (as_of, known_at)
+    if _last is not None and _last[0] is history and _last[1] is reference and _last[2] == at:
+        return _last[3]
+    folded = _parts(history, reference, as_of, known_at)
+    _last = (history, reference, at, folded)
+    return folded
+
+
+_last: tuple[History, Reference, tuple[int, int | None], Folded] | None = None
+
+
+def _parts(history: History, reference: Reference, as_of: int, known_at: int | None) -> Folded:
     known = select(history, as_of, known_at)
     episodes, loose = missing.episodes(known, reference)
     situation = Situation(known, episodes, local_date_of(as_of), reference)
@@ -59,7 +76,7 @@ def document(history: History, folded: Folded, reference: Reference) -> Json:
         "child_id": known.child_id, "as_of": known.as_of, "known_at": known.known_at, "version": known.version,
         "policy": {"id": reference.policy.id, "title": reference.policy.title, "authority": reference.policy.authority},
         "evaluated_at": known.as_of,
-        "not_evaluated": sorted({c.data["event_id"] for c in known.conclusions if c.kind == "not_evaluated" and c.data["event_id"]}),
+        "not_evaluated": _not_evaluated(known),
         "merged_into": merged_into(known, history), **header(who), "identity": who, **possible_matches(known, history),
         "involved": involved(known, today, reference), "currency": current,
         "status": told[-1] if told else None, "status_history": told, "practice": practice(known, today),
@@ -78,6 +95,10 @@ def document(history: History, folded: Folded, reference: Reference) -> Json:
         ],
         "changes_at": changes_at(folded), "due_at": due_at(folded),
     }  # fmt: skip
+
+
+def _not_evaluated(known: Known) -> list[str]:
+    return sorted({c.data["event_id"] for c in known.conclusions if c.kind == "not_evaluated" and c.data["event_id"]})
 
 
 def changes_at(folded: Folded) -> int | None:
@@ -122,7 +143,7 @@ def due_at(folded: Folded) -> int | None:
     due = [r.due_at for r in folded.recommendations if r.open and not r.overdue]
     due += [int(m.raised.data["due_at"]) for m in folded.messages if m.waits]
     ahead = [e.due_at for e in folded.situation.episodes if e.clock == "RUNNING" and e.due_at is not None]
-    ahead += [missing.next_overnight(folded.known.as_of) for e in folded.situation.episodes if e.ended_at is None]
+    ahead += [missing.next_overnight(e.started_at) for e in folded.situation.episodes if e.ended_at is None]
     if folded.known.next_fact_at is not None:
         ahead.append(folded.known.next_fact_at)
     today = folded.situation.today

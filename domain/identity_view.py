@@ -117,10 +117,16 @@ def _shown(shown: Presentation, known: Known, facts: Sequence[Fact]) -> Json:
     link = known.links[shown.presentation_id]
     linked = {"rule": link.rule, "evidence": list(link.evidence), "at": link.from_at, "by": link.by}
     return {
-        "presentation_id": shown.presentation_id, "agency": shown.agency, "local_id": shown.local_id, "fields": dict(shown.fields),
-        "identifiers": _identifiers(shown.fields), "first_seen": shown.accepted_at, "linked": linked, "number": shown.number,
+        "presentation_id": shown.presentation_id,
+        "agency": shown.agency,
+        "local_id": shown.local_id,
+        "fields": dict(shown.fields),
+        "identifiers": _identifiers(shown.fields),
+        "first_seen": shown.accepted_at,
+        "linked": linked,
+        "number": shown.number,
         **_any_of(shown.agency, facts),
-    }  # fmt: skip
+    }
 
 
 def _identifiers(fields: Mapping[str, str | None]) -> list[Json]:
@@ -134,7 +140,7 @@ def _identifiers(fields: Mapping[str, str | None]) -> list[Json]:
 
 
 def _any_of(agency: str, facts: Iterable[Fact]) -> Json:
-    """A presentation came with each of its facts: who may see any of them may see it. Without facts to hand: statutory partners."""
+    """A presentation came with each of its facts: who may see any may see it. Without facts to hand: statutory partners."""
     labels = distinct(facts) or [same_label(agency, "STATUTORY")]
     return {"sharing": labels[0], "sharing_any": labels}
 

@@ -68,7 +68,12 @@ def practice(known: Known, today: str) -> Json | None:
     fact = registration(known, today)
     if fact is None or fact.body["practice_ods"] is None:
         return None
-    return {"ods": fact.body["practice_ods"], "from": fact.body["registered_from"], "sharing": label_of(fact), "facts": [fact.event_id]}
+    return {
+        "ods": fact.body["practice_ods"],
+        "from": fact.body["registered_from"],
+        "sharing": label_of(fact),
+        "facts": [fact.event_id],
+    }
 
 
 def grades(known: Known, reference: Reference) -> tuple[list[Json], list[Json]]:
@@ -81,7 +86,9 @@ def grades(known: Known, reference: Reference) -> tuple[list[Json], list[Json]]:
         held = [newest[k] for k in sorted(newest) if k[0] == scale]
         levels = [ranks.get(f.body["grade"], 0) for f in held]
         if max(levels) > min(levels):
-            differ.append({"agencies": [f.agency for f in held], "scale": scale, "levels": max(levels) - min(levels), **rest_on(held)})
+            differ.append(
+                {"agencies": [f.agency for f in held], "scale": scale, "levels": max(levels) - min(levels), **rest_on(held)}
+            )
     return items, differ
 
 
@@ -148,4 +155,6 @@ def status_facts(known: Known, today: str, wanted: frozenset[str]) -> list[Fact]
     newest = {(f.body["plan_type"], f.body.get("start_date") or ""): f for f in known.current.get("CpisStatusChanged", ())}
     kinds = {"CPPI": "CP", "UCPI": "CP", "LACI": "LAC"}
     spans = [newest[k] for k in sorted(newest)]
-    return out + [f for f in spans if kinds.get(f.body["plan_type"]) in wanted and in_span(f.body, today, "start_date", "end_date")]
+    return out + [
+        f for f in spans if kinds.get(f.body["plan_type"]) in wanted and in_span(f.body, today, "start_date", "end_date")
+    ]

@@ -19,7 +19,8 @@ from domain.selection import Known
 DECIDED: Final = {"convened": "CONVENED", "declined": "DECLINED", "held": "HELD", "closed": "CLOSED"}
 
 WORDS: Final[Mapping[str, str]] = {
-    "recommended": "Recommended", "evidence_changed": "Evidence changed", "recommendation_overdue": "Overdue: passed on to another person and to EDT",
+    "recommended": "Recommended", "evidence_changed": "Evidence changed",
+    "recommendation_overdue": "Overdue: passed on to another person and to EDT",
     "convened": "Convened", "declined": "Declined", "held": "Held", "disagreed": "Disagreed", "closed": "Closed",
 }  # fmt: skip
 
@@ -104,7 +105,7 @@ def shown(rec: Recommendation, reference: Reference, facts: Mapping[str, Fact]) 
         "reasons": [recalled(r, policy, facts, reference) for r in data["reasons"]], "version": rec.version,
         "evidence_changed": bool(rec.changed), "history": [_history(c, reference) for c in rec.steps],
         "disagreements": [
-            {"at": c.accepted_at, "agency": c.data["agency"], "by": c.data["by"], "by_role": c.data["by_role"], "ground": c.data["ground"]}
+            {"at": c.accepted_at, **{k: c.data[k] for k in ("agency", "by", "by_role", "ground")}}
             for c in rec.steps
             if c.kind == "disagreed"
         ],

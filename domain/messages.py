@@ -81,13 +81,18 @@ def shown(message: Message, known: Known) -> Json:
     data = message.raised.data
     withdrawn = message.withdrawn
     return {
-        "message_id": message.message_id, "practice_ods": message.practice, "nhs_number": data["nhs_number"],
-        "state": message.state if withdrawn is None else "WITHDRAWN", "raised_at": message.raised.accepted_at, "due_at": data["due_at"],
+        "message_id": message.message_id,
+        "practice_ods": message.practice,
+        "nhs_number": data["nhs_number"],
+        "state": message.state if withdrawn is None else "WITHDRAWN",
+        "raised_at": message.raised.accepted_at,
+        "due_at": data["due_at"],
         "csog_event_id": message.event_id,
         "receipts": [{"at": r.accepted_at, "state": r.data["state"], "reason": r.data["reason"]} for r in message.receipts],
         "withdrawn": None if withdrawn is None else {"at": withdrawn.accepted_at, "why": withdrawn.data["why"]},
-        "exception": _exception(message), **rest_on_ids([message.event_id], known.everything),
-    }  # fmt: skip
+        "exception": _exception(message),
+        **rest_on_ids([message.event_id], known.everything),
+    }
 
 
 def _exception(message: Message) -> Json | None:
@@ -96,12 +101,17 @@ def _exception(message: Message) -> Json | None:
     if raised is None:
         return None
     at, text = None, None
+    read = next((r for r in message.receipts if r.data["state"] in SEEN and r.number > raised.number), None)
     if message.resolved is not None:
         at, text = message.resolved.accepted_at, message.resolved.data["resolution"]
     elif message.withdrawn is not None:
         at, text = message.withdrawn.accepted_at, "The message was withdrawn"
-    elif (read := next((r for r in message.receipts if r.data["state"] in SEEN and r.number > raised.number), None)) is not None:
+    elif read is not None:
         at, text = read.accepted_at, "The practice has read it since"
     return {
-        "why": raised.data["why"], "for_role": raised.data["for_role"], "at": raised.accepted_at, "resolved_at": at, "resolution": text,
-    }  # fmt: skip
+        "why": raised.data["why"],
+        "for_role": raised.data["for_role"],
+        "at": raised.accepted_at,
+        "resolved_at": at,
+        "resolution": text,
+    }

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
+from functools import lru_cache
 from typing import Final
 
 from domain.labelling import rest_on
@@ -213,6 +214,7 @@ def _clock(episode: Episode, as_of: int, hours_us: int) -> None:
         episode.clock = "RUNNING" if as_of < episode.due_at else "OVERDUE"
 
 
+@lru_cache(maxsize=16384)
 def next_overnight(us: int) -> int:
     """The next instant after `us` at which it is 4 a.m. in London."""
     when = local(us)
@@ -228,6 +230,7 @@ def shown(episode: Episode, known: Known, reference: Reference) -> Json:
     end = ends[-1] if ends else None
     until = episode.ended_at if episode.ended_at is not None else known.as_of
     first = episode.strands[0]
+    outcome = end.body["outcome"] if end else None
     grade = latest.body["grade"] if latest else None
     item: Json = {
         "episode": first.episode_id, "sources": [[s.agency, s.episode_id] for s in episode.strands], "type": episode.type,
@@ -235,10 +238,11 @@ def shown(episode: Episode, known: Known, reference: Reference) -> Json:
         "reported_at": min((f.occurred_at for f in episode.begun), default=None),
         "last_seen_at": max((int(f.body["last_seen_at"]) for s in episode.strands for f in s.reports), default=None),
         "started_at": episode.started_at, "ended_at": episode.ended_at,
-        "outcome": end.body["outcome"] if end else None, "outcome_label": reference.label("missing-outcome", end.body["outcome"]) if end else None,
+        "outcome": outcome, "outcome_label": reference.label("missing-outcome", outcome) or None,
         "overnight": episode.overnight, "days": max(0, until - episode.started_at) // DAY_US, "grade": grade,
         "grade_label": reference.label("missing-grade", grade), "own_label": latest.body["own_label"] if latest else None,
-        "found_with": sorted({c for f in ends for c in f.body["found_with"]}), "harm": sorted({c for f in ends for c in f.body["harm"]}),
+        "found_with": sorted({c for f in ends for c in f.body["found_with"]}),
+        "harm": sorted({c for f in ends for c in f.body["harm"]}),
         "contradiction": contradiction(episode),
         "interviews": [interview_shown(i, episode.ended_at, reference) for i in episode.interviews],
         "rhi_clock": {

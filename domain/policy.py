@@ -1,4 +1,4 @@
-"""The risk policy and what else a fold refers to, as typed values. Their text is YAML under `schemas/`, read by `schemas.policies`.
+"""The risk policy and what else a fold refers to, as typed values; their text is YAML, read by `schemas.policies`.
 
 The number of a policy is points, never a probability. Rule kinds are a small closed set (`KINDS`, implemented in
 `domain.signals`); everything else about a rule is data that a social worker can read.
@@ -21,7 +21,7 @@ KINDS: Final[Mapping[str, str]] = {
     "missing_repeat": "missing again within `within_days` of a return",
     "interview": "the return home interview of an episode ended within `window_days` is in one of `states`",
     "count": "facts of `records` within `window_days`; points by `tiers`",
-    "absence": "the worst absence rate (per cent) told for a period of a school week or more within `window_days`; points by `tiers`",
+    "absence": "the worst absence rate (per cent) of a school week or more, told within `window_days`; points by `tiers`",
     "no_provision": "school days without full-time education up to now; points by `tiers`",
     "corroboration": "weak signals of different agencies within `within_days` of each other; points by `tiers` of agencies",
 }
@@ -97,6 +97,7 @@ class RecordText:
 
     title: str
     lines: tuple[Line, ...]
+    keys: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,11 @@ class Reference:
     records: Mapping[str, RecordText]
     agencies: tuple[str, ...]
     interview_hours: int = 72
+
+    def fields(self, record: str) -> frozenset[str]:
+        """The body fields of a record."""
+        found = self.records.get(record)
+        return found.keys if found is not None else frozenset()
 
     def label(self, code_list: str, code: str | None) -> str:
         """The label of a code; the code itself when unknown; empty for none."""

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from domain.fold import Folded
@@ -35,25 +36,40 @@ def gp_messages(folded: Folded, reference: Reference, now: int, fired: int | Non
     outcomes = known.current.get("CsogOutcome", ())
     if not outcomes and not folded.messages:
         return []
-    fact = registration(known, folded.situation.today)
-    nhs = trusted_nhs_number(known)
-    practice = fact.body["practice_ods"] if fact is not None and nhs is not None else None
-    ever = {f.body["practice_ods"] for f in known.current.get("GpRegistration", ())}
+    to = _addressed(folded)
     out: list[tuple[str, Json]] = []
     gone: set[str] = set()
     for message in folded.messages:
-        if message.live and (why := _withdraw(message, known, practice, nhs, ever)) is not None:
+        if message.live and (why := _withdraw(message, known, to)) is not None:
             gone.add(message.message_id)
-            out.append(("gp_withdrawn", {"message_id": message.message_id, "why": why}))
+            out.append(("gp_withdrawn", {"message_id": message.message_id, "practice_ods": message.practice, "why": why}))
     for outcome in outcomes:
         told = [m for m in folded.messages if m.event_id == outcome.event_id]
         live = [m for m in told if m.live and m.message_id not in gone]
-        if _owed(outcome, told, live, practice, known, reference):
-            out += _raise(outcome, len(told), practice, nhs, known, reference, now)
+        if _owed(outcome, told, live, to, reference):
+            out += _raise(outcome, len(told), to, reference, now)
     return out + _exceptions(folded, gone, fired)
 
 
-def _withdraw(message: Message, known: Known, practice: str | None, nhs: str | None, ever: set[str | None]) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where messages about this child go now: practice and number (None: nowhere), and every practice it ever had."""
+
+    known: Known
+    practice: str | None
+    nhs: str | None
+    ever: frozenset[str | None]
+
+
+def _addressed(folded: Folded) -> Address:
+    known = folded.known
+    fact = registration(known, folded.situation.today)
+    nhs = trusted_nhs_number(known)
+    practice = fact.body["practice_ods"] if fact is not None and nhs is not None else None
+    return Address(known, practice, nhs, frozenset(f.body["practice_ods"] for f in known.current.get("GpRegistration", ())))
+
+
+def _withdraw(message: Message, known: Known, to: Address) -> str | None:
     """Why this message must be withdrawn; None when it stands."""
     fact = next((f for f in known.facts if f.event_id == message.event_id), None)
     if fact is None:
@@ -61,24 +77,19 @@ def _withdraw(message: Message, known: Known, practice: str | None, nhs: str | N
     if known.state(fact) != "CURRENT":
         return "RETRACTED"
     sent_nhs = message.raised.data["nhs_number"]
-    if message.practice is not None and (sent_nhs != nhs or message.practice not in ever):
+    if message.practice is not None and (sent_nhs != to.nhs or message.practice not in to.ever):
         return "UNLINKED"
-    if message.practice != practice and message.state not in SEEN:
-        return "REROUTED"
-    if message.practice is None and sent_nhs != nhs:
-        return "REROUTED"
-    return None
+    moved = message.practice != to.practice and message.state not in SEEN
+    return "REROUTED" if moved or (message.practice is None and sent_nhs != to.nhs) else None
 
 
-def _owed(
-    outcome: Fact, told: list[Message], live: list[Message], practice: str | None, known: Known, reference: Reference
-) -> bool:
+def _owed(outcome: Fact, told: list[Message], live: list[Message], to: Address, reference: Reference) -> bool:
     """Is a message about this outcome missing?"""
     if not told:
-        return not outcome.historic or in_force(outcome, known, reference)
+        return not outcome.historic or in_force(outcome, to.known, reference)
     if not live:
         return True
-    return practice is not None and all(m.practice != practice for m in live) and in_force(outcome, known, reference)
+    return to.practice is not None and all(m.practice != to.practice for m in live) and in_force(outcome, to.known, reference)
 
 
 def in_force(outcome: Fact, known: Known, reference: Reference) -> bool:
@@ -94,17 +105,15 @@ def in_force(outcome: Fact, known: Known, reference: Reference) -> bool:
     )
 
 
-def _raise(
-    outcome: Fact, before: int, practice: str | None, nhs: str | None, known: Known, reference: Reference, now: int
-) -> list[tuple[str, Json]]:
-    message_id = make_id("gp-message", known.child_id, outcome.event_id, practice or "", before)
+def _raise(outcome: Fact, before: int, to: Address, reference: Reference, now: int) -> list[tuple[str, Json]]:
+    message_id = make_id("gp-message", to.known.child_id, outcome.event_id, to.practice or "", before)
     data: Json = {
-        "message_id": message_id, "event_id": outcome.event_id, "practice_ods": practice, "nhs_number": nhs,
+        "message_id": message_id, "event_id": outcome.event_id, "practice_ods": to.practice, "nhs_number": to.nhs,
         "due_at": reference.register.due(reference.policy.gp_unread, now),
     }  # fmt: skip
     out: list[tuple[str, Json]] = [("gp_message", data)]
-    if practice is None:
-        why = "NO_NHS_NUMBER" if nhs is None else "NO_PRACTICE"
+    if to.practice is None:
+        why = "NO_NHS_NUMBER" if to.nhs is None else "NO_PRACTICE"
         out.append(("gp_exception", {"message_id": message_id, "why": why, "for_role": EXCEPTIONS_GO_TO}))
     return out
 

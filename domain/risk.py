@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.identity_view import latest_birth_date
+from domain.involvement import in_span
 from domain.labelling import rest_on, rest_on_ids
 from domain.missing import Episode
 from domain.model import Fact, Json
@@ -122,10 +123,12 @@ def protective(s: Situation) -> list[Json]:
         for i in e.interviews
         if i.completed is not None
     ]
-    for fact in s.known.current.get("WorkerAllocated", ()):
-        if fact.body["from_date"] <= s.today <= (fact.body["to_date"] or "9999"):
-            out.append(_about(f"Allocated: {s.reference.label('worker-role', fact.body['worker_role']).lower()}", [fact]))
-    return out
+    workers = s.known.current.get("WorkerAllocated", ())
+    return out + [_about(_allocated(f, s.reference), [f]) for f in workers if in_span(f.body, s.today)]
+
+
+def _allocated(fact: Fact, reference: Reference) -> str:
+    return f"Allocated: {reference.label('worker-role', fact.body['worker_role']).lower()}"
 
 
 def _graded(episode: Episode) -> bool:

@@ -57,7 +57,7 @@ class Known:
 
 def happened(fact: Fact) -> int:
     """When it happened; never later than when we were told."""
-    return fact.occurred_at if fact.occurred_at < fact.accepted_at else fact.accepted_at
+    return min(fact.occurred_at, fact.accepted_at)
 
 
 def select(history: History, as_of: int, known_at: int | None = None) -> Known:
@@ -122,12 +122,16 @@ RANKS: Final = {kind: n for n, kind in enumerate(("recommended", "gp_withdrawn",
 """Order of conclusions of one entry where it matters; the others are of different things."""
 
 
+SUBJECTS: Final = ("recommendation_id", "message_id", "match_id", "event_id", "presentation_id", "a", "by")
+"""What a conclusion is about, by the first of these that it names."""
+
+
 def _conclusions(known: Known, history: History, limit: int) -> None:
     found = {}
     for c in history.conclusions:
         if c.accepted_at <= limit:
             d = c.data
-            about = d.get("recommendation_id") or d.get("message_id") or d.get("match_id") or d.get("event_id") or d.get("by") or ""
+            about = next((d[k] for k in SUBJECTS if d.get(k)), "")
             found[(c.number, RANKS.get(c.kind, 9), c.kind, str(about), str(d.get("by_event_id", "")))] = c
     known.conclusions = [found[k] for k in sorted(found)]
 
@@ -150,7 +154,7 @@ def _states(everything: dict[str, Fact], facts: Iterable[Fact], conclusions: lis
 
 
 def _stands(retraction: FactKey, retracts: dict[FactKey, list[FactKey]], seen: set[FactKey]) -> bool:
-    """A retraction acts unless a retraction that acts withdraws it; of a ring of retractions none acts (no fact is lost)."""
+    """A retraction acts unless a retraction that acts withdraws it. `seen` ends a ring of retractions."""
     if retraction in seen:
         return False
     return not any(_stands(r, retracts, seen | {retraction}) for r in retracts.get(retraction, ()))

@@ -41,6 +41,7 @@ class Situation:
     reference: Reference
     changes: list[int] = field(default_factory=list)
     signals: list[tuple[int, Fact]] = field(default_factory=list)
+    coded: dict[str, list[tuple[Fact, frozenset[str]]]] = field(default_factory=dict)
 
     def ahead(self, at: int) -> bool:
         """Is the instant still ahead of `as_of`? Then it is when something changes."""
@@ -78,19 +79,31 @@ def hits(situation: Situation, policy: Policy) -> list[Hit]:
 
 def _codes_in(fact: Fact, rule: Rule) -> list[tuple[str, str]]:
     """(code list, code) for each code of the fact that the rule looks for; every code when it lists none."""
-    out = []
-    for name in rule.records.get(fact.record, ()):
-        for code in fact.body.get(name) or ():
-            if not rule.codes or code in rule.codes:
-                out.append((LISTS[name], code))
-    return out
+    return [
+        (LISTS[name], code)
+        for name in rule.records.get(fact.record, ())
+        for code in fact.body.get(name) or ()
+        if not rule.codes or code in rule.codes
+    ]
+
+
+def _coded(record: str, s: Situation) -> list[tuple[Fact, frozenset[str]]]:
+    """The record's facts that name any code at all, with all of them: most rules then need one look."""
+    found = s.coded.get(record)
+    if found is None:
+        names = [n for n in LISTS if n in s.reference.fields(record)]
+        found = [(f, frozenset(c for n in names for c in f.body.get(n) or ())) for f in s.known.current.get(record, ())]
+        s.coded[record] = found = [pair for pair in found if pair[1]]
+    return found
 
 
 def _codes(rule: Rule, s: Situation) -> Hit | None:
     recent: list[Fact] = []
     older: list[Fact] = []
     for record in rule.records:
-        for fact in s.known.current.get(record, ()):
+        for fact, named in _coded(record, s):
+            if rule.codes and rule.codes.isdisjoint(named):
+                continue
             if not _codes_in(fact, rule) or (rule.age_under and not _under(fact, rule, s)):
                 continue
             since = happened(fact)
@@ -126,7 +139,9 @@ def values(rule: Rule, facts: Sequence[Fact], points: int, reference: Reference)
         found["what"] = ", ".join(x[:1].lower() + x[1:] for x in named)
     elif rule.kind == "graded_while":
         found["status"] = "on a child protection plan" if _plan(facts) else "looked after"
-        found["date"] = day(max((f.occurred_at for f in facts if f.record == "MissingEpisodeGraded"), default=facts[-1].occurred_at))
+        found["date"] = day(
+            max((f.occurred_at for f in facts if f.record == "MissingEpisodeGraded"), default=facts[-1].occurred_at)
+        )
     elif rule.kind == "absence":
         found |= {"rate": round(rate(facts[-1])), "weeks": weeks(facts[-1])}
     elif rule.kind == "no_provision":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cache
@@ -37,6 +38,9 @@ PARAMETERS: Final[Mapping[str, frozenset[str]]] = {
     "corroboration": frozenset({"within_days", "tiers"}),
 }
 """What each kind of rule needs beside id, title, text and window_days."""
+
+WORDS: Final = frozenset({"what", "date", "count", "rate", "weeks", "status"})
+"""What a rule's text may say (`domain.signals.values`)."""
 
 WINDOWLESS: Final = frozenset({"no_provision"})
 
@@ -147,6 +151,9 @@ def _rule(name: str, data: Mapping[str, Any], *, trigger: bool) -> Rule:
         raise PolicyError(f"{at}: {', '.join(unknown)} is not a parameter of a {kind} rule")
     records = {r: tuple(f) for r, f in data.get("records", {}).items()}
     _known_fields(at, records)
+    _known_codes(at, data, records)
+    if strange := sorted(set(re.findall(r"{(\w*)}", data["text"])) - WORDS):
+        raise PolicyError(f"{at}: text: unknown word {', '.join(strange)}; known are {', '.join(sorted(WORDS))}")
     try:
         return Rule(
             data["id"], data["title"], kind, data["text"], trigger, bool(data.get("signal", False)), int(data.get("points", 0)),
@@ -169,9 +176,18 @@ def _known_fields(at: str, records: Mapping[str, Sequence[str]]) -> None:
             raise PolicyError(f"{at}: {record} has no field {', '.join(strange)}")
 
 
+def _known_codes(at: str, data: Mapping[str, Any], records: Mapping[str, Sequence[str]]) -> None:
+    """Each code that a rule looks for can occur in one of its fields."""
+    lists = {r.codes for record, fields in records.items() for r in catalogue()[record].rules if r.path in fields}
+    lists |= {"missing-grade"} if data["kind"] == "graded_while" else set()
+    known = {c for name in lists if name is not None for c in code_lists()[name].codes}
+    if strange := [c for c in data.get("codes", ()) if c not in known]:
+        raise PolicyError(f"{at}: {', '.join(strange)} is in no code list of its fields")
+
+
 def _record_text(spec: RecordSpec) -> RecordText:
     shown = [r for r in spec.rules if r.keys[0] != "envelope"]
-    return RecordText(TITLES.get(spec.name, spec.name), tuple(_line(r) for r in shown))
+    return RecordText(TITLES.get(spec.name, spec.name), tuple(_line(r) for r in shown), frozenset(r.path for r in shown))
 
 
 def _line(rule: FieldRule) -> Line:

@@ -1,4 +1,4 @@
-"""Made-up children for tests of the domain: a history is written one fact a line, numbers and acceptance count up by themselves."""
+"""Made-up children for tests of the domain: a history is written one fact a line; numbers and acceptance count up."""
 
 from __future__ import annotations
 
@@ -20,56 +20,142 @@ CHILD = make_id("child", "test")
 
 BLANKS: dict[str, dict[str, Any]] = {
     "VulnerabilitySubmission": {
-        "submission_id": "v", "concerns": [], "exploitation": [], "seen": "YES", "seen_alone": "YES", "spoken_to": "YES",
-        "what_child_said": "Leave me alone", "why_not": None, "narrative": None,
+        "submission_id": "v",
+        "concerns": [],
+        "exploitation": [],
+        "seen": "YES",
+        "seen_alone": "YES",
+        "spoken_to": "YES",
+        "what_child_said": "Leave me alone",
+        "why_not": None,
+        "narrative": None,
     },
     "SchoolConcern": {"concern_id": "c", "concerns": [], "exploitation": [], "narrative": None, "child_words": None},
-    "SchoolAbsence": {"from_date": "2026-01-12", "to_date": "2026-02-06", "sessions_missed": 25, "sessions_possible": 40, "reason": "UNAUTHORISED"},
+    "SchoolAbsence": {
+        "from_date": "2026-01-12",
+        "to_date": "2026-02-06",
+        "sessions_missed": 25,
+        "sessions_possible": 40,
+        "reason": "UNAUTHORISED",
+    },
     "NoSchoolProvision": {"from_date": "2026-02-02", "to_date": None, "reason": "AWAITING_PLACE", "hours_offered": 0},
-    "SocialCareStatus": {"status": "CIN", "from_date": "2025-09-01", "cp_category": None, "legal_status": None, "placing_la": None, "team": "East"},
+    "SocialCareStatus": {
+        "status": "CIN",
+        "from_date": "2025-09-01",
+        "cp_category": None,
+        "legal_status": None,
+        "placing_la": None,
+        "team": "East",
+    },
     "MissingEpisodeReported": {
-        "episode_id": "e1", "episode_type": "M", "last_seen_at": 0, "last_seen_place": None, "circumstances": None, "out_of_character": None,
+        "episode_id": "e1",
+        "episode_type": "M",
+        "last_seen_at": 0,
+        "last_seen_place": None,
+        "circumstances": None,
+        "out_of_character": None,
     },
     "MissingEpisodeGraded": {"episode_id": "e1", "grade": "MEDIUM", "own_label": "Medium", "graded_by": None, "rationale": None},
     "MissingEpisodeEnded": {
-        "episode_id": "e1", "outcome": "RETURNED", "started_at": None, "ended_at": 0, "found_place": None, "harm": [], "found_with": [],
-        "prevention_check_done": None, "narrative": None,
+        "episode_id": "e1",
+        "outcome": "RETURNED",
+        "started_at": None,
+        "ended_at": 0,
+        "found_place": None,
+        "harm": [],
+        "found_with": [],
+        "prevention_check_done": None,
+        "narrative": None,
     },
     "ReturnHomeInterviewOffered": {"interview_id": "i1", "episode_ref": None, "offered_at": 0, "offered_by": None},
-    "ReturnHomeInterviewDeclined": {"interview_id": "i1", "episode_ref": None, "declined_at": 0, "reason": "CHILD_DECLINED", "reason_text": None},
+    "ReturnHomeInterviewDeclined": {
+        "interview_id": "i1",
+        "episode_ref": None,
+        "declined_at": 0,
+        "reason": "CHILD_DECLINED",
+        "reason_text": None,
+    },
     "ReturnHomeInterviewCompleted": {
-        "interview_id": "i1", "episode_ref": None, "completed_at": 0, "method": None, "independent": True, "alone": True, "push": [],
-        "pull": [], "harm": [], "child_words": None, "where_stayed": None, "with_whom": [], "disclosed_crime": None, "safety_plan": None,
+        "interview_id": "i1",
+        "episode_ref": None,
+        "completed_at": 0,
+        "method": None,
+        "independent": True,
+        "alone": True,
+        "push": [],
+        "pull": [],
+        "harm": [],
+        "child_words": None,
+        "where_stayed": None,
+        "with_whom": [],
+        "disclosed_crime": None,
+        "safety_plan": None,
         "consent_to_share": None,
     },
     "CpisStatusChanged": {
-        "plan_type": "CPPI", "start_date": "2025-12-01", "end_date": None, "la_code": "876", "la_name": "Halton", "la_contact": None,
+        "plan_type": "CPPI",
+        "start_date": "2025-12-01",
+        "end_date": None,
+        "la_code": "876",
+        "la_name": "Halton",
+        "la_contact": None,
         "source_ref": None,
     },
     "CpisAttendanceAlert": {
-        "plan_type": "CPPI", "site_ods": "RBN01", "accessed_at": 0, "accessor_role": "ED_CLINICIAN", "accessor_org": None,
-        "unscheduled": True, "previous_accesses": 0,
+        "plan_type": "CPPI",
+        "site_ods": "RBN01",
+        "accessed_at": 0,
+        "accessor_role": "ED_CLINICIAN",
+        "accessor_org": None,
+        "unscheduled": True,
+        "previous_accesses": 0,
     },
     "RiskGraded": {
-        "grade": "MEDIUM", "own_label": None, "scale": "EXPLOITATION", "previous_grade": None, "rationale": None, "what_changed": None,
+        "grade": "MEDIUM",
+        "own_label": None,
+        "scale": "EXPLOITATION",
+        "previous_grade": None,
+        "rationale": None,
+        "what_changed": None,
         "childs_view": None,
     },
     "InvolvementRecorded": {"service": "CAMHS", "from_date": "2026-01-01", "to_date": None, "lead_role": None, "contact": None},
-    "WorkerAllocated": {"worker_role": "SOCIAL_WORKER", "worker_name": "A. Marsh", "team": "East", "contact": None, "from_date": "2026-01-01", "to_date": None},
+    "WorkerAllocated": {
+        "worker_role": "SOCIAL_WORKER",
+        "worker_name": "A. Marsh",
+        "team": "East",
+        "contact": None,
+        "from_date": "2026-01-01",
+        "to_date": None,
+    },
     "GpRegistration": {"practice_ods": "N81001", "registered_from": "2020-01-01", "previous_ods": None},
     "CsogOutcome": {
-        "outcome_id": "o", "csog_date": "2026-02-20", "level_agency": "MEDIUM", "level_joint": "MEDIUM", "what_changed": "New belongings",
-        "gp_action": "Add the codes", "gp_action_due": None, "lead_professional": {"role": "Social worker", "contact": "0151 496 0000"},
-        "snomed_add": ["919461000000108"], "snomed_end": [], "plan_ref": None, "do_not_show_to_patient_online": True,
-        "subject_may_be_informed": True, "review_date": None,
+        "outcome_id": "o",
+        "csog_date": "2026-02-20",
+        "level_agency": "MEDIUM",
+        "level_joint": "MEDIUM",
+        "what_changed": "New belongings",
+        "gp_action": "Add the codes",
+        "gp_action_due": None,
+        "lead_professional": {"role": "Social worker", "contact": "0151 496 0000"},
+        "snomed_add": ["919461000000108"],
+        "snomed_end": [],
+        "plan_ref": None,
+        "do_not_show_to_patient_online": True,
+        "subject_may_be_informed": True,
+        "review_date": None,
     },
     "Retraction": {"reason": "ENTERED_IN_ERROR", "explanation": None},
-}  # fmt: skip
+}
 
 INSTANTS = {
-    "MissingEpisodeReported": "last_seen_at", "MissingEpisodeEnded": "ended_at", "ReturnHomeInterviewOffered": "offered_at",
-    "ReturnHomeInterviewDeclined": "declined_at", "ReturnHomeInterviewCompleted": "completed_at", "CpisAttendanceAlert": "accessed_at",
-}  # fmt: skip
+    "MissingEpisodeReported": "last_seen_at",
+    "MissingEpisodeEnded": "ended_at",
+    "ReturnHomeInterviewOffered": "offered_at",
+    "ReturnHomeInterviewDeclined": "declined_at",
+    "ReturnHomeInterviewCompleted": "completed_at",
+    "CpisAttendanceAlert": "accessed_at",
+}
 
 
 class Child:
@@ -79,9 +165,13 @@ class Child:
         self.history = History(CHILD)
         self.number = 0
         self._fields = {
-            "given_name": "Robin", "family_name": "Test", "birth_date": birth_date, "sex": "F", "nhs_number": nhs_number,
+            "given_name": "Robin",
+            "family_name": "Test",
+            "birth_date": birth_date,
+            "sex": "F",
+            "nhs_number": nhs_number,
             "nhs_number_status": "01" if nhs_number else None,
-        }  # fmt: skip
+        }
 
     def shows(self, agency: str, at: int = NOW - 400 * DAY, **fields: str | None) -> str:
         """A presentation of `agency` on this child; its id."""
@@ -103,10 +193,23 @@ class Child:
             told[INSTANTS[record]] = at
         told |= body or {}
         defaults: dict[str, Any] = {
-            "number": self.number, "accepted_at": at + HOUR, "event_id": make_id("event", agency, self.number), "agency": agency,
-            "record": record, "presentation_id": pid, "occurred_at": at, "recorded_at": at, "reported_by": "Tester", "regime": "UKGDPR",
-            "sensitivity": "ORDINARY", "scope": "PARTNERSHIP", "historic": False, "supersedes": None, "retracts": None, "body": told,
-        }  # fmt: skip
+            "number": self.number,
+            "accepted_at": at + HOUR,
+            "event_id": make_id("event", agency, self.number),
+            "agency": agency,
+            "record": record,
+            "presentation_id": pid,
+            "occurred_at": at,
+            "recorded_at": at,
+            "reported_by": "Tester",
+            "regime": "UKGDPR",
+            "sensitivity": "ORDINARY",
+            "scope": "PARTNERSHIP",
+            "historic": False,
+            "supersedes": None,
+            "retracts": None,
+            "body": told,
+        }
         fact = Fact(**(defaults | envelope))
         self.history = replace(self.history, facts=(*self.history.facts, fact))
         return fact

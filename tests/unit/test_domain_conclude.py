@@ -1,0 +1,447 @@
+"""What should be, compared with what is: conclusions are state-based, so concluding twice adds nothing (I3)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.conclude import conclude
+from domain.fold import fold
+from domain.model import History, Json, make_id
+from tests.unit.children import CHILD, DAY, HOUR, NOW, REFERENCE, Child, r19
+from tests.unit.test_domain_fold import children
+
+VPAS, SCHOOL = "VulnerabilitySubmission", "SchoolConcern"
+WHO = {"child_id": CHILD, "by": "m1", "by_role": "icart_manager"}
+
+
+def kinds(found: list[tuple[str, Json]]) -> list[str]:
+    """Kinds only."""
+    return [k for k, _ in found]
+
+
+def decide(child: Child, kind: str, now: int = NOW, **data: Any) -> None:
+    """A person decides on the newest recommendation."""
+    rid = child.view(now)["recommendations"][0]["recommendation_id"]
+    child.adds([(kind, {**WHO, "recommendation_id": rid, "rationale": "why", "reason": "OTHER_RESPONSE", "meeting_at": None, **data})], now)
+
+
+def declined() -> Child:
+    """The R19 child; the manager declined the day before."""
+    child = r19()
+    child.concludes(NOW - 2 * DAY)
+    decide(child, "declined", NOW - DAY)
+    assert [] == child.concludes(NOW - DAY)
+    return child
+
+
+class TestIdempotent:
+    """Concluding is complete at once."""
+
+    @settings(max_examples=120, deadline=None)
+    @given(children())
+    def test_twice(self, history: History) -> None:
+        """After the conclusions are added there are none left."""
+        child = Child()
+        child.history, child.number = history, 900
+        child.concludes(fired=NOW)
+        assert [] == child.concludes(fired=NOW)
+        assert [] == child.concludes()
+
+    @settings(max_examples=60, deadline=None)
+    @given(children())
+    def test_one_open_recommendation(self, history: History) -> None:
+        """At most one at a time."""
+        child = Child()
+        child.history, child.number = history, 900
+        child.concludes()
+        assert sum(r["open"] for r in child.view()["recommendations"]) <= 1
+
+
+class TestRaising:
+    """R1, R3: also on an open case; never silently dropped."""
+
+    def test_points(self) -> None:
+        """One working day; the reasons name both agencies."""
+        child = r19()
+        found = dict(child.concludes())
+        rec = found["recommended"]
+        assert ("POINTS", 15, "halton-risk-1") == (rec["basis"], rec["points"], rec["policy"])
+        assert NOW + DAY == rec["due_at"]
+        assert {"education", "police"} == {a for r in rec["reasons"] for a in r["agencies"]}
+        assert all("text" not in r for r in rec["reasons"])
+
+    def test_harm(self) -> None:
+        """Four clock hours, whatever the points."""
+        child = Child()
+        child.says("police", VPAS, NOW - DAY, {"concerns": ["DISCLOSURE_ABUSE"]})
+        rec = dict(child.concludes())["recommended"]
+        assert ("HARM", ["harm-disclosure"], NOW + 4 * HOUR) == (rec["basis"], rec["triggers"], rec["due_at"])
+
+    def test_the_id_is_of_what_it_is_about(self) -> None:
+        """Raised again from the same facts, it is the same recommendation."""
+        assert r19().concludes()[0][1]["recommendation_id"] == r19().concludes(NOW + HOUR)[0][1]["recommendation_id"]
+
+    def test_nothing_below_the_threshold(self) -> None:
+        """Four points are four points."""
+        child = Child()
+        child.says("police", VPAS, NOW - DAY, {"concerns": ["BAD_HOUSING", "CRIME_VICTIM"]})
+        assert [] == child.concludes()
+
+    def test_a_harm_trigger_makes_an_open_one_urgent(self) -> None:
+        """The same recommendation, now HARM, due in four hours: a decision on the older version is stale."""
+        child = r19()
+        first = dict(child.concludes(NOW - HOUR))["recommended"]
+        child.says("police", VPAS, NOW - HOUR, {"concerns": ["DISCLOSURE_ABUSE"]})
+        again = dict(child.concludes())["recommended"]
+        assert (first["recommendation_id"], "HARM", NOW + 4 * HOUR) == (again["recommendation_id"], again["basis"], again["due_at"])
+        (rec,) = child.view()["recommendations"]
+        assert ("OPEN", "HARM", child.number) == (rec["state"], rec["basis"], rec["version"])
+
+    def test_historic_and_over(self) -> None:
+        """An imported year raises nothing that is over."""
+        child = Child()
+        child.says("police", VPAS, NOW - 300 * DAY, {"concerns": ["DISCLOSURE_ABUSE"], "what_child_said": None}, accepted_at=NOW, historic=True)
+        assert [] == child.concludes()
+
+    def test_historic_and_not_over(self) -> None:
+        """What is imported and still counts does raise."""
+        child = Child()
+        child.says("police", VPAS, NOW - 3 * DAY, {"concerns": ["DISCLOSURE_ABUSE"]}, accepted_at=NOW, historic=True)
+        assert ["recommended"] == kinds(child.concludes())
+
+
+class TestAfterADecision:
+    """Only a new harm trigger, a new agency or more new points raise again."""
+
+    def test_the_same_facts(self) -> None:
+        """No."""
+        assert [] == declined().concludes()
+
+    def test_a_few_more_points_of_the_same_agencies(self) -> None:
+        """Two points: no. Four: yes."""
+        child = declined()
+        child.says("education", SCHOOL, NOW - HOUR, {"concerns": ["NEGLECT"]})
+        assert [] == child.concludes()
+        child.says("education", SCHOOL, NOW - HOUR, {"concerns": ["MENTAL_HEALTH"]})
+        assert ["recommended"] == kinds(child.concludes())
+
+    def test_a_new_agency(self) -> None:
+        """Yes."""
+        child = declined()
+        child.says("health", "CpisAttendanceAlert", NOW - HOUR)
+        assert ["recommended"] == kinds(child.concludes())
+
+    def test_a_new_harm_trigger(self) -> None:
+        """Yes, once."""
+        child = declined()
+        child.says("police", VPAS, NOW - HOUR, {"concerns": ["DISCLOSURE_ABUSE"]})
+        assert ["recommended"] == kinds(child.concludes())
+        decide(child, "declined")
+        assert [] == child.concludes()
+
+    def test_a_corrected_spelling_is_no_news(self) -> None:
+        """A trigger told again in a correction was decided on already; one that it adds was not."""
+        child = Child()
+        old = child.says("police", VPAS, NOW - 3 * DAY, {"concerns": ["DISCLOSURE_ABUSE"]})
+        child.concludes(NOW - 2 * DAY)
+        decide(child, "declined", NOW - 2 * DAY)
+        new = child.says("police", VPAS, NOW - DAY, {"concerns": ["DISCLOSURE_ABUSE"], "narrative": "x"}, supersedes=old.event_id)
+        assert [] == child.concludes()
+        more = {"concerns": ["DISCLOSURE_ABUSE"], "exploitation": ["CSE_SUSPECTED"]}
+        child.says("police", VPAS, NOW - HOUR, more, supersedes=new.event_id)
+        assert ["recommended"] == kinds(child.concludes())
+
+    def test_a_year_later(self) -> None:
+        """What was decided on has faded; new facts of the same agencies raise again."""
+        child = declined()
+        later = NOW + 400 * DAY
+        for n, concern in enumerate(("WEIGHT_LOSS", "UNSUITABLE_ADULTS", "NEGLECT")):
+            child.says("education", SCHOOL, later - n * DAY - HOUR, {"concerns": [concern]})
+            child.says("police", VPAS, later - n * DAY - HOUR, {"concerns": ["BAD_HOUSING", "CRIME_VICTIM"]})
+        assert "recommended" in kinds(child.concludes(later))
+
+    def test_convened_waits_for_the_meeting(self) -> None:
+        """More points go to the meeting; a new harm trigger does not wait for it."""
+        child = r19()
+        child.concludes(NOW - 2 * DAY)
+        decide(child, "convened", NOW - DAY)
+        child.says("health", "CpisAttendanceAlert", NOW - HOUR)
+        assert [] == child.concludes()
+        child.says("police", VPAS, NOW - HOUR, {"concerns": ["DISCLOSURE_ABUSE"]})
+        assert ["recommended"] == kinds(child.concludes())
+
+    def test_retracted_since(self) -> None:
+        """Points that were withdrawn after the decision are not weighed against new ones."""
+        child = declined()
+        gone = [f for f in child.history.facts if f.agency == "police"][-1]
+        child.retracts(gone, NOW - HOUR)
+        child.says("education", SCHOOL, NOW - HOUR, {"concerns": ["NEGLECT", "MENTAL_HEALTH"]})
+        assert ["recommended"] == kinds(child.concludes())
+
+
+class TestEvidence:
+    """Retracting the evidence of an open recommendation marks it; a person closes it."""
+
+    def test_retracted(self) -> None:
+        """Named once; state and flag say so; its version rises."""
+        child = r19()
+        child.concludes(NOW - HOUR)
+        gone = child.history.facts[-1]
+        child.retracts(gone)
+        found = dict(child.concludes())
+        assert [gone.event_id] == found["evidence_changed"]["facts"]
+        (rec,) = child.view()["recommendations"]
+        assert ("EVIDENCE_CHANGED", True, True, child.number) == (rec["state"], rec["evidence_changed"], rec["open"], rec["version"])
+        assert [] == child.concludes()
+
+    def test_a_correction_that_says_the_same(self) -> None:
+        """Is no change."""
+        child = r19()
+        child.concludes(NOW - HOUR)
+        old = child.history.facts[-1]
+        child.says("education", SCHOOL, old.occurred_at, dict(old.body) | {"narrative": "x"}, supersedes=old.event_id, accepted_at=NOW)
+        assert [] == child.concludes()
+
+    def test_a_correction_that_takes_it_back(self) -> None:
+        """Is one."""
+        child = r19()
+        child.concludes(NOW - HOUR)
+        old = child.history.facts[-1]
+        child.says("education", SCHOOL, old.occurred_at, {"concerns": ["ONLINE"]}, supersedes=old.event_id, accepted_at=NOW)
+        assert ["evidence_changed"] == kinds(child.concludes())
+
+    def test_moved_to_another_child(self) -> None:
+        """An undone match takes the evidence away; reasons stay readable as far as facts are to hand."""
+        child = r19()
+        child.concludes(NOW - HOUR)
+        child.moves(next(p.presentation_id for p in child.history.presentations if p.agency == "police"), "other", NOW)
+        assert ["evidence_changed"] == kinds(child.concludes())
+        (rec,) = child.view()["recommendations"]
+        assert any(r["text"].startswith("Cheshire Constabulary") for r in rec["reasons"])
+
+    def test_faded_is_not_changed(self) -> None:
+        """Time alone takes no evidence away."""
+        child = r19()
+        child.concludes()
+        assert [] == child.concludes(NOW + 300 * DAY)
+
+
+class TestDue:
+    """Overdue only when the clock has fired for the due instant."""
+
+    def test_overdue(self) -> None:
+        """What people did in time is never called overdue, so a fact alone concludes nothing."""
+        child = r19()
+        due = dict(child.concludes())["recommended"]["due_at"]
+        assert due == child.view()["due_at"]
+        late = due + HOUR
+        assert [] == child.concludes(late)
+        assert [] == child.concludes(late, fired=due - 1)
+        found = child.concludes(late, fired=due, behind=["facts.police"])
+        assert [("recommendation_overdue", ["facts.police"])] == [(k, d["behind"]) for k, d in found]
+        (rec,) = child.view(late)["recommendations"]
+        assert ("OVERDUE", True) == (rec["state"], rec["open"])
+        assert rec["version"] < child.number
+        assert child.view(late)["due_at"] is None
+
+    def test_72_hours_gone(self) -> None:
+        """The clock is due when an interview is: what rises by itself is concluded then."""
+        child = Child()
+        child.says("police", "MissingEpisodeReported", NOW - 6 * HOUR)
+        child.says("police", "MissingEpisodeEnded", NOW - HOUR)
+        assert NOW + 71 * HOUR == child.view()["due_at"]
+
+
+class TestVoice:
+    """R18."""
+
+    @pytest.mark.parametrize(("voice", "why", "defects"), [(None, None, 1), (" ", "", 1), ("Help", None, 0), (None, "Asleep", 0)])
+    def test_missing(self, voice: str | None, why: str | None, defects: int) -> None:
+        """Accepted, and told to the supervisor once."""
+        child = Child()
+        child.says("police", VPAS, NOW - DAY, {"what_child_said": voice, "why_not": why})
+        assert ["quality_defect"] * defects == kinds(child.concludes())
+        assert bool(defects) is child.view()["vpas"][0]["voice_missing"]
+        assert defects == len(child.view()["defects"])
+
+
+def csog(practice: str | None = "N81001", nhs: str | None = "9990000018", **outcome: Any) -> Child:
+    """A child with a practice and a CSOG outcome of yesterday."""
+    child = Child(nhs_number=nhs)
+    child.shows("health")
+    if practice:
+        child.says("health", "GpRegistration", NOW - 300 * DAY, {"practice_ods": practice})
+    child.says("csc", "CsogOutcome", NOW - DAY, outcome.pop("body", None), **outcome)
+    return child
+
+
+def answer(child: Child, state: str, now: int = NOW, reason: str | None = None) -> None:
+    """The newest live message's practice answers."""
+    m = next(m for m in child.view(now)["messages"] if m["state"] != "WITHDRAWN")
+    data = {"child_id": CHILD, "message_id": m["message_id"], "practice_ods": m["practice_ods"], "state": state, "reason": reason}
+    child.adds([("gp_receipt", data)], now)
+
+
+def states(child: Child, now: int = NOW) -> list[tuple[str | None, str]]:
+    """(practice, state) of every message, oldest first."""
+    return [(m["practice_ods"], m["state"]) for m in reversed(child.view(now)["messages"])]
+
+
+class TestMessages:
+    """R11: by registered practice, and nobody has to forward anything."""
+
+    def test_one_an_outcome(self) -> None:
+        """To the practice, with the traced number."""
+        child = csog()
+        found = dict(child.concludes())["gp_message"]
+        assert ("N81001", "9990000018", NOW + 72 * HOUR) == (found["practice_ods"], found["nhs_number"], found["due_at"])
+        assert [("N81001", "WAITING")] == states(child)
+
+    @pytest.mark.parametrize(("practice", "nhs", "why"), [(None, "9990000018", "NO_PRACTICE"), ("N81001", None, "NO_NHS_NUMBER")])
+    def test_nobody_to_send_to(self, practice: str | None, nhs: str | None, why: str) -> None:
+        """At once a named person's exception; sent when it can be."""
+        child = csog(practice, nhs)
+        assert ["gp_message", "gp_exception"] == kinds(child.concludes())
+        message = child.view()["messages"][0]
+        assert ("NO_PRACTICE", why, "icart_health") == (message["state"], message["exception"]["why"], message["exception"]["for_role"])
+        if nhs is None:
+            child.shows("health", NOW, nhs_number="9990000018", nhs_number_status="01")
+        else:
+            child.says("health", "GpRegistration", NOW - HOUR)
+        assert ["gp_withdrawn", "gp_message"] == kinds(child.concludes())
+        assert [(None, "WITHDRAWN"), ("N81001", "WAITING")] == states(child)
+        assert child.view()["messages"][1]["exception"]["resolved_at"] == NOW
+
+    @pytest.mark.parametrize("seen", ["WAITING", "ACCEPTED", "REJECTED"])
+    def test_change_of_practice(self, seen: str) -> None:
+        """Not read by the old: withdrawn there, raised at the new."""
+        child = csog()
+        child.concludes(NOW - 2 * HOUR)
+        if seen != "WAITING":
+            answer(child, seen, NOW - 2 * HOUR, "NOT_OUR_PATIENT")
+            child.concludes(NOW - 2 * HOUR)
+        child.says("health", "GpRegistration", NOW - HOUR, {"practice_ods": "N81002", "registered_from": "2026-02-24"})
+        found = child.concludes()
+        assert [("gp_withdrawn", "REROUTED"), ("gp_message", None)] == [(k, d.get("why")) for k, d in found]
+        assert [("N81001", "WITHDRAWN"), ("N81002", "WAITING")] == states(child)
+
+    @pytest.mark.parametrize("seen", ["READ", "CODED"])
+    def test_change_after_it_was_read(self, seen: str) -> None:
+        """The old keeps it; the new is told as well."""
+        child = csog()
+        child.concludes(NOW - 2 * HOUR)
+        answer(child, seen, NOW - 2 * HOUR)
+        child.says("health", "GpRegistration", NOW - HOUR, {"practice_ods": "N81002", "registered_from": "2026-02-24"})
+        assert ["gp_message"] == kinds(child.concludes())
+        assert [("N81001", seen), ("N81002", "WAITING")] == states(child)
+
+    def test_there_and_back(self) -> None:
+        """Each way is a message of its own."""
+        child = csog()
+        child.concludes(NOW - 9 * HOUR)
+        for n, ods in enumerate(("N81002", "N81001", "N81002")):
+            body = {"practice_ods": ods, "registered_from": f"2026-02-2{n + 2}"}
+            child.says("health", "GpRegistration", NOW - 8 * HOUR + n, body)
+            child.concludes(NOW - (5 - n) * HOUR)
+        assert [("N81001", "WITHDRAWN"), ("N81002", "WITHDRAWN"), ("N81001", "WITHDRAWN"), ("N81002", "WAITING")] == states(child)
+
+    def test_retracted(self) -> None:
+        """Withdrawn even when coded."""
+        child = csog()
+        child.concludes(NOW - 2 * HOUR)
+        answer(child, "CODED", NOW - HOUR)
+        child.retracts(child.history.facts[-1])
+        assert [("gp_withdrawn", "RETRACTED")] == [(k, d["why"]) for k, d in child.concludes()]
+
+    def test_corrected(self) -> None:
+        """The correction is a new message."""
+        child = csog()
+        child.concludes(NOW - 2 * HOUR)
+        child.says("csc", "CsogOutcome", NOW - DAY, {"gp_action": "x"}, supersedes=child.history.facts[-1].event_id, accepted_at=NOW)
+        assert ["gp_withdrawn", "gp_message"] == kinds(child.concludes())
+
+    def test_moved_to_another_child(self) -> None:
+        """An undone match withdraws what was sent on its strength (design)."""
+        child = csog()
+        child.concludes(NOW - 2 * HOUR)
+        child.moves(child.history.facts[-1].presentation_id, "other", NOW)
+        assert [("gp_withdrawn", "UNLINKED")] == [(k, d["why"]) for k, d in child.concludes()]
+
+    def test_sent_on_a_number_that_was_not_this_childs(self) -> None:
+        """The presentation with the number went elsewhere: withdrawn even when read, and an exception."""
+        child = csog()
+        child.concludes(NOW - 2 * HOUR)
+        answer(child, "READ", NOW - HOUR)
+        child.shows("csc", nhs_number=None, nhs_number_status=None)
+        pid = next(p.presentation_id for p in child.history.presentations if p.agency == "csc" and p.fields["nhs_number"])
+        health = next(p.presentation_id for p in child.history.presentations if p.agency == "health")
+        child.history = replace(
+            child.history,
+            facts=tuple(replace(f, presentation_id=child.history.presentations[-1].presentation_id) for f in child.history.facts),
+        )
+        child.moves(health, "other", NOW)
+        child.moves(pid, "other", NOW)
+        found = child.concludes()
+        assert [("gp_withdrawn", "UNLINKED"), ("gp_message", None), ("gp_exception", "NO_NHS_NUMBER")] == [
+            (k, d.get("why")) for k, d in found
+        ]
+
+    def test_unread(self) -> None:
+        """After 72 hours somebody is named, when the clock says so; reading it resolves that."""
+        child = csog()
+        child.concludes()
+        due = NOW + 72 * HOUR
+        assert due == child.view()["due_at"]
+        answer(child, "ACCEPTED", NOW + HOUR)
+        assert [] == child.concludes(due)
+        assert [("gp_exception", "UNREAD")] == [(k, d["why"]) for k, d in child.concludes(due, fired=due)]
+        assert [] == child.concludes(due, fired=due)
+        answer(child, "READ", due + HOUR)
+        assert due + HOUR == child.view(due + HOUR)["messages"][0]["exception"]["resolved_at"]
+
+    def test_rejected(self) -> None:
+        """A named person's exception."""
+        child = csog()
+        child.concludes(NOW - HOUR)
+        answer(child, "REJECTED", reason="NOT_OUR_PATIENT")
+        assert [("gp_exception", "REJECTED")] == [(k, d["why"]) for k, d in child.concludes()]
+        assert [] == child.concludes()
+
+    @pytest.mark.parametrize(
+        ("body", "sent"),
+        [
+            ({}, True),
+            ({"level_joint": "CLOSED"}, False),
+            ({"review_date": "2026-02-24"}, False),
+            ({"review_date": "2026-02-25"}, True),
+        ],
+    )
+    def test_imported(self, body: dict[str, Any], *, sent: bool) -> None:
+        """Only what is in force; a live one is always sent, its end too."""
+        assert sent is bool(csog(body=body, historic=True).concludes())
+        assert csog(body=body).concludes()
+
+    def test_imported_and_replaced_by_a_later_meeting(self) -> None:
+        """Of imported outcomes only the newest."""
+        child = csog(historic=True)
+        child.says("csc", "CsogOutcome", NOW - 60 * DAY, {"csog_date": "2025-12-20"}, historic=True)
+        assert ["gp_message"] == kinds(child.concludes())
+
+
+class TestShape:
+    """What every conclusion says."""
+
+    def test_each_names_the_child(self) -> None:
+        """So that it can be found again."""
+        child = r19()
+        child.says("police", VPAS, NOW - DAY, {"what_child_said": None})
+        child.says("csc", "CsogOutcome", NOW - DAY)
+        found = conclude(child.history, fold(child.history, REFERENCE, NOW), REFERENCE, NOW)
+        assert {"recommended", "gp_message", "gp_exception", "quality_defect"} == set(kinds(found))
+        assert {CHILD} == {d["child_id"] for _, d in found}
+        assert make_id("child", "test") == CHILD

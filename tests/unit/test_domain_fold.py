@@ -1,0 +1,340 @@
+"""The child view is a pure function of a set: order, repetition and late corrections cannot change it."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.fold import fold
+from domain.model import Conclusion, Fact, History, Json, make_id
+from tests.unit.children import CHILD, DAY, HOUR, NOW, REFERENCE, Child, r19
+
+MENU = (
+    ("police", "VulnerabilitySubmission", {"concerns": ["BAD_HOUSING"], "exploitation": ["TRAVEL"]}),
+    ("police", "VulnerabilitySubmission", {"concerns": ["DISCLOSURE_ABUSE"], "what_child_said": None}),
+    ("education", "SchoolConcern", {"concerns": ["WEIGHT_LOSS", "SELF_HARM"]}),
+    ("education", "SchoolAbsence", {}),
+    ("education", "NoSchoolProvision", {}),
+    ("education", "NoSchoolProvision", {"reason": "ENDED", "to_date": "2026-02-20"}),
+    ("csc", "SocialCareStatus", {"status": "LAC"}),
+    ("csc", "SocialCareStatus", {"status": "CIN"}),
+    ("csc", "MissingEpisodeReported", {"episode_id": "AW-1"}),
+    ("police", "MissingEpisodeReported", {"episode_id": "e1"}),
+    ("police", "MissingEpisodeReported", {"episode_id": "e2"}),
+    ("police", "MissingEpisodeGraded", {"episode_id": "e1", "grade": "HIGH"}),
+    ("police", "MissingEpisodeEnded", {"episode_id": "e1", "found_with": ["WEAPON"], "harm": ["SUBSTANCE"]}),
+    ("police", "MissingEpisodeEnded", {"episode_id": "e2"}),
+    ("rhi", "ReturnHomeInterviewOffered", {"interview_id": "i1"}),
+    ("rhi", "ReturnHomeInterviewCompleted", {"interview_id": "i1", "pull": ["OLDER_ASSOCIATE"]}),
+    ("rhi", "ReturnHomeInterviewDeclined", {"interview_id": "i2", "episode_ref": "e1"}),
+    ("health", "CpisAttendanceAlert", {}),
+    ("health", "CpisStatusChanged", {"end_date": "2026-02-20"}),
+    ("health", "GpRegistration", {"registered_from": "2026-02-10", "practice_ods": "N81002"}),
+    ("csc", "CsogOutcome", {}),
+    ("yjs", "RiskGraded", {"grade": "HIGH"}),
+    ("police", "RiskGraded", {"grade": "LOW"}),
+    ("health", "InvolvementRecorded", {"from_date": "2026-02-24", "to_date": "2026-02-27"}),
+    ("csc", "WorkerAllocated", {"to_date": "2026-02-25"}),
+)
+
+
+@st.composite
+def children(draw: st.DrawFn) -> History:
+    """A history of up to 14 facts over 70 days, some corrected or withdrawn, with what was concluded on the way."""
+    child = Child()
+    for agency in ("police", "csc", "education", "health", "rhi", "yjs"):
+        child.shows(agency, NOW - 100 * DAY)
+    facts: list[Fact] = []
+    for n in range(draw(st.integers(1, 14))):
+        agency, record, body = draw(st.sampled_from(MENU))
+        at = NOW - draw(st.integers(0, 70 * 24)) * HOUR
+        mine = [f for f in facts if f.agency == agency and f.record == record]
+        old = draw(st.sampled_from(mine)).event_id if mine and draw(st.integers(0, 3)) == 0 else None
+        told = at + draw(st.sampled_from((1, 30, 400))) * HOUR
+        facts.append(child.says(agency, record, at, body, supersedes=old, accepted_at=told, sensitivity=draw(SENSITIVITY)))
+        if draw(st.integers(0, 5)) == 0:
+            facts.append(child.retracts(draw(st.sampled_from(facts)), at + DAY))
+        if n % 5 == 4:
+            child.concludes(NOW)
+    return child.history
+
+
+SENSITIVITY = st.sampled_from(("ORDINARY", "ORDINARY", "ORDINARY", "SEALED"))
+
+
+def text(view: Json) -> str:
+    """The bytes of a view, its own key order kept."""
+    return json.dumps(view, ensure_ascii=False)
+
+
+class TestSet:
+    """I2: byte for byte."""
+
+    @settings(max_examples=150, deadline=None)
+    @given(children(), st.randoms(use_true_random=False))
+    def test_any_order_and_twice(self, history: History, rng: random.Random) -> None:
+        """Facts, links, presentations and conclusions shuffled, and each told again, give the same bytes."""
+
+        def mixed(items: tuple[object, ...]) -> tuple[object, ...]:
+            doubled = [*items, *rng.choices(items, k=3)] if items else []
+            rng.shuffle(doubled)
+            return tuple(doubled)
+
+        other = replace(
+            history,
+            **{k: mixed(getattr(history, k)) for k in ("facts", "links", "presentations", "conclusions")},
+        )
+        assert text(fold(history, REFERENCE, NOW)) == text(fold(other, REFERENCE, NOW))
+
+    @settings(max_examples=100, deadline=None)
+    @given(children(), st.integers(0, 90 * 24))
+    def test_what_comes_later_is_not_known_before(self, history: History, hours: int) -> None:
+        """A view as known at T is the view of what had been accepted by T, whatever comes after."""
+        limit = NOW - 80 * DAY + hours * HOUR
+        then = replace(
+            history,
+            facts=tuple(f for f in history.facts if f.accepted_at <= limit),
+            conclusions=tuple(c for c in history.conclusions if c.accepted_at <= limit),
+        )
+        assert text(fold(then, REFERENCE, NOW, limit)) == text(fold(history, REFERENCE, NOW, limit))
+
+    @settings(max_examples=100, deadline=None)
+    @given(children(), st.integers(1, 99), st.integers(0, 60 * 24))
+    def test_nothing_changes_before_it_says_so(self, history: History, part: int, back: int) -> None:
+        """Between `as_of` and `changes_at` the view is the same but for its own date."""
+        as_of = NOW - back * HOUR
+        view = fold(history, REFERENCE, as_of)
+        until = view["changes_at"] or as_of + 900 * DAY
+        raised = [c.accepted_at for c in history.conclusions if c.accepted_at > as_of]
+        later = as_of + (min([until, *raised]) - 1 - as_of) * part // 100
+        assert later >= as_of
+        again = fold(history, REFERENCE, later)
+        assert text(view | {"as_of": 0, "evaluated_at": 0}) == text(again | {"as_of": 0, "evaluated_at": 0})
+
+
+class TestCorrections:
+    """Corrections are facts too, by the owning agency only, in any order of arrival."""
+
+    @staticmethod
+    def states(child: Child) -> list[str]:
+        """States, oldest fact first."""
+        return [c["state"] for c in reversed(child.view()["chronology"])]
+
+    def test_chain(self) -> None:
+        """Each newer telling replaces the one before; all stay readable."""
+        child = Child()
+        a = child.says("police", "VulnerabilitySubmission", NOW - 9 * DAY)
+        b = child.says("police", "VulnerabilitySubmission", NOW - 8 * DAY, supersedes=a.event_id)
+        child.says("police", "VulnerabilitySubmission", NOW - 7 * DAY, supersedes=b.event_id)
+        assert ["SUPERSEDED", "SUPERSEDED", "CURRENT"] == self.states(child)
+        assert 1 == len(child.view()["vpas"])
+
+    def test_withdrawing_the_newest_does_not_bring_back_the_old(self) -> None:
+        """What an agency replaced and then withdrew is gone as a whole."""
+        child = Child()
+        a = child.says("police", "VulnerabilitySubmission", NOW - 9 * DAY)
+        b = child.says("police", "VulnerabilitySubmission", NOW - 8 * DAY, supersedes=a.event_id)
+        child.retracts(b, NOW - DAY)
+        assert ["SUPERSEDED", "RETRACTED", "CURRENT"] == self.states(child)
+        assert [] == child.view()["vpas"]
+
+    def test_a_withdrawn_retraction(self) -> None:
+        """Then the fact stands again."""
+        child = Child()
+        a = child.says("police", "VulnerabilitySubmission", NOW - 9 * DAY)
+        r = child.retracts(a, NOW - 2 * DAY)
+        assert "RETRACTED" == self.states(child)[0]
+        child.retracts(r, NOW - DAY)
+        assert "CURRENT" == self.states(child)[0]
+
+    def test_a_ring_of_retractions(self) -> None:
+        """Two retractions of each other harm no other fact, and the fold ends."""
+        child = Child()
+        child.says("police", "VulnerabilitySubmission", NOW - 9 * DAY)
+        child.says("police", "Retraction", NOW - 2 * DAY, retracts="r2", event_id="r1")
+        child.says("police", "Retraction", NOW - DAY, retracts="r1", event_id="r2")
+        assert "CURRENT" == self.states(child)[0]
+
+    def test_only_its_own_agency(self) -> None:
+        """Another agency's correction changes nothing."""
+        child = Child()
+        a = child.says("police", "VulnerabilitySubmission", NOW - 9 * DAY)
+        child.says("education", "SchoolConcern", NOW - 8 * DAY, supersedes=a.event_id)
+        child.says("csc", "Retraction", NOW - 7 * DAY, retracts=a.event_id)
+        assert 1 == len(child.view()["vpas"])
+
+    def test_before_its_target(self) -> None:
+        """A retraction that arrives first acts when its target arrives."""
+        child = Child()
+        child.says("police", "Retraction", NOW - 9 * DAY, retracts="late")
+        child.says("police", "VulnerabilitySubmission", NOW - 8 * DAY, event_id="late")
+        assert [] == child.view()["vpas"]
+
+    def test_moved_to_another_record(self) -> None:
+        """A correction filed under another presentation reaches this child as a conclusion."""
+        child = Child()
+        a = child.says("police", "VulnerabilitySubmission", NOW - 9 * DAY)
+        child.adds([("replaced", {"child_id": CHILD, "event_id": a.event_id, "by_event_id": "x"})])
+        assert ["SUPERSEDED"] == self.states(child)
+
+    def test_a_correction_says_what_was_true(self) -> None:
+        """A view of the past as known now uses the correction; as known then, it does not."""
+        child = Child()
+        a = child.says("police", "VulnerabilitySubmission", NOW - 9 * DAY, {"concerns": ["NEGLECT"]})
+        child.says(
+            "police", "VulnerabilitySubmission", NOW - 9 * DAY, {"concerns": ["ONLINE"]},
+            supersedes=a.event_id, accepted_at=NOW - DAY,
+        )  # fmt: skip
+        assert [["ONLINE"]] == [v["concerns"] for v in child.view(NOW - 5 * DAY)["vpas"]]
+        assert [["NEGLECT"]] == [v["concerns"] for v in child.view(NOW - 5 * DAY, NOW - 2 * DAY)["vpas"]]
+
+
+class TestTime:
+    """What was true, and what we knew."""
+
+    def test_known_from_the_later_of_fact_and_link(self) -> None:
+        """A fact on a presentation linked later is known from the link on; never by the agency's own time."""
+        child = Child()
+        fact = child.says("police", "VulnerabilitySubmission", NOW - 9 * DAY)
+        link = child.history.links[0]
+        child.history = replace(child.history, links=(replace(link, from_at=NOW - 3 * DAY, from_number=9),))
+        assert [] == child.view(NOW, NOW - 4 * DAY)["chronology"]
+        assert [fact.event_id] == [c["event_id"] for c in child.view(NOW, NOW - 3 * DAY)["chronology"]]
+
+    def test_moved_away(self) -> None:
+        """After an un-merge the fact is not shown here (I5), and was in the past."""
+        child = Child()
+        child.says("health", "CpisAttendanceAlert", NOW - 20 * DAY)
+        fact = child.says("police", "VulnerabilitySubmission", NOW - 9 * DAY)
+        child.moves(fact.presentation_id, "other", NOW - DAY)
+        assert [] == child.view()["vpas"]
+        assert ["health"] == [i["agency"] for i in child.view()["identity"]]
+        assert 1 == len(child.view(NOW, NOW - 2 * DAY)["vpas"])
+
+    def test_merged_away(self) -> None:
+        """A child whose every presentation has moved says where to."""
+        child = Child()
+        fact = child.says("police", "VulnerabilitySubmission", NOW - 9 * DAY)
+        assert child.view()["merged_into"] is None
+        child.moves(fact.presentation_id, "other", NOW - DAY)
+        assert "other" == child.view()["merged_into"]
+        assert {"given": None, "family": None} == child.view()["name"]
+
+    def test_a_sender_with_a_fast_clock(self) -> None:
+        """What has been said has happened: an instant ahead of our acceptance counts at once."""
+        child = Child()
+        child.says("police", "VulnerabilitySubmission", NOW + HOUR // 2, accepted_at=NOW)
+        assert 1 == len(child.view()["vpas"])
+
+    def test_version(self) -> None:
+        """The highest entry the view rests on."""
+        child = r19()
+        before = child.view()["version"]
+        number = child.adds([("case_taken", {"child_id": CHILD, "by": "a", "by_role": "icart_manager", "taken": True})])
+        assert (number, number - 1) == (child.view()["version"], before)
+
+
+class TestIdentity:
+    """Who says what."""
+
+    def test_best_source(self) -> None:
+        """A traced number goes before a mere name; who says the same is listed."""
+        child = Child()
+        child.shows("police", given_name="Rob", family_name="Tset")
+        child.shows("health")
+        child.shows("education")
+        view = child.view()
+        assert {"given": "Robin", "family": "Test"} == view["name"]
+        assert ["education", "health"] == view["said_by"]["family_name"]
+
+    def test_identifiers(self) -> None:
+        """A mistyped number is kept, marked, and trusted by nobody."""
+        child = Child(nhs_number="9990000019")
+        child.shows("health")
+        assert [(False, False)] == [(i["valid"], i["trusted"]) for i in child.view()["identity"][0]["identifiers"]]
+
+    def test_possible_matches(self) -> None:
+        """Open ones show the other presentation; decided ones say who and why."""
+        child, other = Child(), Child()
+        here = child.shows("health")
+        other.number = 50
+        there = other.shows("police")
+        shown = other.history.presentations[0]
+        about = {"match_id": "m1", "presentation_id": there, "anchor": here, "child_id": CHILD}
+        child.adds([("possible_match", about | {"evidence": ["same full name"]})], NOW - DAY)
+        child.history = replace(child.history, others={"m1": shown})
+        item = child.view()["possible_matches"][0]
+        assert (there, "police", "OPEN", ["same full name"]) == (
+            item["presentation_id"], item["agency"], item["state"], item["evidence"],
+        )  # fmt: skip
+        child.adds([("match_rejected", about | {"by": "a", "by_role": "icart_manager", "rationale": "twins"})])
+        assert [] == child.view()["possible_matches"]
+        assert ["twins"] == [m["rationale"] for m in child.view()["rejected_matches"]]
+
+
+class TestParts:
+    """Involvement, status, practice, grades, education, CP-IS."""
+
+    def test_currency_names_who_never_sent(self) -> None:
+        """Quiet is not safe: every agency is listed, with null for never."""
+        child = r19()
+        current = {c["agency"]: c for c in child.view()["currency"]}
+        assert 7 == len(current)
+        assert (None, 0) == (current["health"]["last_received"], current["health"]["facts"])
+        assert NOW - 4 * DAY + HOUR == current["education"]["last_received"]
+
+    def test_status_and_practice(self) -> None:
+        """The newest status; the registration that has begun."""
+        child = Child()
+        child.says("csc", "SocialCareStatus", NOW - 9 * DAY, {"status": "CIN"})
+        child.says("csc", "SocialCareStatus", NOW - 2 * DAY, {"status": "CP", "cp_category": "NEGLECT"})
+        child.says("health", "GpRegistration", NOW - 9 * DAY)
+        child.says("health", "GpRegistration", NOW - DAY, {"practice_ods": "N81002", "registered_from": "2026-03-01"})
+        view = child.view()
+        assert ("CP", "Neglect", 2) == (view["status"]["code"], view["status"]["cp_category_label"], len(view["status_history"]))
+        assert "N81001" == view["practice"]["ods"]
+        assert "N81002" == child.view(NOW + 9 * DAY)["practice"]["ods"]
+
+    def test_grades_differ(self) -> None:
+        """R6: each agency's own grade, and by how many levels they differ."""
+        child = Child()
+        child.says("police", "RiskGraded", NOW - 9 * DAY, {"grade": "LOW"})
+        child.says("csc", "RiskGraded", NOW - 8 * DAY, {"grade": "HIGH"})
+        child.says("csc", "RiskGraded", NOW - 8 * DAY, {"grade": "LOW", "scale": "OVERALL"})
+        view = child.view()
+        assert 3 == len(view["grades"])
+        assert [(["csc", "police"], "EXPLOITATION", 2)] == [(d["agencies"], d["scale"], d["levels"]) for d in view["grade_differences"]]
+
+    def test_school_days_without_education(self) -> None:
+        """Counted on the school calendar; a telling that it ended closes the span."""
+        child = Child()
+        child.says("education", "NoSchoolProvision", NOW - 20 * DAY, {"from_date": "2026-02-09"})
+        assert 13 == child.view()["education"]["no_provision"][0]["school_days"]
+        ended = {"from_date": "2026-02-09", "to_date": "2026-02-13", "reason": "ENDED"}
+        child.says("education", "NoSchoolProvision", NOW - 2 * DAY, ended)
+        assert [("2026-02-13", 5)] == [(g["to"], g["school_days"]) for g in child.view()["education"]["no_provision"]]
+
+    def test_cpis(self) -> None:
+        """Plans and attendance alerts."""
+        child = Child()
+        child.says("health", "CpisStatusChanged", NOW - 9 * DAY)
+        child.says("health", "CpisAttendanceAlert", NOW - 2 * DAY)
+        cpis = child.view()["cpis"]
+        assert ("Child protection plan", "Emergency department clinician") == (
+            cpis["status"][0]["label"], cpis["alerts"][0]["role_label"],
+        )  # fmt: skip
+
+    def test_own_failure_is_said(self) -> None:
+        """A fact that our rules failed on is named."""
+        child = r19()
+        child.adds([("not_evaluated", {"child_id": CHILD, "event_id": "e", "where": "KeyError"})])
+        assert ["e"] == child.view()["not_evaluated"]
+
+    def test_ids_are_stable(self) -> None:
+        """The id of what an id is about never changes (I3)."""
+        assert make_id("a", 1) == make_id("a", 1) != make_id("a1")
+        assert Conclusion(1, 1, "x", {}).number == 1

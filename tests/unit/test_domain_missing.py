@@ -1,0 +1,188 @@
+"""Missing episodes, their interviews and the 72-hour clock."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from domain.model import Json
+from domain.times import to_us
+from tests.unit.children import DAY, HOUR, NOW, Child
+
+
+def at(text: str) -> int:
+    """An instant from ISO 8601 with an offset."""
+    return to_us(datetime.fromisoformat(text))
+
+
+def absent(child: Child, start: int, end: int | None, episode: str = "e1", agency: str = "police", **body: Any) -> None:
+    """One agency tells of an episode."""
+    child.says(agency, "MissingEpisodeReported", start, {"episode_id": episode, **body})
+    if end is not None:
+        child.says(agency, "MissingEpisodeEnded", end, {"episode_id": episode})
+
+
+def only(child: Child, as_of: int = NOW) -> Json:
+    """The one episode."""
+    (episode,) = child.view(as_of)["missing"]
+    found: Json = episode
+    return found
+
+
+class TestEpisodes:
+    """One absence is one episode, however many tell of it."""
+
+    @pytest.mark.parametrize(
+        ("apart", "kind", "count"),
+        [(0, "M", 1), (12 * HOUR, "M", 1), (12 * HOUR + 1, "M", 2), (HOUR, "A", 2)],
+    )
+    def test_two_agencies(self, apart: int, kind: str, count: int) -> None:
+        """Same type and beginning within 12 hours: one, with both sources."""
+        child = Child()
+        absent(child, NOW - 5 * DAY, NOW - 4 * DAY)
+        absent(child, NOW - 5 * DAY + apart, NOW - 4 * DAY + HOUR, "AW1", "csc", episode_type=kind)
+        assert count == len(child.view()["missing"])
+        if count == 1:
+            assert [["csc", "AW1"], ["police", "e1"]] == sorted(only(child)["sources"])
+
+    def test_one_agency_tells_of_two(self) -> None:
+        """An agency's own two episodes are two, however near."""
+        child = Child()
+        absent(child, NOW - 5 * DAY, NOW - 5 * DAY + HOUR)
+        absent(child, NOW - 5 * DAY + 2 * HOUR, NOW - 4 * DAY, "e2")
+        assert 2 == len(child.view()["missing"])
+
+    def test_back_before_the_other_began(self) -> None:
+        """Home again before the other telling begins: two."""
+        child = Child()
+        absent(child, NOW - 5 * DAY, NOW - 5 * DAY + HOUR)
+        absent(child, NOW - 5 * DAY + 2 * HOUR, NOW - 4 * DAY, "AW1", "csc")
+        assert 2 == len(child.view()["missing"])
+
+    def test_the_earliest_end_counts(self) -> None:
+        """The strictest clock; that the tellings differ is said."""
+        child = Child()
+        absent(child, NOW - 5 * DAY, NOW - 4 * DAY)
+        absent(child, NOW - 5 * DAY, NOW - 4 * DAY - 3 * HOUR, "AW1", "csc")
+        episode = only(child)
+        assert (NOW - 4 * DAY - 3 * HOUR, "different times of return are told") == (episode["ended_at"], episode["contradiction"])
+
+    def test_end_told_first(self) -> None:
+        """Order of arrival is of no account; without a report the end says when it began."""
+        child = Child()
+        child.says("police", "MissingEpisodeEnded", NOW - 4 * DAY, {"started_at": NOW - 5 * DAY, "found_with": ["FRIENDS"]})
+        episode = only(child)
+        assert (NOW - 5 * DAY, None, ["FRIENDS"]) == (episode["started_at"], episode["type"], episode["found_with"])
+
+    def test_returned_before_missing(self) -> None:
+        """A contradiction is shown, not mended."""
+        child = Child()
+        absent(child, NOW - 4 * DAY, NOW - 5 * DAY)
+        assert "returned before last seen" == only(child)["contradiction"]
+
+    def test_the_latest_grade(self) -> None:
+        """Reviewed continually; the source's own label is kept."""
+        child = Child()
+        absent(child, NOW - 2 * DAY, None)
+        child.says("police", "MissingEpisodeGraded", NOW - 2 * DAY + HOUR, {"grade": "MEDIUM"})
+        child.says("police", "MissingEpisodeGraded", NOW - DAY, {"grade": "HIGH", "own_label": "High risk"})
+        episode = only(child)
+        assert ("HIGH", "High", "High risk", 2, True) == tuple(
+            episode[k] for k in ("grade", "grade_label", "own_label", "days", "overnight")
+        )
+
+    @pytest.mark.parametrize(
+        ("left", "back", "overnight"),
+        [
+            ("2026-02-20T22:00+00:00", "2026-02-21T03:59+00:00", False),
+            ("2026-02-20T22:00+00:00", "2026-02-21T04:00+00:00", True),
+            ("2026-03-29T00:30+00:00", "2026-03-29T02:59+00:00", False),
+            ("2026-03-29T00:30+00:00", "2026-03-29T03:00+00:00", True),
+        ],
+    )
+    def test_overnight(self, left: str, back: str, *, overnight: bool) -> None:
+        """Away at four in the morning, London time, also on the night of the change."""
+        child = Child()
+        absent(child, at(left), at(back))
+        assert overnight is only(child, at(back) + HOUR)["overnight"]
+
+
+class TestInterviews:
+    """Offered is not completed, and completed is not completed in 72 hours."""
+
+    @staticmethod
+    def returned() -> Child:
+        """Back ten days ago."""
+        child = Child()
+        absent(child, NOW - 11 * DAY, NOW - 10 * DAY)
+        return child
+
+    def clock(self, child: Child, as_of: int = NOW) -> str:
+        """State of the one clock."""
+        return str(only(child, as_of)["rhi_clock"]["state"])
+
+    def test_while_away(self) -> None:
+        """The clock begins with the return."""
+        child = Child()
+        absent(child, NOW - DAY, None)
+        assert ("NOT_STARTED", None) == (self.clock(child), only(child)["rhi_clock"]["due_at"])
+
+    def test_running_then_overdue(self) -> None:
+        """To the microsecond; an offer does not stop it."""
+        child = self.returned()
+        child.says("rhi", "ReturnHomeInterviewOffered", NOW - 9 * DAY)
+        assert "RUNNING" == self.clock(child, NOW - 7 * DAY - 1)
+        assert "OVERDUE" == self.clock(child, NOW - 7 * DAY)
+
+    @pytest.mark.parametrize(("late", "state"), [(0, "MET"), (1, "LATE")])
+    def test_held(self, late: int, state: str) -> None:
+        """In 72 hours or not."""
+        child = self.returned()
+        child.says("rhi", "ReturnHomeInterviewCompleted", NOW - 7 * DAY + late)
+        assert (state, not late) == (self.clock(child), only(child)["interviews"][0]["in_72h"])
+
+    def test_declined_then_held(self) -> None:
+        """A child may change their mind: what was held counts."""
+        child = self.returned()
+        child.says("rhi", "ReturnHomeInterviewDeclined", NOW - 9 * DAY)
+        assert "DECLINED" == self.clock(child)
+        child.says("rhi", "ReturnHomeInterviewCompleted", NOW - 8 * DAY)
+        assert ("MET", "COMPLETED") == (self.clock(child), only(child)["interviews"][0]["state"])
+
+    @pytest.mark.parametrize(
+        ("back", "due"),
+        [("2026-03-27T22:00+00:00", "2026-03-30T23:00+01:00"), ("2026-10-23T22:00+01:00", "2026-10-26T21:00+00:00")],
+    )
+    def test_across_the_change_of_clocks(self, back: str, due: str) -> None:
+        """72 elapsed hours across the last Sundays of March and October."""
+        child = Child()
+        absent(child, at(back) - HOUR, at(back))
+        assert at(due) == only(child, at(back) + HOUR)["rhi_clock"]["due_at"]
+
+    def test_paired_by_reference(self) -> None:
+        """The reference goes before the time."""
+        child = self.returned()
+        absent(child, NOW - 5 * DAY, NOW - 4 * DAY, "e2")
+        child.says("rhi", "ReturnHomeInterviewCompleted", NOW - 3 * DAY, {"episode_ref": "e1"})
+        assert [0, 1] == [len(e["interviews"]) for e in child.view()["missing"]]
+
+    def test_paired_by_time(self) -> None:
+        """Without a reference: the nearest return before, within 30 days; otherwise to none."""
+        child = self.returned()
+        absent(child, NOW - 5 * DAY, NOW - 4 * DAY, "e2")
+        child.says("rhi", "ReturnHomeInterviewCompleted", NOW - 3 * DAY)
+        assert [1, 0] == [len(e["interviews"]) for e in child.view()["missing"]]
+        child.says("rhi", "ReturnHomeInterviewOffered", NOW - 12 * DAY, {"interview_id": "i0"})
+        assert ["i0"] == [i["interview_id"] for i in child.view()["interviews_unpaired"]]
+
+    def test_what_the_child_said(self) -> None:
+        """The words, push and pull with their labels."""
+        child = self.returned()
+        said = {"child_words": "They shout at me", "push": ["FAMILY_CONFLICT"], "pull": ["PEERS"]}
+        child.says("rhi", "ReturnHomeInterviewCompleted", NOW - 9 * DAY, said)
+        interview = only(child)["interviews"][0]
+        assert ("They shout at me", ["Family conflict"], ["Peers"]) == tuple(
+            interview[k] for k in ("child_words", "push_labels", "pull_labels")
+        )
