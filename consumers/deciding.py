@@ -78,7 +78,7 @@ class Decider:
             entry.presentation_id or "", entry.agency or "", entry.number, entry.accepted_at, dict(entry.identity or {})
         )
         new = matching.person(shown)
-        near = {p for k in new.keys() for p in self._book.blocks.get(block_key(k), ())}
+        near = {p for k in new.blocking_keys() for p in self._book.blocks.get(block_key(k), ())}
         return matching.introduce(self._book.cluster(near), new)
 
     def _replaced(self, item: Prepared, pid: str) -> list[tuple[str, Json]]:
@@ -170,10 +170,8 @@ class Decider:
             try:
                 history = self._book.history(child)
                 found = conclude(history, {"child_id": child}, self._reference, entry.accepted_at)
-            except (
-                Exception
-            ) as err:  # a defect of ours, of any kind, must not stop the facts of others (design: The way of a fact)
-                log.error("rule-failed", number=entry.number, record=entry.record, error=type(err).__name__, alarm=True)
+            except Exception as err:  # a defect of ours, of any kind, must not stop the facts of others
+                log.error("rule-failed", number=entry.number, record=entry.record, error=type(err).__name__, alarm=True)  # noqa: TRY400 (I7)
                 found = [("not_evaluated", {"child_id": child, "event_id": entry.event_id, "where": type(err).__name__})]
             for kind, data in found:
                 entry.conclusions.append((kind, data))

@@ -71,7 +71,8 @@ class Deliver:
 
 
 _PUT = text(
-    "insert into gp_inbox (message_id, practice_ods, number, change, at) values (:message_id, :practice_ods, :number, :change, :at) "
+    "insert into gp_inbox (message_id, practice_ods, number, change, at) "
+    "values (:message_id, :practice_ods, :number, :change, :at) "
     "on conflict (message_id, practice_ods) do update set number = excluded.number, change = excluded.change, at = excluded.at "
     "where excluded.number > gp_inbox.number"
 )

@@ -218,7 +218,8 @@ class Relay:
     def _send(self, topic: str, key: str, value: bytes, head: list[tuple[str, bytes]]) -> Any:
         if self._producer is None:
             self._producer = KafkaProducer(
-                **self._access.options(), acks="all", enable_idempotence=True, linger_ms=2, batch_size=131_072, max_request_size=1_500_000,
+                **self._access.options(), acks="all", enable_idempotence=True, linger_ms=2, batch_size=131_072,
+                max_request_size=1_500_000,
                 client_id=self._access.prefix + self._owner,
             )  # fmt: skip
         return self._producer.send(self._access.topic(topic), value, key=key.encode() or None, headers=head, partition=0)

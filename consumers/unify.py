@@ -17,6 +17,7 @@ from consumers.deciding import Decider
 from consumers.host import Intake
 from consumers.preparing import Prepared, Preparer
 from domain.fold import fold
+from domain.model import Json
 from domain.policy import Reference
 from projections.book import Book, block_key
 from projections.entries import ACT, FACT, REFERENCE, Entry, key_names, seal
@@ -96,9 +97,16 @@ class Unify:
             touched |= self._decider.decide(item, entry)
             entries.append(entry)
         self._write(conn, entries, at)
-        views = [fold(book.history(child), self._reference, at) for child in sorted(touched)]
-        save_views(conn, views)
+        save_views(conn, [v for child in sorted(touched) if (v := self._view(book, child, at)) is not None])
         conn.execute(text("select pg_notify(:c, '')"), {"c": CHANNEL})
+
+    def _view(self, book: Book, child: str, at: int) -> Json | None:
+        """The child's view; None when our own fold fails: then the view before stays, and an alarm is raised."""
+        try:
+            return fold(book.history(child), self._reference, at)
+        except Exception as err:  # a defect of ours, of any kind, must not stop the facts of others
+            log.error("fold-failed", number=self._counter.number, error=type(err).__name__, alarm=True)  # noqa: TRY400 (I7)
+            return None
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -146,7 +154,7 @@ def load(conn: Connection, book: Book, prepared: Sequence[Prepared]) -> None:
     book.load_presentations(conn, {p.presentation_id for p in facts if p.presentation_id is not None})
     book.load_newest(conn, {(p.agency or "", p.subject["local_id"]) for p in facts if p.local_only})
     new = [p for p in facts if p.presentation_id not in book.shown]
-    book.load_blocks(conn, {block_key(k) for p in new for k in Decider.person_of(p).keys()})
+    book.load_blocks(conn, {block_key(k) for p in new for k in Decider.person_of(p).blocking_keys()})
     acts = [p.value for p in good if p.kind == ACT and p.value is not None]
     book.load_matches(conn, {v["match_id"] for v in acts if "match_id" in v})
     book.load_about(conn, {v[k] for v in acts for k in ("recommendation_id", "message_id") if k in v})

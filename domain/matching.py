@@ -59,7 +59,7 @@ class Person:
         """(agency, local id)."""
         return (self.agency, self.local_id)
 
-    def keys(self) -> tuple[Key, ...]:
+    def blocking_keys(self) -> tuple[Key, ...]:
         """Blocking keys: two presentations that any rule could bring together share one."""
         named = (("name", self.given, self.family, self.birth_date),) if self.full else ()
         return (("local", *self.holder), *((s, v) for s, v in sorted(self.strong)), *named)
@@ -241,7 +241,7 @@ def _linked(presentation_id: str, child_id: str, why: str, evidence: Iterable[st
     )
 
 
-def _join(
+def _join(  # noqa: PLR0917  one link with its reason
     known: Cluster, a: Person, b: Person, why: str, evidence: tuple[str, ...], by: str | None, match_id: str | None
 ) -> Conclusions:
     edge = _edge(a.presentation_id, b.presentation_id)

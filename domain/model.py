@@ -96,7 +96,8 @@ KINDS: Final[Mapping[str, str]] = {
     "match_undone": "match_id, presentation_id, anchor, child_id, by, by_role, rationale",
     "replaced": "child_id, event_id, by_event_id: the agency moved or withdrew this fact by one under another presentation",
     # meetings (domain/conclude.py and domain/acts.py make them)
-    "recommended": "recommendation_id, child_id, basis (HARM|POINTS), points, triggers[], reasons[{rule, points, facts[], agencies[]}], due_at, policy, presentation_id",
+    "recommended": "recommendation_id, child_id, basis (HARM|POINTS), points, triggers[], "
+    "reasons[{rule, points, facts[], agencies[]}], due_at, policy, presentation_id",
     "evidence_changed": "recommendation_id, child_id, facts[]",
     "recommendation_overdue": "recommendation_id, child_id, due_at, behind[]: goes to another person and EDT",
     "convened": "recommendation_id, child_id, by, by_role, rationale, meeting_at",
@@ -107,7 +108,7 @@ KINDS: Final[Mapping[str, str]] = {
     "case_taken": "child_id, by, by_role, taken (bool)",
     # GP practices
     "gp_message": "message_id, child_id, event_id (the CSOG fact), practice_ods (or null), nhs_number (or null), due_at",
-    "gp_withdrawn": "message_id, child_id, why (REROUTED|RETRACTED|UNLINKED)",
+    "gp_withdrawn": "message_id, child_id, practice_ods (or null), why (REROUTED|RETRACTED|UNLINKED)",
     "gp_receipt": "message_id, child_id, practice_ods, state, reason",
     "gp_exception": "message_id, child_id, why (NO_PRACTICE|REJECTED|UNREAD), for_role",
     "gp_exception_resolved": "message_id, child_id, by, by_role, resolution",

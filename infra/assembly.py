@@ -41,6 +41,9 @@ IDLE_IN_TRANSACTION_MS: Final = 5_000
 """A frozen worker must not hold the counter's lock longer than this (I6: frozen worker 15 s)."""
 
 STATEMENT_MS: Final = 60_000
+KEEPALIVES: Final = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+"""A half-open connection is noticed within about ten seconds."""
+
 KEYS_TIMEOUT_S: Final = 10
 
 Hook = Callable[[str], None]
@@ -66,7 +69,7 @@ def engine(dsn: str, name: str, size: int = 5) -> Engine:
     options = f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c statement_timeout={STATEMENT_MS}"
     return create_engine(
         migrate.engine_url(dsn), pool_size=size, max_overflow=size, pool_pre_ping=True, pool_timeout=5,
-        connect_args={"options": options, "application_name": name, "connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2},
+        connect_args={"options": options, "application_name": name, "connect_timeout": 5, **KEEPALIVES},
     )  # fmt: skip
 
 
@@ -100,6 +103,7 @@ class KeyPublisher:
         self._producer: KafkaProducer | None = None
 
     def __call__(self, keys: Mapping[KeyName, tuple[bytes, int]]) -> None:
+        """Send and wait."""
         if self._producer is None:
             self._producer = KafkaProducer(**self._access.options(), acks="all", enable_idempotence=True, linger_ms=1)
         futures = []

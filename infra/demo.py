@@ -11,9 +11,9 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from domain.model import make_id
 from infra import assembly
 from infra.settings import Settings
-from domain.model import make_id
 from producers.acts import ActProducer
 from producers.client import AgencyClient
 from producers.halton.borough import Borough
@@ -25,8 +25,10 @@ from schemas.topics import AGENCIES
 
 PEOPLE: Final = (
     ("sam.worker", "Sam Worker", "icart_social_worker"), ("mo.manager", "Mo Manager", "icart_manager"),
-    ("max.manager", "Max Manager", "icart_manager"), ("pat.police", "Pat Police", "icart_police"), ("hal.health", "Hal Health", "icart_health"),
-    ("edi.education", "Edi Education", "icart_education"), ("eve.duty", "Eve Duty", "edt"), ("ana.analyst", "Ana Analyst", "board_analyst"),
+    ("max.manager", "Max Manager", "icart_manager"),
+    ("pat.police", "Pat Police", "icart_police"), ("hal.health", "Hal Health", "icart_health"),
+    ("edi.education", "Edi Education", "icart_education"),
+    ("eve.duty", "Eve Duty", "edt"), ("ana.analyst", "Ana Analyst", "board_analyst"),
     ("ada.admin", "Ada Admin", "admin"),
 )  # fmt: skip
 """Invented people, one a role (two managers: two may decide at once)."""

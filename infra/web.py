@@ -55,6 +55,7 @@ class AccessPublisher:
         threading.Thread(target=self._sweep, daemon=True, name="accesses").start()
 
     def __call__(self, access: Access) -> None:
+        """There is something to send."""
         del access
         self._wake.set()
 
@@ -83,7 +84,8 @@ class AccessPublisher:
 
     def _encoded(self, access: Access) -> bytes:
         value = {
-            "access_id": access.access_id, "at": access.at, "actor_id": access.actor_id, "role": access.role, "action": access.action,
+            "access_id": access.access_id, "at": access.at, "actor_id": access.actor_id, "role": access.role,
+            "action": access.action,
             "purpose": access.purpose, "children": list(access.children),
         }  # fmt: skip
         return self._codec.encode("AccessRecorded", value)
@@ -99,9 +101,11 @@ def serve(settings: Settings) -> None:
     )
     config = WebConfig(
         reading=reading, speaking=Speaking(ActProducer(access, codec)), keep_engine=keep, static_dir=settings.static_dir,
-        secret=settings.secret("web.session"), secure_cookies=False, publish_access=AccessPublisher(settings, keep), demonstration=True,
+        secret=settings.secret("web.session"), secure_cookies=False, demonstration=True,
+        publish_access=AccessPublisher(settings, keep),
     )  # fmt: skip
     uvicorn.run(
-        create_app(config), host=settings.web_host, port=settings.web_port, log_config=None, access_log=False, timeout_graceful_shutdown=3,
+        create_app(config), host=settings.web_host, port=settings.web_port, log_config=None, access_log=False,
+        timeout_graceful_shutdown=3,
         server_header=False, proxy_headers=False,
     )  # fmt: skip

@@ -85,7 +85,7 @@ class Book:
         for m in (self.matches[i] for p in self.members[child_id] for i in self.concerned.get(p, ())):
             if m.state == "OPEN":
                 elsewhere = [p for p in (m.presentation_id, m.anchor) if p not in self.members[child_id] and p in self.shown]
-                others |= {m.match_id: self.shown[p] for p in elsewhere}
+                others.update((m.match_id, self.shown[p]) for p in elsewhere)
         return History(
             child_id,
             tuple(self.shown[p] for p in ids),
@@ -125,7 +125,7 @@ class Book:
         shown = Presentation(pid, entry.agency or "", entry.number, entry.accepted_at, dict(entry.identity or {}))
         self.shown[pid] = shown
         self.newest[(shown.agency, shown.local_id)] = pid
-        for key in self.person(pid).keys():
+        for key in self.person(pid).blocking_keys():
             self.blocks[block_key(key)].add(pid)
 
     def take(self, entry: Entry, kind: str, data: Json) -> set[str]:

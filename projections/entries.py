@@ -56,7 +56,9 @@ class Entry:
 
     def fact(self) -> Fact:
         """The accepted fact of this entry."""
-        assert self.value is not None and self.presentation_id is not None and self.record is not None
+        assert self.value is not None
+        assert self.presentation_id is not None
+        assert self.record is not None
         return fact_of(self.number, self.accepted_at, self.presentation_id, self.record, self.value)
 
 

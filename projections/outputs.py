@@ -48,7 +48,7 @@ def letter(entry: Entry) -> Json:
 
 
 MESSAGES: Final = {
-    "same-id-other-content": "this event_id was accepted before with other content; send a correction with a new id and `supersedes`",
+    "same-id-other-content": "this event_id was accepted with other content; send a correction under a new id with `supersedes`",
     "wrong-agency": "the envelope names another agency than the topic belongs to; send it as the agency it is from",
     "wrong-topic": "this record does not belong on this topic",
     "unknown-schema-id": "the registry knows no such schema; publish with a registered one",
@@ -74,7 +74,8 @@ def _outcome(entry: Entry) -> Json:
 def _notice(entry: Entry, seq: int, kind: str, data: Json) -> Json:
     return {
         "notice_id": make_id("notice", entry.number, seq), "recommendation_id": data["recommendation_id"],
-        "child_id": data["child_id"], "state": NOTICES[kind], "due_at": data.get("due_at"), "number": entry.number, "at": entry.accepted_at,
+        "child_id": data["child_id"], "state": NOTICES[kind], "due_at": data.get("due_at"), "number": entry.number,
+        "at": entry.accepted_at,
     }  # fmt: skip
 
 

@@ -50,8 +50,8 @@ class Reading:
         """Views of children with a recommendation decided, held or closed since then, newest first."""
         sql = (
             "select c.view, x.at from child c join (select child_id, max(accepted_at) as at from conclusion "
-            "where kind in ('convened', 'declined', 'held', 'closed') and accepted_at >= :s group by child_id) x using (child_id) "
-            "order by x.at desc limit :n"
+            "where kind in ('convened', 'declined', 'held', 'closed') and accepted_at >= :s group by child_id) x "
+            "using (child_id) order by x.at desc limit :n"
         )
         return self._views(sql, {"s": since, "n": limit})
 
@@ -102,7 +102,11 @@ class Reading:
         """Possible matches in a state: {match_id, state, raised_at, version, presentation, child, other_child_id, history}."""
         order = "raised_at" if state == "OPEN" else "raised_at desc"
         with self._engine.connect() as conn:
-            sql = f"select m.* from possible_match m join presentation p on p.presentation_id = m.presentation_id join presentation a on a.presentation_id = m.anchor where m.state = :s and (m.state <> 'OPEN' or p.child_id <> a.child_id) order by m.{order} limit :n"
+            sql = (
+                "select m.* from possible_match m join presentation p on p.presentation_id = m.presentation_id "
+                "join presentation a on a.presentation_id = m.anchor "
+                f"where m.state = :s and (m.state <> 'OPEN' or p.child_id <> a.child_id) order by m.{order} limit :n"
+            )
             return [self._pair(conn, r) for r in conn.execute(text(sql), {"s": state, "n": limit}).all()]
 
     def open_matches(self) -> list[tuple[str, tuple[str, str], tuple[str, str]]]:
@@ -135,8 +139,12 @@ class Reading:
             for c in sorted(said, key=lambda c: c.number)
         ]
         return {
-            "match_id": row.match_id, "state": row.state, "raised_at": row.raised_at, "version": max([row.number, *(c.number for c in said)]),
-            "presentation": {**shown, "match_id": row.match_id, "evidence": orjson.loads(row.evidence), "raised_at": row.raised_at, "state": row.state},
+            "match_id": row.match_id, "state": row.state, "raised_at": row.raised_at,
+            "version": max([row.number, *(c.number for c in said)]),
+            "presentation": {
+                **shown, "match_id": row.match_id, "evidence": orjson.loads(row.evidence), "raised_at": row.raised_at,
+                "state": row.state,
+            },
             "child": view, "other_child_id": here, "history": history,
         }  # fmt: skip
 
@@ -187,10 +195,15 @@ class Reading:
 
     def gp_exceptions(self, limit: int) -> list[tuple[str, Json, Json]]:
         """(message id, child view, message) of messages with an exception nobody has resolved, oldest first."""
-        sql = "select view from child where child_id in (select child_id from conclusion where kind = 'gp_exception') or version in (select number from conclusion where kind = 'gp_exception')"
+        with self._engine.connect() as conn:
+            sql = text("select distinct child_id from conclusion where kind = 'gp_exception'")
+            raised = [r.child_id for r in conn.execute(sql)]
+            book = Book()
+            book.load_founders(conn, raised)
+        wanted = sorted({book.current(c) for c in raised})
         found = [
             (m["message_id"], v, m)
-            for v in self._views(sql, {})
+            for v in self._views("select view from child where child_id = any(:c)", {"c": wanted})
             for m in v["messages"]
             if m["exception"] is not None and m["exception"]["resolved_at"] is None
         ]
@@ -201,7 +214,8 @@ class Reading:
     def entry_for(self, event_id: str) -> Found | None:
         """What became of an act; None until the ledger topic has acknowledged its entry."""
         sql = (
-            "select a.verdict, a.reason, a.number, coalesce((select accepted_at from conclusion c where c.number = a.number limit 1), 0) as at "
+            "select a.verdict, a.reason, a.number, "
+            "coalesce((select accepted_at from conclusion c where c.number = a.number limit 1), 0) as at "
             "from act a join relay r on r.id = 1 where a.event_id = :e and a.number <= r.relayed"
         )
         with self._engine.connect() as conn:
@@ -250,7 +264,9 @@ class Reading:
         return {
             "number": head.number, "relayed": head.relayed, "relay_age_s": round(age, 1), "incarnation": head.incarnation,
             "children": counts["child"], "facts": counts["fact"],
-            "positions": [{"topic": r.topic, "partition": r.partition, "next_offset": r.next_offset, "owner": r.owner} for r in rows],
+            "positions": [
+                {"topic": r.topic, "partition": r.partition, "next_offset": r.next_offset, "owner": r.owner} for r in rows
+            ],
             "dead_letters": {r.agency: r.n for r in letters},
         }  # fmt: skip
 

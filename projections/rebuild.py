@@ -1,4 +1,7 @@
-"""`views` out of the ledger: catching up, rebuilding beside the living, and verifying. It folds; it never decides, never sends."""
+"""`views` out of the ledger: catching up, rebuilding beside the living, and verifying.
+
+It folds; it never decides and never sends.
+"""
 
 from __future__ import annotations
 
@@ -233,9 +236,11 @@ def _compare_views(
         with clean.begin():
             book = Book()
             book.load_children(clean, [r.child_id for r in some])
-            for r in some:
-                if plain(fold(book.history(r.child_id), reference, r.as_of)) != bytes(r.view):
-                    found.append(Difference("child", r.child_id, "differs"))
+            found += [
+                Difference("child", r.child_id, "differs")
+                for r in some
+                if plain(fold(book.history(r.child_id), reference, r.as_of)) != bytes(r.view)
+            ]
     with clean.begin():
         ids = {r.child_id for r in clean.execute(text("select child_id from child"))}
     if sample is None:

@@ -66,7 +66,7 @@ class Rows:
                     matching.child_id_of(pid),
                 )
             )
-            self.block += [(block_key(k), pid) for k in matching.person(shown).keys()]
+            self.block += [(block_key(k), pid) for k in matching.person(shown).blocking_keys()]
         if entry.value is not None:
             fact = entry.fact()
             data = orjson.dumps([getattr(fact, f) for f in FACT_FIELDS])
@@ -139,7 +139,8 @@ class Rows:
         )
         _insert(
             conn, "possible_match",
-            "match_id text, presentation_id text, anchor text, state text, evidence bytea, number bigint, raised_at bigint", self.match,
+            "match_id text, presentation_id text, anchor text, state text, evidence bytea, number bigint, raised_at bigint",
+            self.match,
         )  # fmt: skip
         for match_id, state in self.match_state:
             conn.execute(text("update possible_match set state = :s where match_id = :m"), {"s": state, "m": match_id})
@@ -170,8 +171,10 @@ def save_views(conn: Connection, views: Iterable[Mapping[str, Any]]) -> None:
     """Write child views (documents of `domain.fold.fold`)."""
     rows = [(v["child_id"], v["version"], v["as_of"], v["changes_at"], v["due_at"], plain(v), is_queued(v)) for v in views]
     _insert(
-        conn, "child", "child_id text, version bigint, as_of bigint, changes_at bigint, due_at bigint, view bytea, queued boolean", rows,
-        "on conflict (child_id) do update set version = excluded.version, as_of = excluded.as_of, changes_at = excluded.changes_at, "
+        conn, "child", "child_id text, version bigint, as_of bigint, changes_at bigint, due_at bigint, view bytea, queued boolean",
+        rows,
+        "on conflict (child_id) do update set version = excluded.version, as_of = excluded.as_of, "
+        "changes_at = excluded.changes_at, "
         "due_at = excluded.due_at, view = excluded.view, queued = excluded.queued",
     )  # fmt: skip
 
@@ -193,7 +196,8 @@ def _insert(conn: Connection, table: str, columns: str, rows: Iterable[Iterable[
 
 
 _CLOSE_LINK = text(
-    "update link set to_number = u.n, to_at = u.t from unnest(cast(:p as text[]), cast(:n as bigint[]), cast(:t as bigint[])) as u(p, n, t) "
+    "update link set to_number = u.n, to_at = u.t "
+    "from unnest(cast(:p as text[]), cast(:n as bigint[]), cast(:t as bigint[])) as u(p, n, t) "
     "where link.presentation_id = u.p and link.to_number is null"
 )
 _MOVE = text(

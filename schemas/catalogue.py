@@ -101,7 +101,8 @@ def _spec(name: str, types: Mapping[str, Any]) -> RecordSpec:
     versions = [_version(p)[1] for p in FOLDER.glob(f"{name}.v*.avsc")]
     kind = "event" if "agencies" in record else "act" if "topic" in record else "output"
     return RecordSpec(
-        name, max(versions), record["doc"], kind, tuple(record.get("agencies", ())), record.get("topic") or record.get("output_topic"),
+        name, max(versions), record["doc"], kind, tuple(record.get("agencies", ())),
+        record.get("topic") or record.get("output_topic"),
         record["record_class"], record["purpose"], text, fingerprint(text), raw_schema(full), tuple(_rules(full, ())),
     )  # fmt: skip
 

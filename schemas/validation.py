@@ -127,7 +127,7 @@ def _value(rule: FieldRule, node: Any) -> list[Problem]:
     return []
 
 
-def _string(rule: FieldRule, node: str) -> list[Problem]:
+def _string(rule: FieldRule, node: str) -> list[Problem]:  # noqa: PLR0911  one return a rule reads best
     if rule.codes is not None:
         known = code_lists()[rule.codes].codes
         return [] if node in known else [Problem(rule.path, "unknown-code", f"is not in code list {rule.codes}")]

@@ -213,14 +213,15 @@ def measures(views: Sequence[Json], now: int) -> list[Measure]:
     clocks = Counter(m["rhi_clock"]["state"] for m in episodes if m["rhi_clock"])
     messages = Counter(m["state"] for v in living for m in v["messages"])
     return [
-        Measure("recommendations", "Recommendations of a strategy discussion, by state", "Recommendations", _rows(states, STATES)),
-        Measure("disagreements", "Disagreements with decisions, by agency", "Disagreements", _rows(disagreements, ("police", "health", "education", "csc", "edt"), "icart-agency")),
+        Measure("recommendations", "Recommendations of a strategy discussion", "Recommendations", _rows(states, STATES)),
+        Measure("disagreements", "Disagreements with decisions, by agency", "Disagreements", _rows(disagreements, SITTING, "icart-agency")),
         Measure("rhi", "Return home interviews after missing episodes, by 72-hour clock", "Episodes", _rows(clocks, CLOCKS)),
         Measure("gp", "Messages to GP practices, by state", "Messages", _rows(messages, MESSAGES)),
         Measure("facts", "Facts received, by agency", "Facts", _rows(senders, AGENCIES, "agency"), about_people=False),
     ]  # fmt: skip
 
 
+SITTING: Final = ("police", "health", "education", "csc", "edt")
 STATES: Final = ("OPEN", "OVERDUE", "EVIDENCE_CHANGED", "CONVENED", "HELD", "DECLINED", "CLOSED")
 CLOCKS: Final = ("NOT_STARTED", "RUNNING", "MET", "LATE", "DECLINED", "OVERDUE")
 MESSAGES: Final = ("WAITING", "ACCEPTED", "READ", "CODED", "REJECTED", "NO_PRACTICE", "WITHDRAWN")

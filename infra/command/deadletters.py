@@ -61,7 +61,8 @@ def show(*, letter: str, as_json: bool) -> None:
         click.echo(f"  {p['field']}: {p['message']} [{p['rule']}]")
     click.echo(f"agency {found['agency']}, record {found['record'] or 'unknown'}, fact {found['event_id'] or 'unknown'}")
     click.echo(
-        f"intake {found['source_topic']}[{found['source_partition']}] offset {found['source_offset']}, ledger entry {found['number']}"
+        f"intake {found['source_topic']}[{found['source_partition']}] offset {found['source_offset']}, "
+        f"ledger entry {found['number']}"
     )
 
 
@@ -69,7 +70,10 @@ def show(*, letter: str, as_json: bool) -> None:
 @click.argument("letter")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def mend(*, letter: str, file: Path) -> None:
-    """Publish FILE (one JSON object `{"record", "value"}`) in place of LETTER, as its agency, under a new id that supersedes it."""
+    """Publish FILE (one JSON object `{"record", "value"}`) in place of LETTER, as its agency.
+
+    It gets a new id and supersedes the fact that was refused.
+    """
     settings = Settings.load()
     found = _letter(settings, letter)
     try:

@@ -144,4 +144,6 @@ def _show(credential: accesses.Credential, secret: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"practice_ods": credential.practice_ods, "client_id": credential.client_id, "secret": secret}))
         return
-    click.echo(f"practice   {credential.practice_ods}\nclient id  {credential.client_id}\nsecret     {secret}   (shown this once)")
+    click.echo(
+        f"practice   {credential.practice_ods}\nclient id  {credential.client_id}\nsecret     {secret}   (shown this once)"
+    )

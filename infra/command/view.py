@@ -59,7 +59,7 @@ def command(
         console.print(line, markup=False)
 
 
-def lookup(
+def lookup(  # noqa: PLR0917  the command's options
     settings: Settings,
     identifier: str | None,
     child_id: str | None,
