@@ -62,10 +62,10 @@ def _deliver(settings: Settings) -> None:
 
 
 def _pulse(settings: Settings) -> None:
-    from consumers import pulse
+    from consumers.pulse import run
     from infra import assembly
 
-    pulse.run(settings.access("pulse"), assembly.codec(settings), assembly.pulse_folder(settings))
+    run(settings.access("pulse"), assembly.codec(settings), assembly.pulse_folder(settings))
 
 
 def _web(settings: Settings) -> None:

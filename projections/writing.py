@@ -171,7 +171,9 @@ def save_views(conn: Connection, views: Iterable[Mapping[str, Any]]) -> None:
     """Write child views (documents of `domain.fold.fold`)."""
     rows = [(v["child_id"], v["version"], v["as_of"], v["changes_at"], v["due_at"], plain(v), is_queued(v)) for v in views]
     _insert(
-        conn, "child", "child_id text, version bigint, as_of bigint, changes_at bigint, due_at bigint, view bytea, queued boolean",
+        conn,
+        "child",
+        "child_id text, version bigint, as_of bigint, changes_at bigint, due_at bigint, view bytea, queued boolean",
         rows,
         "on conflict (child_id) do update set version = excluded.version, as_of = excluded.as_of, "
         "changes_at = excluded.changes_at, "

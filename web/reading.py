@@ -214,7 +214,7 @@ def measures(views: Sequence[Json], now: int) -> list[Measure]:
     messages = Counter(m["state"] for v in living for m in v["messages"])
     return [
         Measure("recommendations", "Recommendations of a strategy discussion", "Recommendations", _rows(states, STATES)),
-        Measure("disagreements", "Disagreements with decisions, by agency", "Disagreements", _rows(disagreements, SITTING, "icart-agency")),
+        Measure("disagreements", "Disagreements with decisions", "Disagreements", _rows(disagreements, SITTING, "icart-agency")),
         Measure("rhi", "Return home interviews after missing episodes, by 72-hour clock", "Episodes", _rows(clocks, CLOCKS)),
         Measure("gp", "Messages to GP practices, by state", "Messages", _rows(messages, MESSAGES)),
         Measure("facts", "Facts received, by agency", "Facts", _rows(senders, AGENCIES, "agency"), about_people=False),
