@@ -19,7 +19,10 @@ class Part(ABC):
     """One server process on loopback. Not safe to start from two threads at once."""
 
     name: ClassVar[str]
-    ready_timeout_s: ClassVar[float] = 60.0
+    ready_timeout_s: ClassVar[float] = 180.0
+    """A part that dies is noticed at once, so this only bounds a slow machine: with a load of 20 on 2 cores, 60 s was too short
+    for the registry's first start."""
+
     stop_timeout_s: ClassVar[float] = 20.0
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     death_signal: ClassVar[signal.Signals] = signal.SIGKILL

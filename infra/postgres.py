@@ -56,7 +56,6 @@ class Postgres(Part):
     """PostgreSQL whose data lies in `<state>/data/postgres`, or in /var/lib when that cannot be reached by its user."""
 
     name = "postgres"
-    ready_timeout_s = 60.0
     stop_timeout_s = 15.0
     stop_signal = signal.SIGINT  # "fast": SIGTERM would wait for every client to leave
     death_signal = signal.SIGINT
