@@ -52,7 +52,13 @@ def check(house: House) -> tuple[list[Violation], dict[str, int]]:
     """Every violation, and how much was looked at."""
     ledger = read_ledger(house)
     sent = {t: house.read(t) for t in OUTPUTS}
-    found = [*ledger.violations, *intake_once(house, ledger), *positions(house, ledger), *outputs_once(house, ledger, sent), *views_clean(house)]
+    found = [
+        *ledger.violations,
+        *intake_once(house, ledger),
+        *positions(house, ledger),
+        *outputs_once(house, ledger, sent),
+        *views_clean(house),
+    ]
     found += nothing_personal(house, sent)
     verdicts = Counter(e["verdict"] for e in ledger.facts)
     seen = {
@@ -99,7 +105,9 @@ def intake_once(house: House, ledger: Ledger) -> list[Violation]:
         if none:
             bad.append(Violation("I1", f"{len(none)} records of {topic}[{partition}] have no entry, such as {none[:SHOWN]}"))
         if twice:
-            bad.append(Violation("I1", f"{len(twice)} records of {topic}[{partition}] have several entries, such as {twice[:SHOWN]}"))
+            bad.append(
+                Violation("I1", f"{len(twice)} records of {topic}[{partition}] have several entries, such as {twice[:SHOWN]}")
+            )
     by_id: dict[tuple[str, str], list[str]] = defaultdict(list)
     for e in ledger.facts:
         if e["event_id"] is not None:
@@ -137,9 +145,19 @@ def positions(house: House, ledger: Ledger) -> list[Violation]:
     for topic, partition, offset in house.rows("select topic, partition, next_offset from position order by 1, 2"):
         key = (topic, partition)
         if missing := sorted(set(range(offset)) - held[key]):
-            bad.append(Violation("I4", f"position of {topic}[{partition}] is past {len(missing)} records without an entry, such as {missing[:SHOWN]}"))
+            bad.append(
+                Violation(
+                    "I4",
+                    f"position of {topic}[{partition}] is past {len(missing)} records without an entry, such as {missing[:SHOWN]}",
+                )
+            )
         if not offset == ends[key] == highest.get(key, -1) + 1:
-            bad.append(Violation("I4", f"position {offset} of {topic}[{partition}], intake ends at {ends[key]}, highest entry {highest.get(key)}"))
+            bad.append(
+                Violation(
+                    "I4",
+                    f"position {offset} of {topic}[{partition}], intake ends at {ends[key]}, highest entry {highest.get(key)}",
+                )
+            )
     return bad
 
 
@@ -152,7 +170,9 @@ def outputs_once(house: House, ledger: Ledger, sent: Mapping[str, list[Any]]) ->
         if again := [p for p, c in places.items() if c > 1]:
             bad.append(Violation("I3", f"{topic} holds {len(again)} outputs more than once, such as {again[:SHOWN]}"))
         values[topic] = [house.codec.decode(r.value).value for r in records]
-        name = "notice_id" if topic in ("recommendations", "gp.messages") else "letter_id" if topic.startswith("dead") else "number"
+        name = (
+            "notice_id" if topic in ("recommendations", "gp.messages") else "letter_id" if topic.startswith("dead") else "number"
+        )
         bad += _unique(topic, name, (v[name] for v in values[topic]))
     for agency in AGENCIES:
         mine = [e for e in ledger.facts if e["agency"] == agency]
@@ -165,8 +185,14 @@ def outputs_once(house: House, ledger: Ledger, sent: Mapping[str, list[Any]]) ->
 def _effects(house: House, values: Mapping[str, list[dict[str, Any]]]) -> list[Violation]:
     """I3: a recommendation is opened once, a message told once a practice, and a practice's inbox is what was last said."""
     states = {"recommended": "OPEN", "evidence_changed": "EVIDENCE_CHANGED", "recommendation_overdue": "OVERDUE"}
-    kept = house.rows("select number, about, kind from conclusion where kind in ('recommended', 'evidence_changed', 'recommendation_overdue')")
-    bad = _same("recommendations", {(v["number"], v["recommendation_id"], v["state"]) for v in values["recommendations"]}, {(n, a, states[k]) for n, a, k in kept})
+    kept = house.rows(
+        "select number, about, kind from conclusion where kind in ('recommended', 'evidence_changed', 'recommendation_overdue')"
+    )
+    bad = _same(
+        "recommendations",
+        {(v["number"], v["recommendation_id"], v["state"]) for v in values["recommendations"]},
+        {(n, a, states[k]) for n, a, k in kept},
+    )
     pointers = [(v["message_id"], v["practice_ods"], v["change"]) for v in values["gp.messages"]]
     bad += _unique("gp.messages", "message, practice and change", pointers)
     documents = views(house)
@@ -185,7 +211,11 @@ def _effects(house: House, values: Mapping[str, list[dict[str, Any]]]) -> list[V
         last[(v["message_id"], v["practice_ods"])] = v["change"]
     inbox = {(m, p): c for m, p, c in house.rows("select message_id, practice_ods, change from gp_inbox")}
     if inbox != last:
-        bad.append(Violation("I3", f"the practices' inbox holds {len(inbox)} messages, topic gp.messages says {len(last)}, or other states"))
+        bad.append(
+            Violation(
+                "I3", f"the practices' inbox holds {len(inbox)} messages, topic gp.messages says {len(last)}, or other states"
+            )
+        )
     return bad
 
 
@@ -203,7 +233,12 @@ def views_clean(house: House) -> list[Violation]:
     if not differences:
         return []
     fields = {d.key: house.differing(d.key) for d in differences[:SHOWN] if d.table == "child"}
-    return [Violation("I2", f"{len(differences)} differences, such as {differences[:SHOWN]}; fields that a fold of the tables changes: {fields}")]
+    return [
+        Violation(
+            "I2",
+            f"{len(differences)} differences, such as {differences[:SHOWN]}; fields that a fold of the tables changes: {fields}",
+        )
+    ]
 
 
 def nothing_personal(house: House, sent: Mapping[str, list[Any]]) -> list[Violation]:

@@ -26,13 +26,19 @@ class Comparison:
         """Note a difference; `count` things were compared."""
         self.counts[kind] += count
         if expected != found:
-            self.violations.append(Violation(invariant, f"{kind} of {key}: expected {_short(expected, found)}, found {_short(found, expected)}"))
+            self.violations.append(
+                Violation(invariant, f"{kind} of {key}: expected {_short(expected, found)}, found {_short(found, expected)}")
+            )
 
 
 def compare(house: House, oracle: Oracle) -> Comparison:
     """Fact ids and their states, episodes and interviews, reasons, recommendations, GP messages."""
     ledger = read_ledger(house)
-    accepted = {e["event_id"]: (e["number"], e["accepted_at"]) for e in ledger.facts if e["verdict"] == ACCEPTED and e["event_id"] in oracle.sent}
+    accepted = {
+        e["event_id"]: (e["number"], e["accepted_at"])
+        for e in ledger.facts
+        if e["verdict"] == ACCEPTED and e["event_id"] in oracle.sent
+    }
     told = oracle.told(accepted)
     out = Comparison()
     by_facts = {frozenset(c["event_id"] for c in v["chronology"]): v for v in views(house).values()}
@@ -65,7 +71,8 @@ def _facts(out: Comparison, child: Child, view: dict[str, Any]) -> None:
 
 def _episodes(out: Comparison, child: Child, view: dict[str, Any]) -> None:
     expected = {
-        (frozenset(e.sources), e.type, e.started, e.ended, e.clock, frozenset((i.id, _state(i)) for i in e.interviews)) for e in child.episodes
+        (frozenset(e.sources), e.type, e.started, e.ended, e.clock, frozenset((i.id, _state(i)) for i in e.interviews))
+        for e in child.episodes
     }
     found = {
         (
@@ -76,7 +83,14 @@ def _episodes(out: Comparison, child: Child, view: dict[str, Any]) -> None:
     }  # fmt: skip
     out.same("TRUTH", "episodes", view["child_id"], expected, found, len(expected))
     loose = {i.id for i in child.unpaired}
-    out.same("TRUTH", "interviews unpaired", view["child_id"], loose, {i["interview_id"] for i in view["interviews_unpaired"]}, len(loose))
+    out.same(
+        "TRUTH",
+        "interviews unpaired",
+        view["child_id"],
+        loose,
+        {i["interview_id"] for i in view["interviews_unpaired"]},
+        len(loose),
+    )
     out.counts["interviews"] += sum(len(e.interviews) for e in child.episodes)
 
 
@@ -118,7 +132,17 @@ def _recommendations(out: Comparison, house: House, oracle: Oracle, ledger: Ledg
     for f in told:
         facts_on[on[f.key]].append(f)
     expected: dict[tuple[int, str], tuple[str, Reasons]] = {}
-    moments = sorted({(n, c) for p, c, a, z in links for n in [a, *([] if z is None else [z]), *(f.number for f in facts_on[p] if f.number >= a and (z is None or f.number < z))]})
+    moments = sorted(
+        {
+            (n, c)
+            for p, c, a, z in links
+            for n in [
+                a,
+                *([] if z is None else [z]),
+                *(f.number for f in facts_on[p] if f.number >= a and (z is None or f.number < z)),
+            ]
+        }
+    )
     raised: dict[str, str] = {}
     for number, child_id in moments:
         where = {p: c for p, c, a, z in links if a <= number and (z is None or z > number)}
@@ -153,5 +177,3 @@ def _short(one: object, other: object) -> str:
     if isinstance(one, set) and isinstance(other, set):
         return str(one - other)[:600]
     return str(one)[:600]
-
-

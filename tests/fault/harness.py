@@ -48,7 +48,12 @@ from tests.services import Deployment, Services
 ROOT: Final = Path(__file__).parents[2]
 WORKERS: Final = ("unify-0", "unify-1", "relay", "clock", "deliver")
 INTAKE: Final = (*(f"facts.{a}" for a in AGENCIES), "decisions", "receipts", "clock")
-OUTPUTS: Final = ("recommendations", "gp.messages", *(f"outcomes.{a}" for a in AGENCIES), *(f"dead-letters.{a}" for a in AGENCIES))
+OUTPUTS: Final = (
+    "recommendations",
+    "gp.messages",
+    *(f"outcomes.{a}" for a in AGENCIES),
+    *(f"dead-letters.{a}" for a in AGENCIES),
+)
 PARTITIONS: Final = {t.name: t.partitions for t in topics()}
 LOOK_S: Final = 0.05
 SETTLE_S: Final = 90.0
@@ -128,7 +133,9 @@ class House:
                 secret = self.settings.secret(f"agency.{agency}.key").encode()
                 spool = self.folder / f"spool-{agency}"
                 spool.mkdir(mode=0o700)
-                self._clients[agency] = AgencyClient(self.deployment.access(f"agency.{agency}"), agency, self.codec, secret, spool)
+                self._clients[agency] = AgencyClient(
+                    self.deployment.access(f"agency.{agency}"), agency, self.codec, secret, spool
+                )
             for worker in self.workers.values():
                 worker.start()
             self._keeper.start()
@@ -273,7 +280,9 @@ class House:
                     return time.monotonic() - started
             if time.monotonic() - started > seconds:
                 deaths = {w.name: w.deaths for w in self.workers.values() if w.deaths}
-                raise Late(f"seed {self.story.seed}, end {self.story.end}: not within {seconds:.0f} s: {what}; deaths {deaths}; logs in {self.folder}")
+                raise Late(
+                    f"seed {self.story.seed}, end {self.story.end}: not within {seconds:.0f} s: {what}; deaths {deaths}; logs in {self.folder}"
+                )
             time.sleep(LOOK_S)
 
     def settle(self, seconds: float = SETTLE_S) -> float:
@@ -288,7 +297,11 @@ class House:
             return False
         found = self.rows("select c.number, r.relayed from counter c, relay r where c.id = 1 and r.id = 1")
         delivered = {(t, p): n for t, p, n in self.rows("select topic, partition, next_offset from delivery")}
-        if not found or found[0][0] != found[0][1] or delivered.get(("gp.messages", 0), 0) != self.ends(["gp.messages"])[("gp.messages", 0)]:
+        if (
+            not found
+            or found[0][0] != found[0][1]
+            or delivered.get(("gp.messages", 0), 0) != self.ends(["gp.messages"])[("gp.messages", 0)]
+        ):
             return False
         return self.ends(INTAKE) == ends
 
@@ -314,11 +327,16 @@ class House:
     def ends(self, names: Iterable[str]) -> dict[tuple[str, int], int]:
         """End offsets by (topic, partition)."""
         tps = {TopicPartition(self.deployment.prefix + t, p): (t, p) for t in names for p in range(PARTITIONS[t])}
-        try:
-            return {tps[tp]: end for tp, end in self._reader().end_offsets(list(tps)).items()}
-        except KafkaError:
-            self._consumer = None
-            raise
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                return {tps[tp]: end for tp, end in self._reader().end_offsets(list(tps)).items()}
+            except KeyError:  # kafka-python 3.0.12 leaves out partitions whose leader it does not know yet
+                assert time.monotonic() < deadline, "the ends of topics could not be read"
+                time.sleep(LOOK_S)
+            except KafkaError:
+                self._consumer = None
+                raise
 
     def read(self, name: str) -> list[Any]:
         """Every record of a topic, partition by partition."""
@@ -348,7 +366,12 @@ class House:
         """`sightline verify`."""
         with contextlib.closing(LedgerReader(self.settings.access("relay"))) as reader:
             values = (sent.value for sent in reader.entries())
-            return verify(assembly.long_engine(self.settings.views_dsn, "verify"), values, assembly.applier(self.settings), assembly.current_reference())
+            return verify(
+                assembly.long_engine(self.settings.views_dsn, "verify"),
+                values,
+                assembly.applier(self.settings),
+                assembly.current_reference(),
+            )
 
     def differing(self, child_id: str) -> list[str]:
         """For a person who looks into it: the fields of a view that folding the living tables anew would change."""
@@ -358,7 +381,10 @@ class House:
                 return ["no view"]
             book = Book()
             book.load_children(conn, [child_id])
-            now, held = orjson.loads(plain(fold(book.history(child_id), assembly.current_reference(), row.as_of))), orjson.loads(bytes(row.view))
+            now, held = (
+                orjson.loads(plain(fold(book.history(child_id), assembly.current_reference(), row.as_of))),
+                orjson.loads(bytes(row.view)),
+            )
             return sorted(k for k in now.keys() | held.keys() if now.get(k) != held.get(k))
 
     def rebuild(self) -> int:
@@ -387,8 +413,12 @@ class House:
             while True:
                 try:
                     with conn.transaction():
-                        conn.execute(sql.SQL("alter database {} rename to {}").format(sql.Identifier(self._views), sql.Identifier(old)))
-                        conn.execute(sql.SQL("alter database {} rename to {}").format(sql.Identifier(new), sql.Identifier(self._views)))
+                        conn.execute(
+                            sql.SQL("alter database {} rename to {}").format(sql.Identifier(self._views), sql.Identifier(old))
+                        )
+                        conn.execute(
+                            sql.SQL("alter database {} rename to {}").format(sql.Identifier(new), sql.Identifier(self._views))
+                        )
                     break
                 except psycopg.errors.ObjectInUse:
                     assert time.monotonic() < deadline, "somebody will not let go of the old database"
@@ -401,6 +431,14 @@ class House:
 
     def _tool(self, name: str, *arguments: str) -> None:
         parts = conninfo_to_dict(self.deployment.views_dsn)
-        env = {**os.environ, "PGHOST": str(parts["host"]), "PGPORT": str(parts["port"]), "PGUSER": str(parts["user"]), "PGPASSWORD": str(parts["password"])}
-        done = subprocess.run([wheel() / "bin" / name, *arguments], env=env, capture_output=True, text=True, timeout=60, check=False)
+        env = {
+            **os.environ,
+            "PGHOST": str(parts["host"]),
+            "PGPORT": str(parts["port"]),
+            "PGUSER": str(parts["user"]),
+            "PGPASSWORD": str(parts["password"]),
+        }
+        done = subprocess.run(
+            [wheel() / "bin" / name, *arguments], env=env, capture_output=True, text=True, timeout=60, check=False
+        )
         assert done.returncode == 0, f"{name}: {done.stderr[:500]}"

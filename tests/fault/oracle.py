@@ -62,7 +62,10 @@ class Shown:
         if len(nhs) == 10 and self.get("nhs_number_status") == "01" and len(set(nhs)) > 1 and _modulus_11(nhs):
             out["nhs"] = nhs
         upn = self.get("upn").upper()
-        if re.fullmatch(r"[A-Z]\d{12}", upn) and "ABCDEFGHJKLMNPQRTUVWXYZ"[sum(int(c) * w for c, w in zip(upn[1:], range(2, 14), strict=True)) % 23] == upn[0]:
+        if (
+            re.fullmatch(r"[A-Z]\d{12}", upn)
+            and "ABCDEFGHJKLMNPQRTUVWXYZ"[sum(int(c) * w for c, w in zip(upn[1:], range(2, 14), strict=True)) % 23] == upn[0]
+        ):
             out["upn"] = upn
         if re.fullmatch(r"\d{4}/\d{7}[A-Z]", self.get("pnc")):
             year, serial, letter = self.get("pnc")[2:4], self.get("pnc")[5:12], self.get("pnc")[-1]
@@ -235,7 +238,9 @@ class Child:
 
     def __post_init__(self) -> None:
         self.today = datetime.fromtimestamp(self.as_of / 1e6, UTC).astimezone(LONDON).date().isoformat()
-        self.now = sorted((f for f in self.facts if self.states[f.key] == "CURRENT" and f.happened <= self.as_of), key=lambda f: f.order)
+        self.now = sorted(
+            (f for f in self.facts if self.states[f.key] == "CURRENT" and f.happened <= self.as_of), key=lambda f: f.order
+        )
         self.episodes, self.unpaired = self._episodes()
         self.reasons = self._reasons()
         self.points = sum(p for r, (p, _) in self.reasons.items() if r not in self._triggers)
@@ -286,8 +291,10 @@ class Child:
             said = [int(f.body["started_at"]) for f in ends if f.body["started_at"] is not None]
             started = min(said) if said else min(int(f.env["occurred_at"]) for f in facts)
         kind = reports[-1].body["episode_type"] if reports else None
-        return Episode([key], kind, started, int(ends[-1].body["ended_at"]) if ends else None, reports, ends) if reports else Episode(
-            [key], kind, started, int(ends[-1].body["ended_at"]) if ends else None, list(facts), ends
+        return (
+            Episode([key], kind, started, int(ends[-1].body["ended_at"]) if ends else None, reports, ends)
+            if reports
+            else Episode([key], kind, started, int(ends[-1].body["ended_at"]) if ends else None, list(facts), ends)
         )
 
     @staticmethod
@@ -343,7 +350,11 @@ class Child:
         rules = [*self.policy["triggers"], *self.policy["points"]]
         for rule in sorted(rules, key=lambda r: r["kind"] == "corroboration"):
             trigger = rule["id"] in self._triggers
-            found = self._corroboration(rule, signals) if rule["kind"] == "corroboration" else getattr(self, f"_{rule['kind']}")(rule, trigger)
+            found = (
+                self._corroboration(rule, signals)
+                if rule["kind"] == "corroboration"
+                else getattr(self, f"_{rule['kind']}")(rule, trigger)
+            )
             if found is None:
                 continue
             points, facts = found
@@ -420,19 +431,28 @@ class Child:
         return (points, self._first(found)) if points else None
 
     def _missing_overnight(self, rule: Json, trigger: bool) -> tuple[int, list[str]] | None:
-        found = [e for e in self._recently_missing(rule) if (e.ended if e.ended is not None else self.as_of) >= _four_after(e.started)]
+        found = [
+            e for e in self._recently_missing(rule) if (e.ended if e.ended is not None else self.as_of) >= _four_after(e.started)
+        ]
         return (rule["points"], self._first(found)) if found else None
 
     def _missing_repeat(self, rule: Json, trigger: bool) -> tuple[int, list[str]] | None:
         found = [
             e
             for e in self._recently_missing(rule)
-            if any(p is not e and p.ended is not None and 0 <= e.started - p.ended <= rule["within_days"] * DAY for p in self.episodes)
+            if any(
+                p is not e and p.ended is not None and 0 <= e.started - p.ended <= rule["within_days"] * DAY
+                for p in self.episodes
+            )
         ]
         return (rule["points"], self._first(found)) if found else None
 
     def _interview(self, rule: Json, trigger: bool) -> tuple[int, list[str]] | None:
-        found = [e for e in self.episodes if e.ended is not None and self._open(e.ended, rule["window_days"]) and e.clock in rule["states"]]
+        found = [
+            e
+            for e in self.episodes
+            if e.ended is not None and self._open(e.ended, rule["window_days"]) and e.clock in rule["states"]
+        ]
         keys = [f.key for e in found for f in (*e.ends, *(x for i in e.interviews for x in i.facts))]
         return (rule["points"], keys) if keys else None
 
@@ -544,7 +564,9 @@ class Oracle:
             out.append(Told(key, number, at, f.record, f.agency, f.value["envelope"], body))
         return out
 
-    def child(self, facts: list[Told], everything: list[Told], presentations: Iterable[Shown], as_of: int, home: Mapping[str, int]) -> Child:
+    def child(
+        self, facts: list[Told], everything: list[Told], presentations: Iterable[Shown], as_of: int, home: Mapping[str, int]
+    ) -> Child:
         """One child of these facts at `as_of`; corrections may come from `everything`."""
         births = [b for s in presentations if (b := s.get("birth_date")) and b > "1990"]
         return Child(facts, states(everything, home), as_of, births, self.policy, self._closed, self._breaks)

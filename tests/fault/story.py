@@ -96,7 +96,12 @@ def _local_only(facts: list[SimulatedFact], rng: Random) -> list[SimulatedFact]:
     for f in facts:
         subject = f.value["envelope"]["subject"]
         plain = f.copy == 0 and f.child == f.subject_child and f.value["envelope"]["supersedes"] is None
-        if f.record in ("SchoolConcern", "VulnerabilitySubmission") and plain and len(presented[(f.agency, subject["local_id"])]) == 1 and rng.random() < 0.2:
+        if (
+            f.record in ("SchoolConcern", "VulnerabilitySubmission")
+            and plain
+            and len(presented[(f.agency, subject["local_id"])]) == 1
+            and rng.random() < 0.2
+        ):
             value = copy.deepcopy(f.value)
             value["envelope"]["event_id"] = str(uuid5(NAMES, f.key))
             value["envelope"]["subject"] = {**dict.fromkeys(subject), "local_id": subject["local_id"]}

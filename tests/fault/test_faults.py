@@ -31,7 +31,9 @@ def said_on_failure(house: House) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        print(f"to tell it again: SIGHTLINE_FAULT_SEED={house.story.seed} SIGHTLINE_FAULT_END={house.story.end}; logs in {house.folder}")
+        print(
+            f"to tell it again: SIGHTLINE_FAULT_SEED={house.story.seed} SIGHTLINE_FAULT_END={house.story.end}; logs in {house.folder}"
+        )
         raise
 
 
@@ -39,7 +41,9 @@ def all_holds(house: House, oracle: Oracle) -> dict[str, int]:
     """Every check; how much was looked at, none of it nothing."""
     found, seen = check(house)
     beside = compare(house, oracle)
-    print(f"seed {house.story.seed}, end {house.story.end}: {seen}; compared {dict(beside.counts)}; struck {house.struck()}; resumed {house.resumed_s}")
+    print(
+        f"seed {house.story.seed}, end {house.story.end}: {seen}; compared {dict(beside.counts)}; struck {house.struck()}; resumed {house.resumed_s}"
+    )
     assert [str(v)[:800] for v in (*found, *beside.violations)] == []
     assert min(seen[k] for k in ("accepted", "duplicate", "conflict", "refused", "acts", "recommendations", "gp.messages")) > 0
     assert min(beside.counts[k] for k in COMPARED) > 0, dict(beside.counts)
