@@ -63,9 +63,7 @@ class Outcome:
 class Acting:
     """Say acts and wait for the ledger."""
 
-    def __init__(
-        self, reading: Reading, speaking: Speaking, secret: str, clock: Callable[[], int], wait_s: float
-    ) -> None:
+    def __init__(self, reading: Reading, speaking: Speaking, secret: str, clock: Callable[[], int], wait_s: float) -> None:
         self._reading = reading
         self._speaking = speaking
         self._signer = URLSafeSerializer(secret, salt="act")
@@ -93,7 +91,14 @@ class Acting:
         return ticket.acted_at is not None or ticket.event_id in self._sent
 
     def say(
-        self, record: str, ticket: Ticket, *, actor_id: str, role: str, child_id: str | None, body: Mapping[str, Any],
+        self,
+        record: str,
+        ticket: Ticket,
+        *,
+        actor_id: str,
+        role: str,
+        child_id: str | None,
+        body: Mapping[str, Any],
         correlation_id: str | None = None,
     ) -> Outcome:
         """Send the act (once) and wait for its entry.

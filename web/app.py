@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
@@ -32,7 +32,7 @@ def create_app(config: WebConfig) -> FastAPI:
     house = House(config)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         watcher = asyncio.create_task(house.feed.watch())
         yield
         await house.feed.stop()
@@ -50,7 +50,7 @@ def create_app(config: WebConfig) -> FastAPI:
         app.include_router(router)
     _static(app, house)
     _health(app, house)
-    error_page = house.environment.get_template("broken.html").render(now=0, role=None, csrf="", path="").encode()
+    error_page = house.environment.get_template("broken.html").render(**house.common, now=0, role=None, csrf="", path="").encode()
     app.add_middleware(Guard, secure=config.secure_cookies, error_page=error_page)
     return app
 

@@ -9,6 +9,7 @@ import hashlib
 import mimetypes
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -81,3 +82,13 @@ class Assets:
 def without_transport(css: str) -> str:
     """A style sheet without the font that is not ours to use: text falls back to the system's Arial or sans-serif."""
     return TRANSPORT.sub("", FONT_FACE.sub("", css))
+
+
+@cache
+def load(static_dir: Path) -> Assets:
+    """The files of a folder, read once a process.
+
+    Raises:
+        StaticMissing: the web components are not unpacked.
+    """
+    return Assets(static_dir)

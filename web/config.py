@@ -31,7 +31,8 @@ def _nobody(access: Access) -> None:
 class WebConfig:
     """`static_dir`: unpacked web components (`State.static`). `secret`: keys CSRF tokens and form tickets. `publish_access`
     is called after an access record is committed, and must not block for long nor raise; what it cannot send it leaves
-    to whoever sends `unpublished_accesses`."""
+    to whoever sends `unpublished_accesses`.
+    """
 
     reading: Reading
     speaking: Speaking

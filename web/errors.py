@@ -46,34 +46,56 @@ TROUBLES: Final[Mapping[type[Exception], Trouble]] = {
         401, "not-signed-in", "No valid credential", "Use the practice's client id and secret as HTTP Basic.", "login"
     ),
     Forbidden: Trouble(
-        403, "not-for-this-role", "This page is not for your role",
-        "If you need it for your work, ask an administrator of Sightline.", "forbidden",
+        403,
+        "not-for-this-role",
+        "This page is not for your role",
+        "If you need it for your work, ask an administrator of Sightline.",
+        "forbidden",
     ),
     NotFound: Trouble(
-        404, "not-found", "Page not found",
+        404,
+        "not-found",
+        "Page not found",
         "There is nothing here that you may see. If you followed a link, what it shows may have been joined with another record "
-        "or withdrawn: search again.", "not-found",
+        "or withdrawn: search again.",
+        "not-found",
     ),
     BadForm: Trouble(
-        403, "form-token", "The form was opened in another session",
-        "Nothing was sent or recorded. Open the page again.", "forbidden",
+        403,
+        "form-token",
+        "The form was opened in another session",
+        "Nothing was sent or recorded. Open the page again.",
+        "forbidden",
     ),
-    BadTicket: Trouble(409, "form-ticket", "This form can no longer be used", "Nothing was recorded. Open the page again.", "conflict"),
+    BadTicket: Trouble(
+        409, "form-ticket", "This form can no longer be used", "Nothing was recorded. Open the page again.", "conflict"
+    ),
     SaidOtherwise: Trouble(
-        409, "already-said", "This form was already sent",
-        "What you first sent stands. To add something, open the page again.", "conflict",
+        409,
+        "already-said",
+        "This form was already sent",
+        "What you first sent stands. To add something, open the page again.",
+        "conflict",
     ),
-    InvalidFact: Trouble(400, "invalid", "Something in the form cannot be recorded", "Go back and check what you entered.", "invalid"),
+    InvalidFact: Trouble(
+        400, "invalid", "Something in the form cannot be recorded", "Go back and check what you entered.", "invalid"
+    ),
     Unavailable: Trouble(
-        503, "unavailable", "Sightline cannot answer just now",
-        "Nothing was recorded. Try again in a minute. If a child may be at risk now, do not wait: call.", "transient",
+        503,
+        "unavailable",
+        "Sightline cannot answer just now",
+        "Nothing was recorded. Try again in a minute. If a child may be at risk now, do not wait: call.",
+        "transient",
     ),
     SQLAlchemyError: Trouble(
-        503, "unavailable", "Sightline cannot answer just now",
+        503,
+        "unavailable",
+        "Sightline cannot answer just now",
         "Who looks at a child must be recorded first, and that is not possible just now. Nothing was shown or recorded. "
-        "Try again in a minute. If a child may be at risk now, do not wait: call.", "transient",
+        "Try again in a minute. If a child may be at risk now, do not wait: call.",
+        "transient",
     ),
-}  # fmt: skip
+}
 
 
 def install_handlers(app: FastAPI) -> None:
@@ -88,7 +110,9 @@ async def _answer(request: Request, err: Exception) -> Response:
     trouble = next(t for kind, t in TROUBLES.items() if isinstance(err, kind))
     if trouble.status == 503:
         log.warning("unavailable", error=type(err).__name__, request_id=request.state.request_id)
-    details = [{"field": p.field, "rule": p.rule, "message": p.message} for p in err.problems] if isinstance(err, InvalidFact) else []
+    details = (
+        [{"field": p.field, "rule": p.rule, "message": p.message} for p in err.problems] if isinstance(err, InvalidFact) else []
+    )
     return await respond(request, trouble, details)
 
 
@@ -102,7 +126,9 @@ async def respond(request: Request, trouble: Trouble, details: list[dict[str, st
     typed = await _typed(request)
     if trouble.code == "not-signed-in" and not typed:
         return RedirectResponse(f"/sign-in?next={quote(path)}", 303)
-    return house_of(request).page(request, "trouble.html", status=trouble.status, trouble=trouble, typed=typed, details=details or [])
+    return house_of(request).page(
+        request, "trouble.html", status=trouble.status, trouble=trouble, typed=typed, details=details or []
+    )
 
 
 def problem(trouble: Trouble, request_id: str, details: list[dict[str, str]] | None = None) -> JSONResponse:
@@ -143,5 +169,7 @@ async def _validation(request: Request, err: Exception) -> Response:
     errors = err.errors() if isinstance(err, RequestValidationError) else []
     if any(e["loc"][0] == "path" for e in errors):
         return await respond(request, TROUBLES[NotFound])
-    details = [{"field": ".".join(map(str, e["loc"][1:])), "rule": e["type"], "message": e["msg"].split(", got")[0]} for e in errors]
+    details = [
+        {"field": ".".join(map(str, e["loc"][1:])), "rule": e["type"], "message": e["msg"].split(", got")[0]} for e in errors
+    ]
     return await respond(request, Trouble(422, "invalid", "The request is not valid", "See `errors`.", "invalid"), details)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from web.ports import Reading, Unavailable
@@ -37,7 +39,7 @@ class Feed:
         while not self.stopping:
             try:
                 found = await run_in_threadpool(self._reading.wait_for_change, self.position, WAIT_S)
-            except Unavailable:
+            except (Unavailable, SQLAlchemyError):
                 log.warning("live screens wait: the views are away")
                 await asyncio.sleep(AWAY_S)
                 continue
@@ -55,16 +57,12 @@ class Feed:
     async def after(self, position: int, timeout_s: float) -> int:
         """The position once it is above `position`, or when the time is over."""
         async with self._changed:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait_for(lambda: self.position > position or self.stopping), timeout_s)
-            except TimeoutError:
-                pass
             return self.position
 
     async def pause(self, seconds: float) -> None:
         """Wait, but not for a house that stops."""
         async with self._changed:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait_for(lambda: self.stopping), seconds)
-            except TimeoutError:
-                pass

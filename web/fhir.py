@@ -1,4 +1,4 @@
-"""A CSOG outcome as FHIR R4 (4.0.1): Bundle of Communication, Flag(s) and Provenance. Pure; content as domain.md §3c asks, no more.
+"""A CSOG outcome as FHIR R4 (4.0.1): Bundle of Communication, Flag(s) and Provenance. Pure; what domain.md §3c asks, no more.
 
 Every value is picked by name: no name, address, sibling, third party or chronology can get in. Where R4 has no element, an
 extension says it (`EXTENSION`), and the same stands in words in `payload`, so that a system without them still shows all.
@@ -69,16 +69,35 @@ def gp_content(view: Mapping[str, Any], message: Mapping[str, Any]) -> GpContent
         NotACsogMessage: the outcome is not there any more, or is sealed.
     """
     fact = next((f for f in view["chronology"] if f["event_id"] == message["csog_event_id"]), None)
-    if fact is None or fact["record"] != "CsogOutcome" or fact["state"] == "RETRACTED" or fact["sharing"]["sensitivity"] == "SEALED":
+    if (
+        fact is None
+        or fact["record"] != "CsogOutcome"
+        or fact["state"] == "RETRACTED"
+        or fact["sharing"]["sensitivity"] == "SEALED"
+    ):
         raise NotACsogMessage("the outcome this message is about is no longer there")
     body = fact["body"]
     return GpContent(
-        message["message_id"], fact["event_id"], message.get("nhs_number") or _nhs_number(view), message["practice_ods"],
-        message["raised_at"], body["csog_date"], body["level_agency"], body["level_joint"], body["what_changed"], body["gp_action"],
-        body.get("gp_action_due"), body["lead_professional"]["role"], body["lead_professional"]["contact"], tuple(body["snomed_add"]),
-        tuple(body["snomed_end"]), body.get("plan_ref"), body["do_not_show_to_patient_online"], body["subject_may_be_informed"],
+        message["message_id"],
+        fact["event_id"],
+        message.get("nhs_number") or _nhs_number(view),
+        message["practice_ods"],
+        message["raised_at"],
+        body["csog_date"],
+        body["level_agency"],
+        body["level_joint"],
+        body["what_changed"],
+        body["gp_action"],
+        body.get("gp_action_due"),
+        body["lead_professional"]["role"],
+        body["lead_professional"]["contact"],
+        tuple(body["snomed_add"]),
+        tuple(body["snomed_end"]),
+        body.get("plan_ref"),
+        body["do_not_show_to_patient_online"],
+        body["subject_may_be_informed"],
         body.get("review_date"),
-    )  # fmt: skip
+    )
 
 
 def message_bundle(content: GpContent) -> Json:
@@ -87,9 +106,13 @@ def message_bundle(content: GpContent) -> Json:
     flags = _flags(content)
     resources = [communication, *flags, _provenance(content, [communication, *flags])]
     return {
-        "resourceType": "Bundle", "id": content.message_id, "meta": _meta(content), "type": "collection",
-        "timestamp": iso(content.sent_at), "entry": [{"fullUrl": f"urn:uuid:{r['id']}", "resource": r} for r in resources],
-    }  # fmt: skip
+        "resourceType": "Bundle",
+        "id": content.message_id,
+        "meta": _meta(content),
+        "type": "collection",
+        "timestamp": iso(content.sent_at),
+        "entry": [{"fullUrl": f"urn:uuid:{r['id']}", "resource": r} for r in resources],
+    }
 
 
 def inbox_bundle(items: Iterable[tuple[str, str, int]], base: str) -> Json:
@@ -130,14 +153,16 @@ def receipt(parameters: Any) -> tuple[str, str | None]:
 
 def _communication(content: GpContent) -> Json:
     due = f" By {content.gp_action_due}." if content.gp_action_due else ""
+    own, joint = label("csog-level", content.level_agency), label("csog-level", content.level_joint)
     words = [
-        f"CSOG of {content.csog_date}. Level: {label('csog-level', content.level_agency)} (children's social care), "
-        f"{label('csog-level', content.level_joint)} (joint).",
+        f"CSOG of {content.csog_date}. Level: {own} (children's social care), {joint} (joint).",
         f"What changed and why: {content.what_changed}",
         f"Action for the practice: {content.gp_action}{due}",
         f"Lead professional: {content.lead_role}, {content.lead_contact}",
         "Keep this entry hidden from online and proxy access." if content.do_not_show_online else "May be shown online.",
-        "The child may be told of this entry." if content.subject_may_be_informed else "Do not tell the child or family of this entry.",
+        "The child may be told of this entry."
+        if content.subject_may_be_informed
+        else "Do not tell the child or family of this entry.",
     ]
     extensions = [
         _extension("csog-date", valueDate=content.csog_date),
@@ -153,13 +178,22 @@ def _communication(content: GpContent) -> Json:
     ]
     plan = {"basedOn": [{"type": "CarePlan", "identifier": {"value": content.plan_ref}}]} if content.plan_ref else {}
     return {
-        "resourceType": "Communication", "id": content.message_id, "meta": _meta(content), "extension": extensions,
-        "identifier": [{"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{content.message_id}"}], **plan, "status": "completed",
-        "category": [{"text": "Outcome of the contextual safeguarding operational group (CSOG)"}], "priority": "urgent",
-        "subject": _patient(content), "topic": {"text": "Safeguarding: contextual safeguarding outcome"}, "sent": iso(content.sent_at),
+        "resourceType": "Communication",
+        "id": content.message_id,
+        "meta": _meta(content),
+        "extension": extensions,
+        "identifier": [{"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{content.message_id}"}],
+        **plan,
+        "status": "completed",
+        "category": [{"text": "Outcome of the contextual safeguarding operational group (CSOG)"}],
+        "priority": "urgent",
+        "subject": _patient(content),
+        "topic": {"text": "Safeguarding: contextual safeguarding outcome"},
+        "sent": iso(content.sent_at),
         "recipient": [{"type": "Organization", "identifier": {"system": ODS, "value": content.practice_ods}}],
-        "sender": {"type": "Organization", "display": label("agency", "csc")}, "payload": [{"contentString": w} for w in words],
-    }  # fmt: skip
+        "sender": {"type": "Organization", "display": label("agency", "csc")},
+        "payload": [{"contentString": w} for w in words],
+    }
 
 
 def _flags(content: GpContent) -> list[Json]:
@@ -217,6 +251,9 @@ def _extension(name: str, **value: Any) -> Json:
 def _nhs_number(view: Mapping[str, Any]) -> str | None:
     """The one trusted NHS number of the child; None when there is none, or two contradict."""
     numbers = {
-        i["value"].replace(" ", "") for p in view["identity"] for i in p.get("identifiers", ()) if i["system"] == "nhs_number" and i["trusted"]
+        i["value"].replace(" ", "")
+        for p in view["identity"]
+        for i in p.get("identifiers", ())
+        if i["system"] == "nhs_number" and i["trusted"]
     }
     return numbers.pop() if len(numbers) == 1 else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as made
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
 from domain.times import LONDON, to_us
@@ -42,7 +42,9 @@ def decision(form: Form, now: int) -> Form:
     form.body = {"decision": chosen, "reason": None, "rationale": None, "meeting_at": None}
     if chosen == "DECLINE":
         form.body["reason"] = _code(form, "reason", "decline-reason", "Select why you decline")
-        form.body["rationale"] = _text(form, "rationale", "Enter why, so that police, health and education can see your reasoning")
+        form.body["rationale"] = _text(
+            form, "rationale", "Enter why, so that police, health and education can see your reasoning"
+        )
     elif chosen == "CONVENE":
         planned = _london(form, "meeting", "Enter when the discussion will be held", now, future=True)
         form.body["meeting_at"] = planned.isoformat() if planned else None
@@ -147,11 +149,11 @@ def _day(form: Form, name: str) -> date | None:
 def _time(form: Form, name: str) -> tuple[int, int] | None:
     hours, _, minutes = form.get(f"{name}-time").replace(".", ":").partition(":")
     try:
-        at = datetime(2000, 1, 1, int(hours), int(minutes or 0))
-        return at.hour, at.minute
+        at = time(int(hours), int(minutes or 0))
     except ValueError:
         form.errors[f"{name}-time"] = "Enter a time on the 24-hour clock, like 14:30"
         return None
+    return at.hour, at.minute
 
 
 def _london(form: Form, name: str, missing: str, now: int, *, future: bool) -> datetime | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from functools import partial
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -60,11 +61,24 @@ def metadata() -> JSONResponse:
     """CapabilityStatement: what this door offers, to anyone."""
     operation = {"name": "receipt", "definition": "urn:sightline:fhir:operation:receipt"}
     resource = {"type": "Communication", "interaction": [{"code": "read"}, {"code": "search-type"}], "operation": [operation]}
-    return _fhir({
-        "resourceType": "CapabilityStatement", "status": "active", "date": "2026-05-01", "kind": "instance", "fhirVersion": "4.0.1",
-        "implementation": {"description": "Sightline: CSOG outcomes for GP practices"}, "format": ["json"],
-        "rest": [{"mode": "server", "security": {"description": "HTTP Basic over TLS, a credential a practice"}, "resource": [resource]}],
-    })  # fmt: skip
+    return _fhir(
+        {
+            "resourceType": "CapabilityStatement",
+            "status": "active",
+            "date": "2026-05-01",
+            "kind": "instance",
+            "fhirVersion": "4.0.1",
+            "implementation": {"description": "Sightline: CSOG outcomes for GP practices"},
+            "format": ["json"],
+            "rest": [
+                {
+                    "mode": "server",
+                    "security": {"description": "HTTP Basic over TLS, a credential a practice"},
+                    "resource": [resource],
+                }
+            ],
+        }
+    )
 
 
 @router.get("/Communication")
@@ -100,10 +114,12 @@ async def answer(request: Request, house: TheHouse, ods: Practice, message_id: U
     except ValueError as err:  # also bad JSON, whose text could quote the body: say our own words
         text = str(err) if str(err).startswith(("parameter", "send a")) else "The body is not JSON"
         return outcome(Trouble(400, "invalid", "The receipt is not valid", text, "invalid"))
-    return await run_in_threadpool(_say, request, house, ods, message_id, state, reason)
+    return await run_in_threadpool(
+        partial(_say, request=request, house=house, ods=ods, message_id=message_id, state=state, reason=reason)
+    )
 
 
-def _say(request: Request, house: House, ods: str, message_id: UUID, state: str, reason: str | None) -> JSONResponse:
+def _say(*, request: Request, house: House, ods: str, message_id: UUID, state: str, reason: str | None) -> JSONResponse:
     view, message = _mine(house, ods, message_id)
     if RANK.get(message["state"], 0) > RANK[state]:
         text = f"This message is already {message['state']}; a receipt does not go back."
@@ -115,7 +131,9 @@ def _say(request: Request, house: House, ods: str, message_id: UUID, state: str,
         correlation_id=request.state.request_id,
     )  # fmt: skip
     if said.refused:
-        return outcome(Trouble(409, "refused", "The receipt was not recorded", "It does not fit how the message stands now.", "conflict"))
+        return outcome(
+            Trouble(409, "refused", "The receipt was not recorded", "It does not fit how the message stands now.", "conflict")
+        )
     done = not said.pending
     text = f"Receipt {state} is recorded." if done else f"Receipt {state} is sent and waits for confirmation; ask again."
     issue = {"severity": "information", "code": "informational", "diagnostics": text}
@@ -132,4 +150,3 @@ def _mine(house: House, ods: str, message_id: UUID) -> tuple[Json, Json]:
 
 def _fhir(resource: dict[str, Any], status: int = 200) -> JSONResponse:
     return JSONResponse(resource, status, media_type=FHIR_JSON)
-

@@ -12,8 +12,8 @@ from jinja2 import Environment
 
 from projections.accesses import record_access
 from projections.accounts import Account, names_of, session_account
+from web import assets
 from web.acting import Acting
-from web.assets import Assets
 from web.config import WebConfig
 from web.feed import Feed
 from web.ports import Json
@@ -78,11 +78,11 @@ class House:
     def __init__(self, config: WebConfig) -> None:
         self.config = config
         self.reading = config.reading
-        self.assets = Assets(config.static_dir)
+        self.assets = assets.load(config.static_dir)
         self.feed = Feed(config.reading)
         self.acting = Acting(config.reading, config.speaking, config.secret, config.clock, config.wait_s)
         self.environment: Environment = make_environment()
-        self.environment.globals.update(asset=self.assets.url, PURPOSES=PURPOSES, demonstration=config.demonstration)
+        self.common: Mapping[str, Any] = {"asset": self.assets.url, "PURPOSES": PURPOSES, "demonstration": config.demonstration}
         self.cookie = f"__Host-{COOKIE}" if config.secure_cookies else COOKIE
 
     def now(self) -> int:
@@ -125,14 +125,15 @@ class House:
         """Render a template with what every page needs."""
         holder = visitor.token if visitor else request.cookies.get(f"{self.cookie}-form", "")
         html = self.environment.get_template(template).render(
+            **self.common,
             request=request, visitor=visitor, role=visitor.role if visitor else None, now=self.now(),
             cspNonce=request.state.nonce, csrf=csrf_token(self.config.secret, values.pop("holder", holder)),
             path=request.url.path, **values,
         )  # fmt: skip
         return HTMLResponse(html, status)
 
-    def redact(self, view: Json, visitor: Visitor) -> Json:
-        """The view as this visitor may see it."""
+    def redact(self, view: Json, visitor: Visitor) -> Json | None:
+        """The view as this visitor may see it; None when they must not know of it."""
         return redacted(view, visitor.reader)
 
 

@@ -133,7 +133,8 @@ class Reading(Protocol):
 
     def status(self) -> Json:
         """{number, relayed, relay_age_s, lag [{topic, partition, behind}], dead_letters {agency: n}, positions [{topic,
-        partition, next_offset, owner}], warnings [text]}; no personal data."""
+        partition, next_offset, owner}], warnings [text]}; no personal data.
+        """
 
     def dead_letters(self, agency: str | None, limit: int) -> Sequence[Json]:
         """Dead letters (fields of the `DeadLetter` record), newest first."""

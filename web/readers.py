@@ -7,6 +7,8 @@ from typing import Any
 from domain.sharing import Reader, redact
 from web.roles import AGENCY
 
+__all__ = ["Reader", "reader_for", "redacted"]
+
 Json = dict[str, Any]
 
 
@@ -15,6 +17,13 @@ def reader_for(role: str, account_id: str | None = None) -> Reader:
     return Reader(role, AGENCY.get(role), account_id)
 
 
-def redacted(view: Json, reader: Reader) -> Json:
-    """The view as `reader` may see it."""
-    return redact(view, reader)
+def redacted(view: Json, reader: Reader) -> Json | None:
+    """The view as `reader` may see it; None when they must not know that there is such a child.
+
+    A child of whom every presentation is hidden (sealed) is not known; one whose identity is merely withheld is.
+    """
+    shown = redact(view, reader)
+    if "child_id" in view and "child_id" not in shown:
+        return None
+    hidden = bool(view.get("identity")) and not shown.get("identity")
+    return None if hidden else shown

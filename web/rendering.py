@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -45,11 +46,19 @@ STATES: Final = {
 """Words and colour of each state. The colour never says anything that the words do not."""
 
 KINDS: Final = {
-    "recommended": "Recommended", "convened": "Strategy discussion convened", "declined": "Declined", "held": "Strategy discussion held",
-    "closed": "Closed", "evidence_changed": "Evidence changed", "recommendation_overdue": "Overdue: passed on to others",
-    "disagreed": "Disagreed with", "match_confirmed": "Confirmed as the same child", "match_rejected": "Rejected: not the same child",
-    "match_undone": "Undone", "possible_match": "Raised",
-}  # fmt: skip
+    "recommended": "Recommended",
+    "convened": "Strategy discussion convened",
+    "declined": "Declined",
+    "held": "Strategy discussion held",
+    "closed": "Closed",
+    "evidence_changed": "Evidence changed",
+    "recommendation_overdue": "Overdue: passed on to others",
+    "disagreed": "Disagreed with",
+    "match_confirmed": "Confirmed as the same child",
+    "match_rejected": "Rejected: not the same child",
+    "match_undone": "Undone",
+    "possible_match": "Raised",
+}
 """What happened, by kind of conclusion (`domain.model.KINDS`)."""
 
 REFUSALS: Final = {
@@ -62,28 +71,49 @@ REFUSALS: Final = {
 """Why the ledger refuses an act, by its stable reason."""
 
 
+@cache
 def make_environment() -> Environment:
-    """The Jinja environment: autoescape on, GOV.UK components under `govuk_frontend_jinja/`."""
+    """The Jinja environment: autoescape on, GOV.UK components under `govuk_frontend_jinja/`. One a process: templates compile once."""
     environment = Environment(
-        loader=ChoiceLoader([FileSystemLoader(TEMPLATES), PrefixLoader({"govuk_frontend_jinja": PackageLoader("govuk_frontend_jinja")})]),
+        loader=ChoiceLoader(
+            [FileSystemLoader(TEMPLATES), PrefixLoader({"govuk_frontend_jinja": PackageLoader("govuk_frontend_jinja")})]
+        ),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=ChainableUndefined,  # the GOV.UK macros read attributes of parameters that were not given
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(
-        when=when, day=day, role=role_label, words=words, yesno=yesno, duration=duration,
-        kind=kind, refusal=refusal,
-        code_of=code_of, text=plain, record_name=record_name, planned=planned,
+        when=when,
+        day=day,
+        role=role_label,
+        words=words,
+        yesno=yesno,
+        duration=duration,
+        kind=kind,
+        refusal=refusal,
+        code_of=code_of,
+        text=plain,
+        record_name=record_name,
+        planned=planned,
     )
     environment.globals.update(
-        govukRebrand=False, due=due, tag=tag, may=may, codes=codes, seen=seen, withheld=withheld, is_withheld=is_withheld, child_name=child_name, birth_date=birth_date
+        govukRebrand=False,
+        due=due,
+        tag=tag,
+        may=may,
+        codes=codes,
+        seen=seen,
+        withheld=withheld,
+        is_withheld=is_withheld,
+        child_name=child_name,
+        birth_date=birth_date,
     )
     return environment
 
 
 def clock(at: datetime) -> str:
-    """2:05pm, midnight, midday."""
+    """A time of day as people write it: 2:05pm, midnight, midday."""
     if at.minute == 0 and at.hour in (0, 12):
         return "midnight" if at.hour == 0 else "midday"
     return f"{at.hour % 12 or 12}{f':{at.minute:02}' if at.minute else ''}{'am' if at.hour < 12 else 'pm'}"
@@ -119,7 +149,7 @@ def duration(us: int) -> str:
 
 
 def due(due_at: int | None, now: int) -> str:
-    """A due time in words: overdue by 2 hours; due in 3 hours, by 5:15pm today."""
+    """How a due time reads: overdue by 2 hours; due in 3 hours, by 5:15pm today."""
     if due_at is None:
         return "No due time"
     if due_at <= now:
@@ -151,7 +181,7 @@ def refusal(reason: str | None) -> str:
 
 
 def code_of(code: str | None, list_id: str) -> str:
-    """The label of a code, for templates: `{{ x | code_of("agency") }}`."""
+    """What a code means, for templates: `{{ x | code_of("agency") }}`."""
     return label(list_id, code)
 
 

@@ -88,10 +88,14 @@ class Guard:
             await self._app(scope, limited, answer)
         except BodyTooLong:
             if not started:
-                await _plain(answer, 413, b"The form is longer than 64 KiB. Go back and shorten it.\n", "text/plain; charset=utf-8")
+                await _plain(
+                    answer, 413, b"The form is longer than 64 KiB. Go back and shorten it.\n", "text/plain; charset=utf-8"
+                )
         except Exception as err:  # whatever it is, its text may hold personal data: only type and place are logged (I7)
             place = traceback.extract_tb(err.__traceback__)[-1]
-            log.error("request failed", error=type(err).__name__, at=f"{place.name}:{place.lineno}", request_id=state["request_id"])
+            log.error(  # noqa: TRY400 - a traceback quotes values
+                "request failed", error=type(err).__name__, at=f"{place.name}:{place.lineno}", request_id=state["request_id"]
+            )
             if not started:
                 await _plain(answer, 500, self._error_page, "text/html; charset=utf-8")
         finally:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any, Final
 
+from domain.identifiers import normalised_name
 from domain.times import local
-from web.ports import Json
+from web.ports import Json, SearchTerms
 
 WAITING: Final = ("OPEN", "OVERDUE", "EVIDENCE_CHANGED", "CONVENED")
 """States in which a recommendation waits for somebody. Convened is not held."""
@@ -15,7 +16,6 @@ WAITING: Final = ("OPEN", "OVERDUE", "EVIDENCE_CHANGED", "CONVENED")
 DECIDABLE: Final = ("OPEN", "OVERDUE", "EVIDENCE_CHANGED")
 DECIDED: Final = ("CONVENED", "DECLINED", "HELD", "CLOSED")
 NAME_WITHHELD: Final = "Name withheld"
-IDENTIFIERS: Final = {"nhs": "NHS number", "nhs-number": "NHS number", "upn": "UPN", "pnc": "PNC", "la-child-id": "Social care number"}
 
 
 def is_withheld(item: object) -> bool:
@@ -68,7 +68,9 @@ def withheld(items: object) -> list[Json]:
 
 def recommendation_row(rec: Mapping[str, Any], now: int) -> Json:
     """A recommendation in short: state, due time, why."""
-    reasons = [r if not is_withheld(r) else {"text": "A reason that is withheld from you", "agencies": []} for r in rec["reasons"]]
+    reasons = [
+        r if not is_withheld(r) else {"text": "A reason that is withheld from you", "agencies": []} for r in rec["reasons"]
+    ]
     return {
         "recommendation_id": rec["recommendation_id"],
         "state": rec["state"],
@@ -108,7 +110,9 @@ def hit_row(view: Mapping[str, Any], now: int) -> Json:
     found = []
     for shown in seen(view.get("identity", [])):
         fields = shown.get("fields") or {}
-        found.append({"agency": shown.get("agency"), "local_id": plain(shown.get("local_id")), "postcode": plain(fields.get("postcode"))})
+        found.append(
+            {"agency": shown.get("agency"), "local_id": plain(shown.get("local_id")), "postcode": plain(fields.get("postcode"))}
+        )
     return {**{k: row[k] for k in ("child_id", "name", "birth_date", "age", "possible_matches")}, "records": found}
 
 
@@ -124,3 +128,19 @@ def people_in(view: Mapping[str, Any]) -> set[str]:
     matches = [m.get("by") for k in ("rejected_matches", "undone_matches") for m in seen(view.get(k, []))]
     case = view.get("case") or {}
     return {b for b in [*done, *matches, case.get("by")] if b}
+
+
+def still_fits(view: Mapping[str, Any], terms: SearchTerms) -> bool:
+    """Whether one presentation that the reader may see fits every term: what is withheld must not be found by guessing it."""
+    return any(_fits(shown.get("fields") or {}, terms) for shown in seen(view.get("identity", [])))
+
+
+def _fits(fields: Mapping[str, Any], terms: SearchTerms) -> bool:
+    names = normalised_name(" ".join(plain(fields.get(n)) for n in ("given_name", "family_name", "other_names"))).split()
+    words = normalised_name(terms.name or "").split()
+    numbers = [plain(fields.get(n)).replace(" ", "").upper() for n in ("nhs_number", "upn", "la_child_id", "pnc", "local_id")]
+    return (
+        all(any(n.startswith(w) for n in names) for w in words)
+        and terms.birth_date in (None, plain(fields.get("birth_date")))
+        and (terms.identifier is None or terms.identifier.replace(" ", "").upper() in numbers)
+    )

@@ -1,4 +1,7 @@
-"""The JSON API: the same things as the pages, through the same redaction, records and rights. Errors are problem+json (RFC 9457)."""
+"""The JSON API: the same things as the pages, through the same redaction, records and rights.
+
+Errors are problem+json (RFC 9457).
+"""
 
 from __future__ import annotations
 

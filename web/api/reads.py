@@ -84,7 +84,12 @@ def search(request: Request, house: TheHouse, visitor: ChildReader, body: Search
 
 @router.get("/children/{child_id}")
 def child(
-    request: Request, house: TheHouse, visitor: ChildReader, child_id: UUID, purpose: Purpose = Purpose.FRONT_DOOR,
+    *,
+    request: Request,
+    house: TheHouse,
+    visitor: ChildReader,
+    child_id: UUID,
+    purpose: Purpose = Purpose.FRONT_DOOR,
     as_of: Annotated[AwareDatetime | None, Query(description="What was true then")] = None,
     known_at: Annotated[AwareDatetime | None, Query(description="What we knew then")] = None,
 ) -> Json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
@@ -31,9 +31,6 @@ def checked(request: Request) -> None:
         raise BadForm
 
 
-Checked = Annotated[None, Depends(checked)]
-
-
 @router.post("")
 def open_session(house: TheHouse, response: Response, body: SignIn) -> Json:
     """Sign in. The answer holds the token for the header `X-CSRF-Token` of every request that changes something."""
@@ -53,8 +50,8 @@ def session(house: TheHouse, visitor: Anyone) -> Json:
     return _told(house, visitor)
 
 
-@router.delete("", status_code=204)
-def close_session(house: TheHouse, visitor: Anyone, checked: Checked) -> None:
+@router.delete("", status_code=204, dependencies=[Depends(checked)])
+def close_session(house: TheHouse, visitor: Anyone) -> None:
     """Sign out."""
     with house.config.keep_engine.begin() as conn:
         end_session(conn, visitor.token, now=house.now())

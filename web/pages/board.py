@@ -17,7 +17,7 @@ SMALL: Final = 5
 
 
 def suppressed(rows: Sequence[tuple[str, int]]) -> list[tuple[str, int | None]]:
-    """Rows with small counts as None. When just one would be hidden, the next smallest hides too, so that no total gives it away."""
+    """Rows with small counts as None. When one alone is hidden, the next smallest hides too: a total tells nothing."""
     hidden = {i for i, (_, count) in enumerate(rows) if 0 < count < SMALL}
     if len(hidden) == 1:
         rest = [i for i, (_, count) in enumerate(rows) if i not in hidden and count > 0]

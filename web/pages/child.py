@@ -30,6 +30,15 @@ def child(request: Request, house: TheHouse, visitor: ChildReader, child_id: UUI
 def child_page(house: House, request: Request, visitor: Visitor, view: Json, form: Form, *, past: bool) -> Response:
     """Render a redacted view whose showing is recorded."""
     return house.page(
-        request, "child.html", visitor, status=400 if form.errors else 200, view=view, name=child_name(view), age=age(view, house.now()),
-        names=house.names(people_in(view)), form=form, past=past, case_ticket=house.acting.open(f"case:{view['child_id']}", None),
-    )  # fmt: skip
+        request,
+        "child.html",
+        visitor,
+        status=400 if form.errors else 200,
+        view=view,
+        name=child_name(view),
+        age=age(view, house.now()),
+        names=house.names(people_in(view)),
+        form=form,
+        past=past,
+        case_ticket=house.acting.open(f"case:{view['child_id']}", None),
+    )

@@ -41,14 +41,23 @@ def child_for(house: House, visitor: Visitor, child_id: UUID, as_of: int | None 
 
 def may_know(redacted: Json | None) -> Json:
     """The redacted view, unless nothing of it is left. Raises: NotFound."""
-    if not redacted or redacted.get("withheld") or "child_id" not in redacted:
+    if redacted is None:
         raise NotFound
     return redacted
 
 
 def act(
-    house: House, request: Request, visitor: Visitor, form: Form, *, record: str, ticket: Ticket, child_id: str | None, done: str,
-    title: str, conflict: Callable[[Entry], Response],
+    house: House,
+    request: Request,
+    visitor: Visitor,
+    form: Form,
+    *,
+    record: str,
+    ticket: Ticket,
+    child_id: str | None,
+    done: str,
+    title: str,
+    conflict: Callable[[Entry], Response],
 ) -> Response:
     """Say the act in `form.body`; answer with where it went.
 
@@ -62,11 +71,11 @@ def act(
             correlation_id=request.state.request_id,
         )  # fmt: skip
     except Unavailable:
-        return _pending(house, request, visitor, form, pending, house.acting.again(ticket), 503)
+        return _pending(house, request, visitor, form, pending=pending, ticket=house.acting.again(ticket), status=503)
     if outcome.refused and outcome.entry is not None:
         return conflict(outcome.entry)
     if outcome.pending:
-        return _pending(house, request, visitor, form, pending, outcome.ticket, 202)
+        return _pending(house, request, visitor, form, pending=pending, ticket=outcome.ticket, status=202)
     return RedirectResponse(done, 303)
 
 
@@ -79,7 +88,9 @@ class Pending:
     event_id: str
 
 
-def _pending(house: House, request: Request, visitor: Visitor, form: Form, pending: Pending, ticket: str, status: int) -> Response:
+def _pending(
+    house: House, request: Request, visitor: Visitor, form: Form, *, pending: Pending, ticket: str, status: int
+) -> Response:
     hidden = [(k, v) for k, vs in form.many.items() if k not in HIDDEN for v in vs]
     return house.page(
         request, "pending.html", visitor, status=status, pending=pending, ticket=ticket, typed=typed(form), hidden=hidden,
@@ -92,7 +103,9 @@ def typed(form: Form) -> Mapping[str, str]:
     return {k: v for k, v in form.values.items() if k not in HIDDEN and len(v.strip()) > 20}
 
 
-def plain_conflict(house: House, request: Request, visitor: Visitor, form: Form, back: str, **values: Any) -> Callable[[Entry], Response]:
+def plain_conflict(
+    house: House, request: Request, visitor: Visitor, form: Form, *, back: str, **values: Any
+) -> Callable[[Entry], Response]:
     """A 409 page for acts that have no page of their own for it."""
 
     def answer(entry: Entry) -> Response:

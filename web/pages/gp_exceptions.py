@@ -30,12 +30,20 @@ def exception_rows(house: House, visitor: Visitor) -> list[Json]:
     rows = []
     for found in house.reading.gp_exceptions(PAGE_MAX):
         child = house.redact(found.child, visitor)
-        if "child_id" in child and any(m.get("message_id") == found.message_id for m in child.get("messages", [])):
-            rows.append({
-                "message_id": found.message_id, "child_id": child["child_id"], "name": child_name(child), "birth_date": birth_date(child),
-                "practice_ods": found.message.get("practice_ods"), "why": found.message["exception"]["why"],
-                "for_role": found.message["exception"]["for_role"], "at": found.message["exception"]["at"], "version": child["version"],
-            })  # fmt: skip
+        if child is not None and any(m.get("message_id") == found.message_id for m in child.get("messages", [])):
+            rows.append(
+                {
+                    "message_id": found.message_id,
+                    "child_id": child["child_id"],
+                    "name": child_name(child),
+                    "birth_date": birth_date(child),
+                    "practice_ods": found.message.get("practice_ods"),
+                    "why": found.message["exception"]["why"],
+                    "for_role": found.message["exception"]["for_role"],
+                    "at": found.message["exception"]["at"],
+                    "version": child["version"],
+                }
+            )
     return rows
 
 
@@ -56,7 +64,9 @@ def resolve(request: Request, house: TheHouse, visitor: GpResolver, message_id: 
     if form.errors:
         return _page(house, request, visitor, {str(message_id): form}, 400)
     form.body["message_id"] = str(message_id)
-    conflict = plain_conflict(house, request, visitor, form, "/gp-exceptions", title="Somebody has already dealt with this message")
+    conflict = plain_conflict(
+        house, request, visitor, form, back="/gp-exceptions", title="Somebody has already dealt with this message"
+    )
     return act(
         house, request, visitor, form, record="GpExceptionResolved", ticket=ticket, child_id=row["child_id"] if row else None,
         done="/gp-exceptions?saved=yes", title="Your note is being saved", conflict=conflict,

@@ -24,9 +24,18 @@ POSSIBLE: Final = {"OPEN": ("confirm", "reject"), "CONFIRMED": ("undo",), "REJEC
 """What may be done in which state: a rejection stands until somebody looks again."""
 
 FIELDS: Final = {
-    "given_name": "Given name", "other_names": "Other names", "family_name": "Family name", "birth_date": "Date of birth", "sex": "Sex",
-    "postcode": "Postcode", "address": "Address", "nhs_number": "NHS number", "upn": "UPN", "la_child_id": "Social care number", "pnc": "PNC id",
-}  # fmt: skip
+    "given_name": "Given name",
+    "other_names": "Other names",
+    "family_name": "Family name",
+    "birth_date": "Date of birth",
+    "sex": "Sex",
+    "postcode": "Postcode",
+    "address": "Address",
+    "nhs_number": "NHS number",
+    "upn": "UPN",
+    "la_child_id": "Social care number",
+    "pnc": "PNC id",
+}
 
 
 def compare(presentation: Json, identity: list[Json]) -> list[Json]:
@@ -46,7 +55,7 @@ def redacted_pair(house: House, visitor: Visitor, pair: MatchPair) -> tuple[Json
     """(presentation, child view) as this visitor may see them; None when either must not be known."""
     wrapped = house.redact({"possible_matches": [pair.presentation]}, visitor)
     child = house.redact(pair.child, visitor)
-    if "child_id" not in child or not wrapped.get("possible_matches"):
+    if child is None or wrapped is None or not wrapped.get("possible_matches"):
         return None
     shown: Json = wrapped["possible_matches"][0]
     return None if is_withheld(shown) else (shown, child)
@@ -69,11 +78,19 @@ def match_rows(house: House, visitor: Visitor, state: str) -> tuple[list[Json], 
         if found is not None:
             shown, child = found
             children.append(str(child["child_id"]))
-            rows.append({
-                "match_id": pair.match_id, "state": pair.state, "raised_at": pair.raised_at, "agency": shown["agency"],
-                "fields": shown["fields"], "evidence": shown.get("evidence", []), "child_id": child["child_id"], "child": child_name(child),
-                "version": pair.version,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "match_id": pair.match_id,
+                    "state": pair.state,
+                    "raised_at": pair.raised_at,
+                    "agency": shown["agency"],
+                    "fields": shown["fields"],
+                    "evidence": shown.get("evidence", []),
+                    "child_id": child["child_id"],
+                    "child": child_name(child),
+                    "version": pair.version,
+                }
+            )
     return rows, children
 
 
@@ -100,7 +117,13 @@ def decide(request: Request, house: TheHouse, visitor: Matcher, match_id: UUID, 
         raise NotFound
     house.shown(request, visitor, "MATCHING", _children(pair))
     conflict = plain_conflict(
-        house, request, visitor, form, f"/matches/{match_id}", title="This match has changed since you opened it", state=pair.state
+        house,
+        request,
+        visitor,
+        form,
+        back=f"/matches/{match_id}",
+        title="This match has changed since you opened it",
+        state=pair.state,
     )
     return act(
         house, request, visitor, form, record=ACTS[what], ticket=ticket, child_id=str(pair.child["child_id"]),
@@ -120,7 +143,9 @@ def _children(pair: MatchPair) -> list[str]:
     return [c for c in (pair.child["child_id"], pair.other_child_id) if c]
 
 
-def _page(house: House, request: Request, visitor: Visitor, pair: MatchPair, form: Form, *, status: int = 200, saved: str = "") -> Response:
+def _page(
+    house: House, request: Request, visitor: Visitor, pair: MatchPair, form: Form, *, status: int = 200, saved: str = ""
+) -> Response:
     found = redacted_pair(house, visitor, pair)
     if found is None:
         raise NotFound
@@ -129,8 +154,15 @@ def _page(house: House, request: Request, visitor: Visitor, pair: MatchPair, for
     house.shown(request, visitor, "MATCHING", _children(pair))
     identity = [i for i in seen(child.get("identity", [])) if i["presentation_id"] != shown["presentation_id"]]
     values: dict[str, Any] = {
-        "pair": pair, "shown": shown, "child": child, "name": child_name(child), "rows": compare(shown, identity), "form": form,
-        "possible": POSSIBLE[pair.state], "names": house.names(h.get("by") for h in pair.history), "saved": saved if saved in ACTS else "",
+        "pair": pair,
+        "shown": shown,
+        "child": child,
+        "name": child_name(child),
+        "rows": compare(shown, identity),
+        "form": form,
+        "possible": POSSIBLE[pair.state],
+        "names": house.names(h.get("by") for h in pair.history),
+        "saved": saved if saved in ACTS else "",
         "ticket": form.get("ticket") or house.acting.open(f"match:{pair.match_id}", pair.version),
-    }  # fmt: skip
+    }
     return house.page(request, "match.html", visitor, status=status, **values)

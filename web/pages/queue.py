@@ -22,14 +22,14 @@ RECENT_MAX: Final = 100
 def queue_rows(house: House, visitor: Visitor) -> list[Json]:
     """Rows of the queue for this visitor, earliest due first."""
     views = [house.redact(v, visitor) for v in house.reading.queue(house.config.queue_max)]
-    rows = [child_row(v, house.now()) for v in views if v and "child_id" in v]
+    rows = [child_row(v, house.now()) for v in views if v is not None]
     return sorted((r for r in rows if r["recommendations"]), key=lambda r: (r["due_at"] is None, r["due_at"] or 0))
 
 
 def decided_rows(house: House, visitor: Visitor) -> list[Json]:
     """Children with a decision of the last days, for those who may disagree with it."""
     views = [house.redact(v, visitor) for v in house.reading.recently_decided(house.now() - RECENT_US, RECENT_MAX)]
-    rows = [(child_row(v, house.now(), DECIDED), v) for v in views if v and "child_id" in v]
+    rows = [(child_row(v, house.now(), DECIDED), v) for v in views if v is not None]
     return [{**row, "decided": v.get("recommendations", [])} for row, v in rows if row["recommendations"]]
 
 
@@ -60,10 +60,19 @@ def take(request: Request, house: TheHouse, visitor: Taker, child_id: UUID, form
     child_for(house, visitor, child_id)
     form.body = {"taken": form.get("taken") == "yes"}
     return act(
-        house, request, visitor, form, record="CaseTaken", ticket=ticket, child_id=str(child_id), title="Your change is being saved",
+        house,
+        request,
+        visitor,
+        form,
+        record="CaseTaken",
+        ticket=ticket,
+        child_id=str(child_id),
+        title="Your change is being saved",
         done=f"/children/{child_id}",
-        conflict=plain_conflict(house, request, visitor, form, f"/children/{child_id}", title="Somebody else took this case"),
-    )  # fmt: skip
+        conflict=plain_conflict(
+            house, request, visitor, form, back=f"/children/{child_id}", title="Somebody else took this case"
+        ),
+    )
 
 
 def _queue(request: Request, house: House, visitor: Visitor, template: str) -> Response:

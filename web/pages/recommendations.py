@@ -47,38 +47,60 @@ def show(request: Request, house: TheHouse, visitor: ChildReader, recommendation
     """The page."""
     child_id, view, rec = load(house, visitor, recommendation_id)
     house.shown(request, visitor, "FRONT_DOOR", [child_id])
-    return _page(house, request, visitor, view, rec, {}, saved=saved)
+    return _page(house, request, visitor, view, rec=rec, tried={}, saved=saved)
 
 
 @router.post("/recommendations/{recommendation_id}/decide")
 def decide(request: Request, house: TheHouse, visitor: Decider, recommendation_id: UUID, form: Posted) -> Response:
     """Convene or decline (R1)."""
-    return _act(house, request, visitor, recommendation_id, "decide", form, lambda f: forms.decision(f, house.now()))
+    return _act(
+        house, request, visitor, recommendation_id, what="decide", form=form, read=lambda f: forms.decision(f, house.now())
+    )
 
 
 @router.post("/recommendations/{recommendation_id}/held")
 def held(request: Request, house: TheHouse, visitor: Holder, recommendation_id: UUID, form: Posted) -> Response:
     """The strategy discussion was held."""
-    return _act(house, request, visitor, recommendation_id, "held", form, lambda f: forms.held(f, house.now()))
+    return _act(house, request, visitor, recommendation_id, what="held", form=form, read=lambda f: forms.held(f, house.now()))
 
 
 @router.post("/recommendations/{recommendation_id}/disagree")
 def disagree(request: Request, house: TheHouse, visitor: Dissenter, recommendation_id: UUID, form: Posted) -> Response:
     """One action, from any decision (R5)."""
-    return _act(house, request, visitor, recommendation_id, "disagree", form, lambda f: forms.disagreement(f, VOICE[visitor.role]))
+    return _act(
+        house,
+        request,
+        visitor,
+        recommendation_id,
+        what="disagree",
+        form=form,
+        read=lambda f: forms.disagreement(f, VOICE[visitor.role]),
+    )
 
 
 @router.post("/recommendations/{recommendation_id}/close")
 def close(request: Request, house: TheHouse, visitor: Decider, recommendation_id: UUID, form: Posted) -> Response:
     """Close a recommendation whose evidence changed."""
     return _act(
-        house, request, visitor, recommendation_id, "close", form,
-        lambda f: forms.rationale(f, "Enter why this can be closed now that the evidence has changed", field="closing"),
-    )  # fmt: skip
+        house,
+        request,
+        visitor,
+        recommendation_id,
+        what="close",
+        form=form,
+        read=lambda f: forms.rationale(f, "Enter why this can be closed now that the evidence has changed", field="closing"),
+    )
 
 
 def _act(
-    house: House, request: Request, visitor: Visitor, recommendation_id: UUID, what: str, form: Form, read: Callable[[Form], Form]
+    house: House,
+    request: Request,
+    visitor: Visitor,
+    recommendation_id: UUID,
+    *,
+    what: str,
+    form: Form,
+    read: Callable[[Form], Form],
 ) -> Response:
     child_id, view, rec = load(house, visitor, recommendation_id)
     ticket = house.acting.read(form.get("ticket"), ABOUT[what] + str(recommendation_id))
@@ -87,19 +109,27 @@ def _act(
     form.body["recommendation_id"] = str(recommendation_id)
 
     def again(status: int) -> Response:
-        return _page(house, request, visitor, view, rec, {what: form}, status=status)
+        return _page(house, request, visitor, view, rec=rec, tried={what: form}, status=status)
 
     def conflict(entry: Entry | None) -> Response:
-        return _conflict(house, request, visitor, recommendation_id, form, entry)
+        return _conflict(house, request, visitor, recommendation_id, form=form, entry=entry)
 
     if form.errors:
         return again(400)
     if not house.acting.was_sent(ticket) and what in WHEN and _too_late(rec, what, ticket.based_on):
         return conflict(None)
     return act(
-        house, request, visitor, form, record=RECORDS[what], ticket=ticket, child_id=child_id, title="Your decision is being saved",
-        done=f"/recommendations/{recommendation_id}?saved={what}", conflict=conflict,
-    )  # fmt: skip
+        house,
+        request,
+        visitor,
+        form,
+        record=RECORDS[what],
+        ticket=ticket,
+        child_id=child_id,
+        title="Your decision is being saved",
+        done=f"/recommendations/{recommendation_id}?saved={what}",
+        conflict=conflict,
+    )
 
 
 def _too_late(rec: Json, what: str, based_on: int | None) -> bool:
@@ -107,7 +137,7 @@ def _too_late(rec: Json, what: str, based_on: int | None) -> bool:
 
 
 def _conflict(
-    house: House, request: Request, visitor: Visitor, recommendation_id: UUID, form: Form, entry: Entry | None
+    house: House, request: Request, visitor: Visitor, recommendation_id: UUID, *, form: Form, entry: Entry | None
 ) -> Response:
     """Who was quicker, when, and what was typed here. Read anew, so that it says what is in force now."""
     _, view, rec = load(house, visitor, recommendation_id)
@@ -120,16 +150,35 @@ def _conflict(
 
 
 def _page(
-    house: House, request: Request, visitor: Visitor, view: Json, rec: Json, tried: dict[str, Form], *, status: int = 200, saved: str = ""
+    house: House,
+    request: Request,
+    visitor: Visitor,
+    view: Json,
+    *,
+    rec: Json,
+    tried: dict[str, Form],
+    status: int = 200,
+    saved: str = "",
 ) -> Response:
     rid = rec["recommendation_id"]
     tickets = {what: _ticket(house, about + rid, rec, tried.get(what)) for what, about in ABOUT.items()}
     errors = [e for f in tried.values() for e in f.summary]
     return house.page(
-        request, "recommendation.html", visitor, status=status, view=view, rec=rec, name=child_name(view), tickets=tickets,
-        tried=tried, errors=errors, saved=saved if saved in ABOUT else "", names=house.names(people_in(view)),
-        decidable=rec["state"] in DECIDABLE, voice=VOICE.get(visitor.role),
-    )  # fmt: skip
+        request,
+        "recommendation.html",
+        visitor,
+        status=status,
+        view=view,
+        rec=rec,
+        name=child_name(view),
+        tickets=tickets,
+        tried=tried,
+        errors=errors,
+        saved=saved if saved in ABOUT else "",
+        names=house.names(people_in(view)),
+        decidable=rec["state"] in DECIDABLE,
+        voice=VOICE.get(visitor.role),
+    )
 
 
 def _ticket(house: House, about: str, rec: Json, tried: Form | None) -> str:

@@ -11,7 +11,7 @@ from web.forms import Form
 from web.house import SEARCH_PURPOSES, ChildReader, House, TheHouse, Visitor
 from web.pages.common import Posted
 from web.ports import Json, SearchTerms
-from web.shapes import hit_row
+from web.shapes import hit_row, still_fits
 
 router: Final = APIRouter(include_in_schema=False)
 
@@ -22,7 +22,7 @@ HITS_MAX: Final = 20
 def hits(house: House, request: Request, visitor: Visitor, terms: SearchTerms, purpose: str) -> tuple[list[Json], bool]:
     """What was found, recorded; and whether there is more than is shown."""
     views = [house.redact(v, visitor) for v in house.reading.search(terms, HITS_MAX + 1)]
-    found = [hit_row(v, house.now()) for v in views if v and "child_id" in v]
+    found = [hit_row(v, house.now()) for v in views if v is not None and still_fits(v, terms)]
     house.shown(request, visitor, purpose, [h["child_id"] for h in found[:HITS_MAX]])
     return found[:HITS_MAX], len(found) > HITS_MAX
 
