@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from domain.labelling import rest_on_ids
+from domain.identifiers import nhs_number
+from domain.labelling import UNKNOWN, distinct, rest_on_ids
 from domain.model import Conclusion, Json
 from domain.selection import Known
 
@@ -91,8 +92,19 @@ def shown(message: Message, known: Known) -> Json:
         "receipts": [{"at": r.accepted_at, "state": r.data["state"], "reason": r.data["reason"]} for r in message.receipts],
         "withdrawn": None if withdrawn is None else {"at": withdrawn.accepted_at, "why": withdrawn.data["why"]},
         "exception": _exception(message),
+        "parts": _parts(message, known),
         **rest_on_ids([message.event_id], known.everything),
     }
+
+
+def _parts(message: Message, known: Known) -> list[Json]:
+    """Number and practice are of other facts than the outcome: who may see any of those may see them here."""
+    ods, nhs = message.practice, message.raised.data["nhs_number"]
+    register = [f for f in known.everything.values() if f.record == "GpRegistration" and f.body["practice_ods"] == ods]
+    numbered = {p.presentation_id for p in known.presentations if nhs_number(p.fields.get("nhs_number")) == nhs}
+    carried = [f for f in known.everything.values() if f.presentation_id in numbered]
+    told = (("practice_ods", ods, register), ("nhs_number", nhs, carried))
+    return [{"fields": [name], "sharing_any": distinct(facts) or [UNKNOWN]} for name, value, facts in told if value is not None]
 
 
 def _exception(message: Message) -> Json | None:

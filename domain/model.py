@@ -110,7 +110,7 @@ KINDS: Final[Mapping[str, str]] = {
     "gp_message": "message_id, child_id, event_id (the CSOG fact), practice_ods (or null), nhs_number (or null), due_at",
     "gp_withdrawn": "message_id, child_id, practice_ods (or null), why (REROUTED|RETRACTED|UNLINKED)",
     "gp_receipt": "message_id, child_id, practice_ods, state, reason",
-    "gp_exception": "message_id, child_id, why (NO_PRACTICE|REJECTED|UNREAD), for_role",
+    "gp_exception": "message_id, child_id, why (NO_PRACTICE|NO_NHS_NUMBER|REJECTED|UNREAD), for_role",
     "gp_exception_resolved": "message_id, child_id, by, by_role, resolution",
     # quality
     "quality_defect": "event_id, child_id, defect (VOICE_MISSING): told to the officer's supervisor (R18)",

@@ -67,8 +67,6 @@ CONTACTS: Final[Mapping[str, str]] = {
 """Whom to ask for what is withheld, by owning agency; for every other agency the iCART manager."""
 
 MANAGER: Final = "the iCART manager"
-NOBODY_KNOWS: Final[Label] = {"agency": None, "regime": "UKGDPR", "sensitivity": "ORDINARY", "scope": "OWNER"}
-"""The label of a fact that is no longer to hand: its owner is not known, so only the iCART manager sees."""
 
 
 def decide(reader: Reader, label: Label) -> Verdict:
@@ -125,15 +123,17 @@ def redact(view: Json, reader: Reader) -> Json:
     """The view as `reader` may see it; `view` itself is not changed. A reader who sees no children gets no content at all."""
     if reader.role not in ROLES:
         return {"withheld": True, "agency": None, "contact": MANAGER}
-    out: Json = {key: _value(reader, value) for key, value in view.items()}
+    out: Json = {key: _kept(reader, value) for key, value in view.items()}
+    if "not_evaluated" in view:
+        shown = {c.get("event_id") for c in out["chronology"]}
+        out["not_evaluated"] = [i if i in shown else "withheld" for i in view["not_evaluated"]]
     if "identity" in view:
         seen = [i for i in view["identity"] if verdict(reader, i) is SEE]
         out |= header(seen)
     if isinstance(risk := view.get("risk"), dict):
         out["risk"] = _risk(reader, risk)
-    for shown in out.get("recommendations", ()):
-        if "reasons" in shown:
-            shown["reasons"] = [_reason(reader, r) for r in _original(view, shown)["reasons"]]
+    for before, after in zip(view.get("recommendations", ()), out.get("recommendations", ()), strict=True):
+        after["reasons"] = [_reason(reader, r) for r in before["reasons"]]
     return out
 
 
@@ -142,9 +142,10 @@ def stub(agency: str | None) -> Json:
     return {"withheld": True, "agency": agency, "contact": contact(agency)}
 
 
-def _original(view: Json, shown: Json) -> Json:
-    found: Json = next(r for r in view["recommendations"] if r["recommendation_id"] == shown["recommendation_id"])
-    return found
+def _kept(reader: Reader, value: Any) -> Any:
+    """A value as the reader may see it; null where it is hidden."""
+    kept = _value(reader, value)
+    return None if kept is _DROPPED else kept
 
 
 def _value(reader: Reader, value: Any) -> Any:
@@ -166,8 +167,7 @@ def _item(reader: Reader, item: Json) -> Any:
             return stub(item["sharing"]["agency"]) if seen is WITHHELD else _DROPPED
     out: Json = {}
     for key, value in item.items():
-        kept = _value(reader, value)
-        out[key] = None if kept is _DROPPED else kept
+        out[key] = _kept(reader, value)
     for part in item.get("parts", ()):
         if verdict(reader, part) is not SEE:
             out |= dict.fromkeys(part["fields"])
@@ -205,3 +205,20 @@ def table() -> list[tuple[str, str, str, str, str, Verdict]]:
     return [
         (r, g, s, c, a, decide(Reader(r), {"agency": a, "regime": g, "sensitivity": s, "scope": c})) for r, g, s, c, a in cells
     ]
+
+
+def table_text() -> str:
+    """The table for docs/sharing.md: what a seat sees of its own agency's (own) and of others' facts."""
+    marks = {SEE: "sees", WITHHELD: "withheld", HIDDEN: "hidden"}
+    heads = ["sensitivity", "regime", "scope", *ROLES]
+    rows = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for sensitivity, regime, scope in product(SENSITIVITIES, REGIMES, SCOPES):
+        cells = []
+        for role, home in ROLES.items():
+            owners = {home: "", next(a for a in AGENCIES if a != home): ""}
+            own, other = (
+                decide(Reader(role), {"agency": a, "regime": regime, "sensitivity": sensitivity, "scope": scope}) for a in owners
+            )
+            cells.append(marks[other] if own is other else f"own: {marks[own]}; else {marks[other]}")
+        rows.append("| " + " | ".join([sensitivity, regime, scope, *cells]) + " |")
+    return "\n".join(rows) + "\n"

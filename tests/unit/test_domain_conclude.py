@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from domain.conclude import conclude
 from domain.fold import fold
@@ -27,7 +26,10 @@ def kinds(found: list[tuple[str, Json]]) -> list[str]:
 def decide(child: Child, kind: str, now: int = NOW, **data: Any) -> None:
     """A person decides on the newest recommendation."""
     rid = child.view(now)["recommendations"][0]["recommendation_id"]
-    child.adds([(kind, {**WHO, "recommendation_id": rid, "rationale": "why", "reason": "OTHER_RESPONSE", "meeting_at": None, **data})], now)
+    child.adds(
+        [(kind, {**WHO, "recommendation_id": rid, "rationale": "why", "reason": "OTHER_RESPONSE", "meeting_at": None, **data})],
+        now,
+    )
 
 
 def declined() -> Child:
@@ -98,14 +100,25 @@ class TestRaising:
         first = dict(child.concludes(NOW - HOUR))["recommended"]
         child.says("police", VPAS, NOW - HOUR, {"concerns": ["DISCLOSURE_ABUSE"]})
         again = dict(child.concludes())["recommended"]
-        assert (first["recommendation_id"], "HARM", NOW + 4 * HOUR) == (again["recommendation_id"], again["basis"], again["due_at"])
+        assert (first["recommendation_id"], "HARM", NOW + 4 * HOUR) == (
+            again["recommendation_id"],
+            again["basis"],
+            again["due_at"],
+        )
         (rec,) = child.view()["recommendations"]
         assert ("OPEN", "HARM", child.number) == (rec["state"], rec["basis"], rec["version"])
 
     def test_historic_and_over(self) -> None:
         """An imported year raises nothing that is over."""
         child = Child()
-        child.says("police", VPAS, NOW - 300 * DAY, {"concerns": ["DISCLOSURE_ABUSE"], "what_child_said": None}, accepted_at=NOW, historic=True)
+        child.says(
+            "police",
+            VPAS,
+            NOW - 300 * DAY,
+            {"concerns": ["DISCLOSURE_ABUSE"], "what_child_said": None},
+            accepted_at=NOW,
+            historic=True,
+        )
         assert [] == child.concludes()
 
     def test_historic_and_not_over(self) -> None:
@@ -196,7 +209,12 @@ class TestEvidence:
         found = dict(child.concludes())
         assert [gone.event_id] == found["evidence_changed"]["facts"]
         (rec,) = child.view()["recommendations"]
-        assert ("EVIDENCE_CHANGED", True, True, child.number) == (rec["state"], rec["evidence_changed"], rec["open"], rec["version"])
+        assert ("EVIDENCE_CHANGED", True, True, child.number) == (
+            rec["state"],
+            rec["evidence_changed"],
+            rec["open"],
+            rec["version"],
+        )
         assert [] == child.concludes()
 
     def test_a_correction_that_says_the_same(self) -> None:
@@ -204,7 +222,9 @@ class TestEvidence:
         child = r19()
         child.concludes(NOW - HOUR)
         old = child.history.facts[-1]
-        child.says("education", SCHOOL, old.occurred_at, dict(old.body) | {"narrative": "x"}, supersedes=old.event_id, accepted_at=NOW)
+        child.says(
+            "education", SCHOOL, old.occurred_at, dict(old.body) | {"narrative": "x"}, supersedes=old.event_id, accepted_at=NOW
+        )
         assert [] == child.concludes()
 
     def test_a_correction_that_takes_it_back(self) -> None:
@@ -308,7 +328,11 @@ class TestMessages:
         child = csog(practice, nhs)
         assert ["gp_message", "gp_exception"] == kinds(child.concludes())
         message = child.view()["messages"][0]
-        assert ("NO_PRACTICE", why, "icart_health") == (message["state"], message["exception"]["why"], message["exception"]["for_role"])
+        assert ("NO_PRACTICE", why, "icart_health") == (
+            message["state"],
+            message["exception"]["why"],
+            message["exception"]["for_role"],
+        )
         if nhs is None:
             child.shows("health", NOW, nhs_number="9990000018", nhs_number_status="01")
         else:
@@ -362,7 +386,9 @@ class TestMessages:
         """The correction is a new message."""
         child = csog()
         child.concludes(NOW - 2 * HOUR)
-        child.says("csc", "CsogOutcome", NOW - DAY, {"gp_action": "x"}, supersedes=child.history.facts[-1].event_id, accepted_at=NOW)
+        child.says(
+            "csc", "CsogOutcome", NOW - DAY, {"gp_action": "x"}, supersedes=child.history.facts[-1].event_id, accepted_at=NOW
+        )
         assert ["gp_withdrawn", "gp_message"] == kinds(child.concludes())
 
     def test_moved_to_another_child(self) -> None:

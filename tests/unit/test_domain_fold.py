@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from domain.fold import fold
 from domain.model import Conclusion, Fact, History, Json, make_id
 from tests.unit.children import CHILD, DAY, HOUR, NOW, REFERENCE, Child, r19
 
-MENU = (
+MENU: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("police", "VulnerabilitySubmission", {"concerns": ["BAD_HOUSING"], "exploitation": ["TRAVEL"]}),
     ("police", "VulnerabilitySubmission", {"concerns": ["DISCLOSURE_ABUSE"], "what_child_said": None}),
     ("education", "SchoolConcern", {"concerns": ["WEIGHT_LOSS", "SELF_HARM"]}),
@@ -79,14 +80,18 @@ class TestSet:
     def test_any_order_and_twice(self, history: History, rng: random.Random) -> None:
         """Facts, links, presentations and conclusions shuffled, and each told again, give the same bytes."""
 
-        def mixed(items: tuple[object, ...]) -> tuple[object, ...]:
+        def mixed(items: tuple[Any, ...]) -> tuple[Any, ...]:
             doubled = [*items, *rng.choices(items, k=3)] if items else []
             rng.shuffle(doubled)
             return tuple(doubled)
 
+        h = history
         other = replace(
-            history,
-            **{k: mixed(getattr(history, k)) for k in ("facts", "links", "presentations", "conclusions")},
+            h,
+            facts=mixed(h.facts),
+            links=mixed(h.links),
+            presentations=mixed(h.presentations),
+            conclusions=mixed(h.conclusions),
         )
         assert text(fold(history, REFERENCE, NOW)) == text(fold(other, REFERENCE, NOW))
 
@@ -307,7 +312,9 @@ class TestParts:
         child.says("csc", "RiskGraded", NOW - 8 * DAY, {"grade": "LOW", "scale": "OVERALL"})
         view = child.view()
         assert 3 == len(view["grades"])
-        assert [(["csc", "police"], "EXPLOITATION", 2)] == [(d["agencies"], d["scale"], d["levels"]) for d in view["grade_differences"]]
+        assert [(["csc", "police"], "EXPLOITATION", 2)] == [
+            (d["agencies"], d["scale"], d["levels"]) for d in view["grade_differences"]
+        ]
 
     def test_school_days_without_education(self) -> None:
         """Counted on the school calendar; a telling that it ended closes the span."""

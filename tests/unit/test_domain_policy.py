@@ -41,7 +41,11 @@ class TestErrors:
         ("old", "new", "says"),
         [
             ("kind: absence", "kind: absense", "p.yaml: rule absence: kind must be one of"),
-            ("codes: [WEIGHT_LOSS]", "codes: [WEIGHT_LOS]", "p.yaml: rule weight-loss: WEIGHT_LOS is in no code list of its fields"),
+            (
+                "codes: [WEIGHT_LOSS]",
+                "codes: [WEIGHT_LOS]",
+                "p.yaml: rule weight-loss: WEIGHT_LOS is in no code list of its fields",
+            ),
             ("MissingEpisodeEnded: [found_with]}", "MissingEpisodeEnd: [found_with]}", "no event is called MissingEpisodeEnd"),
             ("MissingEpisodeEnded: [found_with]}", "MissingEpisodeEnded: [with]}", "MissingEpisodeEnded has no field with"),
             ("within_days: 28", "within_day: 28", "p.yaml: rule missing-repeat: within_days is missing"),

@@ -71,7 +71,10 @@ class TestHarmTriggers:
         child.says("education", SCHOOL, NOW - 3 * DAY, {"exploitation": ["TRAVEL"]})
         assert "harm-under-13" in reasons(child)
 
-    @pytest.mark.parametrize(("status", "grade", "holds"), [("CP", "HIGH", True), ("LAC", "HIGH", True), ("CIN", "HIGH", False), ("CP", "MEDIUM", False)])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("status", "grade", "holds"),
+        [("CP", "HIGH", True), ("LAC", "HIGH", True), ("CIN", "HIGH", False), ("CP", "MEDIUM", False)],
+    )
     def test_plan_and_high(self, status: str, grade: str, *, holds: bool) -> None:
         """On a plan or looked after, and graded high."""
         child = Child()
@@ -175,7 +178,9 @@ class TestPoints:
             found.append(reasons(child).get(rule, {}).get("points", 0))
         assert expected == found
 
-    @pytest.mark.parametrize(("missed", "possible", "points"), [(3, 40, 0), (4, 40, 2), (19, 40, 2), (20, 40, 3), (2, 2, 0), (0, 0, 0)])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("missed", "possible", "points"), [(3, 40, 0), (4, 40, 2), (19, 40, 2), (20, 40, 3), (2, 2, 0), (0, 0, 0)]
+    )
     def test_absence(self, missed: int, possible: int, points: int) -> None:
         """10 % and 50 %; of less than a week no rate is made."""
         child = said("education", "SchoolAbsence", {"sessions_missed": missed, "sessions_possible": possible})

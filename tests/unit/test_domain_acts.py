@@ -1,0 +1,292 @@
+"""Acts: accepted with their conclusions, or refused with a reason to act on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from domain.acts import Refused, judge
+from domain.model import Json
+from tests.unit.children import CHILD, DAY, HOUR, NOW, REFERENCE, Child, r19
+from tests.unit.test_domain_conclude import csog
+
+VALUES: dict[str, dict[str, Any]] = {
+    "RecommendationDecided": {"decision": "CONVENE", "reason": None, "rationale": None, "meeting_at": "2026-02-26T10:00:00Z"},
+    "StrategyMeetingHeld": {"held_at": NOW, "attended": ["police", "csc"], "outcome": "S47_JOINT", "outcome_text": None},
+    "RecommendationDisagreed": {"agency": "police", "ground": "He is not safe there"},
+    "RecommendationClosed": {"rationale": "The fact was another child's"},
+    "CaseTaken": {"taken": True},
+    "GpExceptionResolved": {"resolution": "Rang the practice"},
+    "GpReceipt": {"practice_ods": "N81001", "state": "ACCEPTED", "reason": None},
+    "ClockFired": {"due_at": NOW, "behind": []},
+}
+ACTORS = {
+    "GpReceipt": ("N81001", "gp_practice"),
+    "ClockFired": ("clock", "clock"),
+    "RecommendationDisagreed": ("p1", "icart_police"),
+}
+
+
+def act(child: Child, record: str, now: int = NOW, **value: Any) -> Refused | list[tuple[str, Json]]:
+    """Somebody does something about the newest recommendation or message; what is accepted is added to the history."""
+    view = child.view(now)
+    by, role = ACTORS.get(record, ("m1", "icart_manager"))
+    rec = view["recommendations"][0] if view["recommendations"] else {"recommendation_id": "none", "version": 0}
+    envelope = {
+        "actor_id": value.pop("by", by),
+        "actor_role": value.pop("role", role),
+        "based_on": value.pop("based_on", rec["version"]),
+        "child_id": CHILD,
+    }
+    about = {
+        "act": envelope,
+        "recommendation_id": rec["recommendation_id"],
+        "message_id": view["messages"][0]["message_id"] if view["messages"] else "none",
+    }
+    found = judge(record, about | VALUES[record] | value, child.history, view, REFERENCE, now)
+    if not isinstance(found, Refused):
+        child.adds(found, now)
+    return found
+
+
+def refusal(found: Refused | list[tuple[str, Json]]) -> str:
+    """The reason of a refusal."""
+    assert isinstance(found, Refused)
+    return found.reason
+
+
+def raised() -> Child:
+    """The R19 child with its recommendation."""
+    child = r19()
+    child.concludes(NOW - HOUR)
+    return child
+
+
+class TestDecided:
+    """R1: convened, or declined with reason and rationale, by a manager or EDT."""
+
+    def test_convene_then_held(self) -> None:
+        """Convened is not held."""
+        child = raised()
+        assert "not-convened" == refusal(act(child, "StrategyMeetingHeld"))
+        act(child, "RecommendationDecided")
+        assert ("CONVENED", False) == tuple(child.view()["recommendations"][0][k] for k in ("state", "open"))
+        act(child, "StrategyMeetingHeld", NOW + DAY)
+        (rec,) = child.view(NOW + DAY)["recommendations"]
+        assert ("HELD", ["Recommended", "Convened", "Held"]) == (rec["state"], [h["label"] for h in rec["history"]])
+        assert "Section 47 enquiry, joint" == rec["history"][-1]["outcome_label"]
+
+    def test_decline(self) -> None:
+        """Visible with reason and rationale; then anyone may disagree."""
+        child = raised()
+        act(child, "RecommendationDecided", decision="DECLINE", reason="OTHER_RESPONSE", rationale="CIN continues")
+        (rec,) = child.view()["recommendations"]
+        assert ("DECLINED", "CIN continues", "Another response is better") == (
+            rec["state"], rec["history"][-1]["text"], rec["history"][-1]["reason_label"],
+        )  # fmt: skip
+        act(child, "RecommendationDisagreed")
+        assert ["He is not safe there"] == [d["ground"] for d in child.view()["recommendations"][0]["disagreements"]]
+
+    @pytest.mark.parametrize("lacks", ["reason", "rationale"])
+    def test_decline_needs_why(self, lacks: str) -> None:
+        """The field to mend is named."""
+        value: dict[str, Any] = {"decision": "DECLINE", "reason": "OTHER_RESPONSE", "rationale": "x", lacks: None}
+        found = act(raised(), "RecommendationDecided", **value)
+        assert isinstance(found, Refused)
+        assert ("required-to-decline", [lacks]) == (found.reason, [p.field for p in found.problems])
+
+    def test_two_managers_at_once(self) -> None:
+        """One winner; the other based it on an older version."""
+        child = raised()
+        seen = child.view()["recommendations"][0]["version"]
+        assert [] != act(child, "RecommendationDecided", based_on=seen)
+        assert "stale-decision" == refusal(act(child, "RecommendationDecided", based_on=seen, by="m2"))
+
+    def test_twice(self) -> None:
+        """Decided is decided."""
+        child = raised()
+        act(child, "RecommendationDecided")
+        assert "already-decided" == refusal(act(child, "RecommendationDecided"))
+
+    def test_going_overdue_makes_nobody_stale(self) -> None:
+        """A form opened before is still good."""
+        child = raised()
+        seen, due = (child.view()["recommendations"][0][k] for k in ("version", "due_at"))
+        child.concludes(due, fired=due)
+        assert [] != act(child, "RecommendationDecided", due, based_on=seen, role="edt")
+        assert "CONVENED" == child.view(due)["recommendations"][0]["state"]
+
+    def test_changed_evidence_makes_stale(self) -> None:
+        """There is something else to decide on now."""
+        child = raised()
+        seen = child.view()["recommendations"][0]["version"]
+        child.retracts(child.history.facts[-1])
+        child.concludes()
+        assert "stale-decision" == refusal(act(child, "RecommendationDecided", based_on=seen))
+
+    @pytest.mark.parametrize(
+        "role",
+        [
+            "icart_social_worker",
+            "icart_police",
+            "icart_health",
+            "icart_education",
+            "board_analyst",
+            "admin",
+            "gp_practice",
+            "clock",
+        ],
+    )
+    def test_others_may_not(self, role: str) -> None:
+        """Only a manager or EDT decides and closes."""
+        assert "not-permitted" == refusal(act(raised(), "RecommendationDecided", role=role))
+        assert "not-permitted" == refusal(act(raised(), "RecommendationClosed", role=role))
+
+    def test_unknown(self) -> None:
+        """No such recommendation."""
+        child = raised()
+        for record in ("RecommendationDecided", "StrategyMeetingHeld", "RecommendationDisagreed", "RecommendationClosed"):
+            assert "no-such-thing" == refusal(act(child, record, recommendation_id="x"))
+        assert "no-such-thing" == refusal(
+            act(child, "Nothing") if "Nothing" in VALUES else judge("Nothing", {}, child.history, {}, REFERENCE, NOW)
+        )
+
+
+class TestDisagreed:
+    """R5: any agency in iCART, for itself, on any decision."""
+
+    @pytest.mark.parametrize(
+        ("role", "agency", "reason"),
+        [
+            ("icart_police", "police", None),
+            ("icart_health", "health", None),
+            ("icart_education", "education", None),
+            ("icart_social_worker", "csc", None),
+            ("edt", "edt", None),
+            ("icart_police", "health", "wrong-agency"),
+            ("board_analyst", "police", "not-permitted"),
+        ],
+    )
+    def test_fits(self, role: str, agency: str, reason: str | None) -> None:
+        """The agency fits the role."""
+        found = act(raised(), "RecommendationDisagreed", role=role, agency=agency)
+        assert reason == (found.reason if isinstance(found, Refused) else None)
+
+
+class TestClosed:
+    """A person closes what lost its evidence."""
+
+    def test_only_when_evidence_changed(self) -> None:
+        """Otherwise it is decided, not closed."""
+        child = raised()
+        assert "evidence-stands" == refusal(act(child, "RecommendationClosed"))
+        child.retracts(child.history.facts[-1])
+        child.concludes()
+        act(child, "RecommendationClosed")
+        assert ("CLOSED", False) == tuple(child.view()["recommendations"][0][k] for k in ("state", "open"))
+        assert "already-decided" == refusal(act(child, "RecommendationClosed"))
+
+
+class TestCase:
+    """One worker holds a case."""
+
+    def test_taken_and_given_back(self) -> None:
+        """Another is refused; a manager may give it back for them."""
+        child = raised()
+        assert [] != act(child, "CaseTaken", by="w1", role="icart_social_worker")
+        assert [] == act(child, "CaseTaken", by="w1", role="icart_social_worker")
+        assert "w1" == child.view()["case"]["by"]
+        assert "already-taken" == refusal(act(child, "CaseTaken", by="w2", role="icart_social_worker"))
+        assert "not-yours" == refusal(act(child, "CaseTaken", by="w2", role="icart_social_worker", taken=False))
+        assert [] != act(child, "CaseTaken", taken=False)
+        assert child.view()["case"] is None
+        assert [] == act(child, "CaseTaken", taken=False)
+
+    def test_not_for_those_who_see_no_children(self) -> None:
+        """The board counts, it takes no cases."""
+        assert "not-permitted" == refusal(act(raised(), "CaseTaken", role="board_analyst"))
+
+
+class TestReceipt:
+    """A practice answers for its own messages, forward only."""
+
+    @staticmethod
+    def sent() -> Child:
+        """A message waits at N81001."""
+        child = csog()
+        child.concludes(NOW - HOUR)
+        return child
+
+    def test_forward(self) -> None:
+        """Accepted, read, coded; repeated or late ones change nothing."""
+        child = self.sent()
+        for state in ("ACCEPTED", "CODED", "READ", "CODED", "ACCEPTED"):
+            act(child, "GpReceipt", state=state)
+        message = child.view()["messages"][0]
+        assert ("CODED", ["ACCEPTED", "CODED"]) == (message["state"], [r["state"] for r in message["receipts"]])
+
+    @pytest.mark.parametrize(
+        "value",
+        [{"practice_ods": "N81009", "by": "N81009"}, {"by": "N81009"}, {"role": "icart_manager"}, {"message_id": "x"}],
+    )
+    def test_not_your_message(self, value: dict[str, Any]) -> None:
+        """Another's message looks as if it did not exist."""
+        assert "not-your-message" == refusal(act(self.sent(), "GpReceipt", **value))
+
+    def test_rejected_is_final(self) -> None:
+        """Said twice is once; otherwise it is re-routed."""
+        child = self.sent()
+        assert [] != act(child, "GpReceipt", state="REJECTED", reason="NOT_OUR_PATIENT")
+        assert [] == act(child, "GpReceipt", state="REJECTED", reason="NOT_OUR_PATIENT")
+        assert "already-rejected" == refusal(act(child, "GpReceipt", state="READ"))
+
+    def test_coded_cannot_be_rejected(self) -> None:
+        """It was their patient."""
+        child = self.sent()
+        act(child, "GpReceipt", state="CODED")
+        assert "already-coded" == refusal(act(child, "GpReceipt", state="REJECTED", reason="NOT_OUR_PATIENT"))
+
+    def test_withdrawn(self) -> None:
+        """A message that was taken back is not to be coded."""
+        child = self.sent()
+        child.retracts(child.history.facts[-1])
+        child.concludes()
+        assert "withdrawn" == refusal(act(child, "GpReceipt", state="CODED"))
+
+
+class TestException:
+    """The named person says what was done."""
+
+    def test_resolved(self) -> None:
+        """Once."""
+        child = csog(None)
+        child.concludes(NOW - HOUR)
+        assert "not-permitted" == refusal(act(child, "GpExceptionResolved", role="icart_police"))
+        act(child, "GpExceptionResolved", role="icart_health")
+        assert "Rang the practice" == child.view()["messages"][0]["exception"]["resolution"]
+        assert [] == act(child, "GpExceptionResolved")
+        assert [] == child.concludes()
+
+    def test_none(self) -> None:
+        """A message that arrived has no exception; a message that is not has neither."""
+        child = TestReceipt.sent()
+        assert "no-exception" == refusal(act(child, "GpExceptionResolved"))
+        assert "no-such-thing" == refusal(act(child, "GpExceptionResolved", message_id="x"))
+
+
+class TestClock:
+    """The clock concludes what fell due, and only the clock may."""
+
+    def test_overdue(self) -> None:
+        """Its sources that were behind are named."""
+        child = raised()
+        due = child.view()["due_at"]
+        found = act(child, "ClockFired", due + HOUR, due_at=due, behind=["facts.police"])
+        assert isinstance(found, list)
+        assert [("recommendation_overdue", ["facts.police"])] == [(k, d["behind"]) for k, d in found]
+        assert [] == act(child, "ClockFired", due + HOUR, due_at=due)
+
+    def test_nobody_else(self) -> None:
+        """No person makes others late."""
+        assert "not-permitted" == refusal(act(raised(), "ClockFired", role="icart_manager"))
