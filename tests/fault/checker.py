@@ -96,7 +96,7 @@ def read_ledger(house: House) -> Ledger:
 
 
 def intake_once(house: House, ledger: Ledger) -> list[Violation]:
-    """I1: one entry an intake record; one acceptance an acknowledged fact; every other sending a duplicate or a conflict."""
+    """I1: one entry an intake record; what an entry says is as it should be."""
     bad = []
     sources = Counter((e["source_topic"], e["source_partition"], e["source_offset"]) for e in ledger.entries if e["source_topic"])
     for (topic, partition), end in house.ends(INTAKE).items():
@@ -108,6 +108,12 @@ def intake_once(house: House, ledger: Ledger) -> list[Violation]:
             bad.append(
                 Violation("I1", f"{len(twice)} records of {topic}[{partition}] have several entries, such as {twice[:SHOWN]}")
             )
+    return [*bad, *_accepted_once(house, ledger), *_poison_refused(house, ledger)]
+
+
+def _accepted_once(house: House, ledger: Ledger) -> list[Violation]:
+    """One acceptance an acknowledged fact; every other sending a duplicate or a conflict."""
+    bad = []
     by_id: dict[tuple[str, str], list[str]] = defaultdict(list)
     for e in ledger.facts:
         if e["event_id"] is not None:
@@ -120,6 +126,12 @@ def intake_once(house: House, ledger: Ledger) -> list[Violation]:
                 bad.append(Violation("I1", f"acknowledged {agency} {event_id} is accepted {verdicts.count(ACCEPTED)} times"))
             elif verdicts[0] != ACCEPTED or verdicts.count(CONFLICT) != wanted or set(verdicts) - {ACCEPTED, DUPLICATE, CONFLICT}:
                 bad.append(Violation("I1", f"{agency} {event_id} has the verdicts {verdicts}, with {wanted} conflicts sent"))
+    return bad
+
+
+def _poison_refused(house: House, ledger: Ledger) -> list[Violation]:
+    """Each poison is refused for its reason."""
+    bad = []
     for (topic, partition, offset), reason in house.poison.items():
         told = [
             (e["verdict"], e["reason"])
@@ -148,7 +160,7 @@ def positions(house: House, ledger: Ledger) -> list[Violation]:
             bad.append(
                 Violation(
                     "I4",
-                    f"position of {topic}[{partition}] is past {len(missing)} records without an entry, such as {missing[:SHOWN]}",
+                    f"position of {topic}[{partition}] is past {len(missing)} records without entry, such as {missing[:SHOWN]}",
                 )
             )
         if not offset == ends[key] == highest.get(key, -1) + 1:

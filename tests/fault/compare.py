@@ -22,8 +22,9 @@ class Comparison:
     violations: list[Violation] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
-    def same(self, invariant: str, kind: str, key: object, expected: object, found: object, count: int) -> None:
-        """Note a difference; `count` things were compared."""
+    def same(self, invariant: str, kind: str, key: object, both: tuple[object, object], count: int) -> None:
+        """Note a difference of `both`, expected and found; `count` things were compared."""
+        expected, found = both
         self.counts[kind] += count
         if expected != found:
             self.violations.append(
@@ -56,7 +57,7 @@ def compare(house: House, oracle: Oracle) -> Comparison:
         _episodes(out, child, view)
         _risk(out, child, view)
         _messages(out, child, view, people)
-    out.same("I5", "children", "the borough", len(list(oracle.children(told))), len(by_facts), len(by_facts))
+    out.same("I5", "children", "the borough", (len(list(oracle.children(told))), len(by_facts)), len(by_facts))
     _recommendations(out, house, oracle, ledger, told)
     return out
 
@@ -64,7 +65,7 @@ def compare(house: House, oracle: Oracle) -> Comparison:
 def _facts(out: Comparison, child: Child, view: dict[str, Any]) -> None:
     expected = {f.key: child.states[f.key] for f in child.facts}
     found = {c["event_id"]: c["state"] for c in view["chronology"]}
-    out.same("I5", "facts", view["child_id"], expected, found, len(expected))
+    out.same("I5", "facts", view["child_id"], (expected, found), len(expected))
     out.counts["superseded"] += sum(s == "SUPERSEDED" for s in expected.values())
     out.counts["retracted"] += sum(s == "RETRACTED" for s in expected.values())
 
@@ -81,14 +82,13 @@ def _episodes(out: Comparison, child: Child, view: dict[str, Any]) -> None:
         )
         for e in view["missing"]
     }  # fmt: skip
-    out.same("TRUTH", "episodes", view["child_id"], expected, found, len(expected))
+    out.same("TRUTH", "episodes", view["child_id"], (expected, found), len(expected))
     loose = {i.id for i in child.unpaired}
     out.same(
         "TRUTH",
         "interviews unpaired",
         view["child_id"],
-        loose,
-        {i["interview_id"] for i in view["interviews_unpaired"]},
+        (loose, {i["interview_id"] for i in view["interviews_unpaired"]}),
         len(loose),
     )
     out.counts["interviews"] += sum(len(e.interviews) for e in child.episodes)
@@ -100,9 +100,9 @@ def _state(interview: Any) -> str:
 
 def _risk(out: Comparison, child: Child, view: dict[str, Any]) -> None:
     found: Reasons = {r["rule"]: (r["points"], frozenset(r["facts"])) for r in view["risk"]["reasons"]}
-    out.same("TRUTH", "reasons", view["child_id"], child.reasons, found, len(child.reasons))
+    out.same("TRUTH", "reasons", view["child_id"], (child.reasons, found), len(child.reasons))
     said = (view["risk"]["points"], view["risk"]["harm"])
-    out.same("TRUTH", "points", view["child_id"], (child.points, child.harm), said, 1)
+    out.same("TRUTH", "points", view["child_id"], ((child.points, child.harm), said), 1)
 
 
 def _messages(out: Comparison, child: Child, view: dict[str, Any], people: frozenset[Any]) -> None:
@@ -113,7 +113,7 @@ def _messages(out: Comparison, child: Child, view: dict[str, Any], people: froze
     practice = newest.body["practice_ods"] if newest is not None and len(traced) == 1 else None
     expected = Counter((f.key, practice) for f in child.of("CsogOutcome"))
     found = Counter((m["csog_event_id"], m["practice_ods"]) for m in view["messages"] if m["state"] != "WITHDRAWN")
-    out.same("TRUTH", "messages", view["child_id"], expected, found, sum(expected.values()))
+    out.same("TRUTH", "messages", view["child_id"], (expected, found), sum(expected.values()))
 
 
 def _recommendations(out: Comparison, house: House, oracle: Oracle, ledger: Ledger, told: list[Told]) -> None:
@@ -167,7 +167,7 @@ def _recommendations(out: Comparison, house: House, oracle: Oracle, ledger: Ledg
         d = orjson.loads(bytes(data))
         found[(number, child_id)] = (d["basis"], {r["rule"]: (r["points"], frozenset(r["facts"])) for r in d["reasons"]})
     for key in sorted(expected.keys() | found.keys()):
-        out.same("TRUTH", "recommendations", key, expected.get(key), found.get(key), 1)
+        out.same("TRUTH", "recommendations", key, (expected.get(key), found.get(key)), 1)
 
 
 def _short(one: object, other: object) -> str:

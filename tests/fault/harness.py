@@ -105,8 +105,14 @@ class House:
     """One deployment with its workers, agencies and reviewer. Use as a context manager."""
 
     def __init__(
-        self, services: Services, story: Story, folder: Path, *, armed: Mapping[str, Sequence[Point]] | None = None, sabotage: str | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        services: Services,
+        story: Story,
+        folder: Path,
+        *,
+        armed: Mapping[str, Sequence[Point]] | None = None,
+        sabotage: str | None = None,
+    ) -> None:
         self.services, self.story, self.folder = services, story, folder
         self.deployment: Deployment = services.deploy()
         self.settings = self.deployment.settings
@@ -261,9 +267,14 @@ class House:
                 continue
             self._decided[match_id] = self._decided.get(match_id, 0) + 1
             act = {
-                "event_id": str(uuid5(ACTS, f"{match_id}/{self._decided[match_id]}")), "actor_id": "reviewer", "actor_role": "icart_manager",
-                "child_id": child, "acted_at": time.time_ns() // 1000, "based_on": None, "correlation_id": None,
-            }  # fmt: skip
+                "event_id": str(uuid5(ACTS, f"{match_id}/{self._decided[match_id]}")),
+                "actor_id": "reviewer",
+                "actor_role": "icart_manager",
+                "child_id": child,
+                "acted_at": time.time_ns() // 1000,
+                "based_on": None,
+                "correlation_id": None,
+            }
             with contextlib.suppress(SightlineError):  # not acknowledged: still open when looked at again
                 self._reviewer.send(record, {"act": act, "match_id": match_id, "rationale": "truth"})
                 sent += 1
@@ -281,7 +292,8 @@ class House:
             if time.monotonic() - started > seconds:
                 deaths = {w.name: w.deaths for w in self.workers.values() if w.deaths}
                 raise Late(
-                    f"seed {self.story.seed}, end {self.story.end}: not within {seconds:.0f} s: {what}; deaths {deaths}; logs in {self.folder}"
+                    f"seed {self.story.seed}, end {self.story.end}: not within {seconds:.0f} s: "
+                    f"{what}; deaths {deaths}; logs in {self.folder}"
                 )
             time.sleep(LOOK_S)
 
@@ -322,7 +334,7 @@ class House:
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Rows of `views`, on a connection of one's own."""
         with psycopg.connect(self.deployment.views_dsn, connect_timeout=5) as conn:
-            return conn.execute(query).fetchall()  # type: ignore[call-overload, no-any-return]
+            return conn.execute(query).fetchall()
 
     def ends(self, names: Iterable[str]) -> dict[tuple[str, int], int]:
         """End offsets by (topic, partition)."""
@@ -355,9 +367,14 @@ class House:
     def _reader(self) -> KafkaConsumer:
         if self._consumer is None:
             self._consumer = KafkaConsumer(
-                **self.deployment.access("admin").options(), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest",
-                fetch_max_wait_ms=20, max_partition_fetch_bytes=4_000_000, bootstrap_timeout_ms=4_000,
-            )  # fmt: skip
+                **self.deployment.access("admin").options(),
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                fetch_max_wait_ms=20,
+                max_partition_fetch_bytes=4_000_000,
+                bootstrap_timeout_ms=4_000,
+            )
         return self._consumer
 
     # -- the house's own means ---------------------------------------------------------------------------------------

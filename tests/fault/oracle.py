@@ -275,7 +275,7 @@ class Child:
             e.type = e.type or one.type
             both = [x for x in (e.ended, one.ended) if x is not None]
             e.ended = min(both) if both else None
-        loose = []
+        loose: list[Interview] = []
         for i in self._interviews():
             home = self._home(i, out)
             (home.interviews if home else loose).append(i)
@@ -523,7 +523,9 @@ def _four_after(us: int) -> int:
 
 
 def states(facts: Iterable[Told], home: Mapping[str, int]) -> dict[str, str]:
-    """CURRENT, SUPERSEDED or RETRACTED by key: corrections by the same agency, in any order, a retraction unless itself retracted.
+    """CURRENT, SUPERSEDED or RETRACTED by key: corrections by the same agency, in any order.
+
+    A retraction acts unless itself retracted.
 
     `home` is the child of each fact: on another child's view than the correction's own, the old fact reads SUPERSEDED.
     """

@@ -61,7 +61,7 @@ def tell(seed: int, end: int, children: int) -> Story:
     more = seed % 4000 + 5000
     at = end - 8 * DAY_US
     for label in ("r19", "gp", "twins"):
-        facts += [f for f in scenarios.SCENARIOS[label](more, at).facts if _past(f, end)]
+        facts += [f for f in scenarios.SCENARIOS[label](more, at, None, scenarios.STEP_US).facts if _past(f, end)]
     facts += _local_only(facts, rng)
     placed = [(rng.random() * len(facts) if rng.random() < 0.2 else n + rng.uniform(0, DISORDER), f) for n, f in enumerate(facts)]
     ordered = tuple(f for _, f in sorted(placed, key=lambda x: x[0]))
@@ -82,7 +82,7 @@ def _more_slips() -> Iterator[None]:
 
 def _past(fact: SimulatedFact, end: int) -> bool:
     envelope = fact.value["envelope"]
-    return max(fact.arrives_at, envelope["occurred_at"], envelope["recorded_at"]) <= end
+    return bool(max(fact.arrives_at, envelope["occurred_at"], envelope["recorded_at"]) <= end)
 
 
 def _local_only(facts: list[SimulatedFact], rng: Random) -> list[SimulatedFact]:

@@ -31,9 +31,7 @@ def said_on_failure(house: House) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        print(
-            f"to tell it again: SIGHTLINE_FAULT_SEED={house.story.seed} SIGHTLINE_FAULT_END={house.story.end}; logs in {house.folder}"
-        )
+        print(f"again: SIGHTLINE_FAULT_SEED={house.story.seed} SIGHTLINE_FAULT_END={house.story.end}; logs in {house.folder}")
         raise
 
 
@@ -42,7 +40,8 @@ def all_holds(house: House, oracle: Oracle) -> dict[str, int]:
     found, seen = check(house)
     beside = compare(house, oracle)
     print(
-        f"seed {house.story.seed}, end {house.story.end}: {seen}; compared {dict(beside.counts)}; struck {house.struck()}; resumed {house.resumed_s}"
+        f"seed {house.story.seed}, end {house.story.end}: {seen}; compared {dict(beside.counts)}; "
+        f"struck {house.struck()}; resumed {house.resumed_s}"
     )
     assert [str(v)[:800] for v in (*found, *beside.violations)] == []
     assert min(seen[k] for k in ("accepted", "duplicate", "conflict", "refused", "acts", "recommendations", "gp.messages")) > 0

@@ -35,7 +35,7 @@ def run(services: Services, folder: Path, seed: int, end: int, sabotage: str | N
     ("sabotage", "broken"),
     [(None, set()), ("position-before-effect", {"I1", "I4"}), ("batch-skipped", {"I1", "I4"}), ("outbox-twice", {"I3"})],
 )
-def test_planted_defects_are_caught_and_named(
+def test_planted_defects_are_caught_and_named(  # noqa: PLR0917 - fixtures
     services: Services, tmp_path: Path, seed: int, end: int, sabotage: str | None, broken: set[str]
 ) -> None:
     """The invariants that a planted defect breaks are those that the checker names; without it, none."""

@@ -45,13 +45,13 @@ def main(name: str) -> None:
     hook = kill_at(os.environ.get("SIGHTLINE_FAULT_POINT", ""), int(os.environ.get("SIGHTLINE_FAULT_NTH", "1")))
     if planted := os.environ.get("SIGHTLINE_FAULT_SABOTAGE"):
         sabotage.PLANTED[planted]()
-    make = {
+    makers: dict[str, Callable[[], assembly.Stoppable]] = {
         "unify": lambda: assembly.unify(settings, int(number or 0), hook, ROWS),
         "relay": lambda: assembly.relay(settings, 0, hook),
         "clock": lambda: assembly.clock(settings, 0),
         "deliver": lambda: assembly.deliver(settings, 0),
-    }[kind]
-    assembly.until_stopped(make())
+    }
+    assembly.until_stopped(makers[kind]())
 
 
 if __name__ == "__main__":

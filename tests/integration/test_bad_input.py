@@ -116,9 +116,14 @@ def concern(**changes: Any) -> Value:
         "local_id": f"P-{uuid4().hex[:12]}", "given_name": "Anna", "family_name": CANARY, "birth_date": "2012-05-06",
     }  # fmt: skip
     value["envelope"] |= {
-        "event_id": str(uuid4()), "agency": "education", "occurred_at": at, "recorded_at": at, "reported_by": "Lead", "sensitivity": "ORDINARY",
+        "event_id": str(uuid4()),
+        "agency": "education",
+        "occurred_at": at,
+        "recorded_at": at,
+        "reported_by": "Lead",
+        "sensitivity": "ORDINARY",
         "subject": {**value["envelope"]["subject"], **subject},
-    }  # fmt: skip
+    }
     value |= {"concern_id": "SC-1", "concerns": ["WEIGHT_LOSS"], "narrative": CANARY, "exploitation": []}
     return changed(value, **changes)
 
@@ -152,23 +157,51 @@ BAD: Final[dict[str, tuple[str, str, Callable[[], Value], str, str | None]]] = {
     # what: (record, agency, value, reason, field)
     "unknown code": ("SchoolConcern", "education", lambda: concern(concerns=[CANARY]), "unknown-code", "concerns"),
     "born tomorrow": (
-        "SchoolConcern", "education", lambda: concern(envelope__subject__birth_date=tomorrow()), "future", "envelope.subject.birth_date",
+        "SchoolConcern",
+        "education",
+        lambda: concern(envelope__subject__birth_date=tomorrow()),
+        "future",
+        "envelope.subject.birth_date",
     ),
     "returned before missing": (
-        "MissingEpisodeEnded", "police", lambda: ended(started_at=now_us() - DAY_US, ended_at=now_us() - 2 * DAY_US), "before-start", "ended_at",
+        "MissingEpisodeEnded",
+        "police",
+        lambda: ended(started_at=now_us() - DAY_US, ended_at=now_us() - 2 * DAY_US),
+        "before-start",
+        "ended_at",
     ),
     "over-long field": ("SchoolConcern", "education", lambda: concern(concern_id=CANARY * 20), "max-length", "concern_id"),
     "happens next week": (
-        "SchoolConcern", "education", lambda: concern(envelope__occurred_at=now_us() + 7 * DAY_US), "future", "envelope.occurred_at",
+        "SchoolConcern",
+        "education",
+        lambda: concern(envelope__occurred_at=now_us() + 7 * DAY_US),
+        "future",
+        "envelope.occurred_at",
     ),
-    "names another agency": ("SchoolConcern", "education", lambda: concern(envelope__agency="csc"), "wrong-agency", "envelope.agency"),
+    "names another agency": (
+        "SchoolConcern",
+        "education",
+        lambda: concern(envelope__agency="csc"),
+        "wrong-agency",
+        "envelope.agency",
+    ),
     "record of another agency": ("SchoolConcern", "police", lambda: concern(envelope__agency="police"), "wrong-topic", None),
-    "blank name of reporter": ("SchoolConcern", "education", lambda: concern(envelope__reported_by=" "), "required", "envelope.reported_by"),
+    "blank name of reporter": (
+        "SchoolConcern",
+        "education",
+        lambda: concern(envelope__reported_by=" "),
+        "required",
+        "envelope.reported_by",
+    ),
     "id that is none": ("SchoolConcern", "education", lambda: concern(envelope__event_id=CANARY), "uuid", "envelope.event_id"),
     "retracts without being a retraction": (
-        "SchoolConcern", "education", lambda: concern(envelope__retracts=str(uuid4())), "retraction", "envelope.retracts",
+        "SchoolConcern",
+        "education",
+        lambda: concern(envelope__retracts=str(uuid4())),
+        "retraction",
+        "envelope.retracts",
     ),
-}  # fmt: skip
+}
 
 
 class TestRefused:
@@ -202,9 +235,12 @@ class TestRefused:
         """Not Avro, a truncated fact, bytes after its end, an empty value."""
         good = desk.encoded("SchoolConcern", concern())
         for data, reason in (
-            (CANARY.encode(), "not-avro-wire-format"), (b"", "not-avro-wire-format"), (good[:-20], "corrupt"), (good + b"x", "corrupt"),
+            (CANARY.encode(), "not-avro-wire-format"),
+            (b"", "not-avro-wire-format"),
+            (good[:-20], "corrupt"),
+            (good + b"x", "corrupt"),
             (good[:40], "corrupt"),
-        ):  # fmt: skip
+        ):
             refused(desk.told("education", desk.put("education", data)), reason, None)
         goes_on(desk, "education")
 
@@ -249,7 +285,7 @@ class TestRefused:
         goes_on(desk, "education")
 
     def test_fact_over_its_limit(self, desk: Desk) -> None:
-        """The client refuses over 256 KiB; past it, the backbone refuses what the broker takes, and the broker what is greater."""
+        """Over 256 KiB the client refuses; past it the backbone, and the broker what is greater still."""
         with pytest.raises((TooLarge, InvalidFact)) as error:
             desk.client("education").prepare("SchoolConcern", concern(narrative=CANARY * 20_000))
         assert CANARY not in str(error.value)
@@ -326,9 +362,12 @@ class TestKept:
         desk.told("police", desk.put("police", desk.encoded("Retraction", foreign)))
         states = {c["event_id"]: c["state"] for c in view_with(desk, stays["envelope"]["event_id"])["chronology"]}
         wanted = {
-            old["envelope"]["event_id"]: "SUPERSEDED", new["envelope"]["event_id"]: "CURRENT", mistaken["envelope"]["event_id"]: "RETRACTED",
-            withdrawal["envelope"]["event_id"]: "CURRENT", stays["envelope"]["event_id"]: "CURRENT",
-        }  # fmt: skip
+            old["envelope"]["event_id"]: "SUPERSEDED",
+            new["envelope"]["event_id"]: "CURRENT",
+            mistaken["envelope"]["event_id"]: "RETRACTED",
+            withdrawal["envelope"]["event_id"]: "CURRENT",
+            stays["envelope"]["event_id"]: "CURRENT",
+        }
         assert wanted == states
 
 
@@ -336,7 +375,7 @@ class TestDecisions:
     """A decision that comes too late, or about nothing."""
 
     def test_stale_decision(self, desk: Desk) -> None:
-        """Two managers confirm one match: the first wins, the second is told that it was decided; one about nothing is refused."""
+        """Two managers confirm one match: the first wins, the second is told; one about nothing is refused."""
         name = f"Twice-{uuid4().hex[:6]}"
         one, two = concern(envelope__subject__family_name=name), ended(envelope__subject__family_name=name)
         desk.told("education", desk.put("education", desk.encoded("SchoolConcern", one)))
@@ -384,7 +423,8 @@ def goes_on(desk: Desk, agency: str) -> None:
 def view_with(desk: Desk, event_id: str) -> Value:
     """The view of the child on whom a fact hangs."""
     rows = desk.house.rows(
-        f"select c.view from child c join presentation p on p.child_id = c.child_id join fact f on f.presentation_id = p.presentation_id "
+        f"select c.view from child c join presentation p on p.child_id = c.child_id "
+        "join fact f on f.presentation_id = p.presentation_id "
         f"where f.event_id = '{event_id}'"
     )
     found: Value = orjson.loads(bytes(rows[0][0]))

@@ -89,9 +89,14 @@ class Memory:
             if self.book.child_of[match.presentation_id] == self.book.child_of[match.anchor]:
                 continue
             act = {
-                "event_id": str(uuid5(IDS, match.match_id)), "actor_id": "reviewer", "actor_role": "icart_manager", "child_id": None,
-                "acted_at": self.clock, "based_on": None, "correlation_id": None,
-            }  # fmt: skip
+                "event_id": str(uuid5(IDS, match.match_id)),
+                "actor_id": "reviewer",
+                "actor_role": "icart_manager",
+                "child_id": None,
+                "acted_at": self.clock,
+                "based_on": None,
+                "correlation_id": None,
+            }
             entry = self.take("decisions", "MatchConfirmed", {"act": act, "match_id": match.match_id, "rationale": None})
             assert ACCEPTED == entry.verdict
             done += 1
