@@ -53,15 +53,13 @@ class Codec:
         self.texts: dict[str, str] = {}
 
     def encode(self, name: str, value: dict[str, Any]) -> bytes:
-        """`value` as bytes under the newest schema of record `name`. The schema must have been registered by deployment.
+        """`value` as bytes under the newest schema of record `name`, which deployment has registered.
 
         Raises:
-            RegistryUnavailable, IncompatibleSchema.
+            UnknownSchema, RegistryUnavailable.
         """
         spec = catalogue()[name]
-        if name not in self._ids:
-            self._ids[name] = self._registry.register(spec.subject, spec.text)
-        return HEADER.pack(MAGIC, self._ids[name]) + encode_body(spec, value)
+        return HEADER.pack(MAGIC, self.schema_id(spec.subject, spec.text)) + encode_body(spec, value)
 
     def schema_id(self, subject: str, text: str) -> int:
         """The id under which deployment registered schema `text`; registers nothing, as agencies may not. Asked for once.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from infra import migrate, parts
+from infra.assembly import register_schemas
 from infra.kafka import Broker
 from infra.part import Part
 from infra.postgres import Postgres
@@ -140,6 +141,7 @@ class Services(ABC):
                 pool.submit(migrate.ensure, settings.views_dsn, "views"),
                 pool.submit(migrate.ensure, settings.keep_dsn, "keep"),
             ]  # fmt: skip
+            done.append(pool.submit(register_schemas, settings))
             for one in done:
                 one.result()
         return Deployment(self, settings)
