@@ -3,8 +3,10 @@
 Never authoritative: no view, recommendation or message rests on a count (docs/adr/0003). It reads the intake as bytes and
 never decodes a fact: the agency is the topic's, the record the CloudEvents type in the header, the hour the broker's own.
 
-Faust delivers at least once and drops nothing on its way from table to changelog, but what follows the last committed offset
-is delivered again after a crash. Each count therefore carries the offset it has counted up to, so a fact counts once.
+Once a second a checkpoint sends the counts that changed to the table's changelog and to `pulse`, waits until the broker has
+them, and only then acknowledges the facts. So a crash delivers facts again, and none is lost; and as each count carries the
+offset it has counted up to, a fact delivered again is not counted again.
+
 One process: a second one would be given other partitions and publish its share of an hour as the whole.
 """
 
@@ -15,7 +17,7 @@ import logging
 import signal
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +25,6 @@ from typing import Any, Final
 import faust
 import structlog
 from faust.types.auth import SASLMechanism
-from faust.types.windows import WindowRange_from_start
 
 from schemas.catalogue import catalogue
 from schemas.codec import Codec
@@ -35,6 +36,7 @@ log = structlog.get_logger()
 WINDOW_S: Final = 3600
 """Length of a window, seconds: what a person at the front door means by "in the last hour"."""
 
+TUMBLING: Final = faust.TumblingWindow(WINDOW_S)
 KEPT_HOURS: Final = 72
 """How long a window stays in the table: the silence of a weekend, from Friday evening to Monday morning, fits."""
 
@@ -42,6 +44,15 @@ EVERY_S: Final = 1.0
 """A count is published at most this often: nobody reads a screen faster."""
 
 COMMIT_S: Final = 2.0
+HELD_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Facts counted and not yet acknowledged: at this much, a checkpoint comes before its second is over."""
+
+HELD_RECORD_BYTES: Final = 2_000
+"""What a held fact takes beside its value, roughly."""
+
+SEND_S: Final = 30.0
+"""A broker that takes nothing for so long: crash, and let the supervisor start us when it is back."""
+
 BUFFERED_RECORDS: Final = 512
 """Facts waiting in memory; Faust's 4,096 could hold a gigabyte of the largest."""
 
@@ -69,7 +80,7 @@ Series = tuple[str, str]
 Cell = tuple[tuple[str, str, int], tuple[float, float]]
 """A key of the table: ((agency, record, partition), window). The partition keeps each key in one changelog partition."""
 Count = Sequence[int]
-"""A value of the table: [facts, the offset after the last one counted]."""
+"""A value of the table: (facts, the offset after the last one counted)."""
 
 
 def record_of(headers: Iterable[tuple[str, bytes | None]] | None) -> str:
@@ -82,15 +93,15 @@ def hour_of(instant_s: float) -> int:
     return int(instant_s // WINDOW_S) * WINDOW_S
 
 
-def counted(seen: Count, offset: int) -> list[int] | None:
+def counted(seen: Count, offset: int) -> Count | None:
     """The count after the fact at `offset` of its partition; None when that fact is in it already."""
     facts, following = seen
-    return None if offset < following else [facts + 1, offset + 1]
+    return None if offset < following else (facts + 1, offset + 1)
 
 
 def cell_of(agency: str, record: str, partition: int, hour: int) -> Cell:
-    """The table's key, as Faust builds it."""
-    return (agency, record, partition), WindowRange_from_start(float(hour), WINDOW_S)
+    """The table's key: as Faust writes those of a tumbling window."""
+    return (agency, record, partition), TUMBLING.current(float(hour))
 
 
 def facts_in(table: Mapping[Any, Count], agency: str, record: str, hour: int) -> int:
@@ -114,62 +125,93 @@ def every_series() -> Iterator[Series]:
 
 
 class Pulse:
-    """The Faust application of one deployment: counts as facts come, publishes what changed once a second."""
+    """The Faust application of one deployment: counts as facts come, and makes a checkpoint once a second."""
 
     def __init__(self, access: KafkaAccess, codec: Codec, datadir: Path) -> None:
         self._access, self._codec = access, codec
         self.app = _app(access, datadir)
-        self._table = self.app.Table(PULSE_TABLE, default=lambda: (0, 0), partitions=INTAKE_PARTITIONS)
-        self._counts = self._table.tumbling(WINDOW_S)
-        # No `expires`: Faust 0.15.3 would keep a float a fact to do it by, and write no tombstone to the changelog.
+        self._table = self.app.Table(PULSE_TABLE, partitions=INTAKE_PARTITIONS)
         self._out = self._topic("pulse")
+        self._fresh: dict[Cell, Count] = {}
         self._changed: set[tuple[str, str, int]] = set()
+        self._held: list[Any] = []
+        self._held_bytes = 0
+        self._one_at_a_time = asyncio.Lock()
         self._hour: int | None = None
         self.app.agent(self._topic(*(f"facts.{a}" for a in AGENCIES)), name="count")(self._count)
-        self.app.timer(EVERY_S, name="publish")(self._publish)
+        self.app.timer(EVERY_S, name="checkpoint")(self.checkpoint)
 
     def _topic(self, *names: str) -> Any:  # faust's TopicT does not say that a topic is a channel of bytes
         full = [self._access.topic(name) for name in names]
         return self.app.topic(*full, key_serializer="raw", value_serializer="raw", value_type=bytes, allow_empty=True)
 
-    async def _count(self, facts: Any) -> None:  # faust.Stream, which is generic only by name
-        async for event in facts.events():
-            message = event.message
-            agency = self._access.short(message.topic).removeprefix("facts.")
-            series = agency, record_of(message.headers)
-            key = (*series, message.partition)
-            count = counted(self._counts[key].current(), message.offset)
-            if count is not None:
-                self._counts[key] = count
-                self._changed.add((*series, hour_of(message.timestamp)))
+    async def _count(self, facts: Any) -> None:  # a faust.Stream; its types do not know `noack`
+        async for event in facts.noack().events():
+            self._take(event.message)
+            self._held.append(event)
+            self._held_bytes += HELD_RECORD_BYTES + len(event.message.value or b"")
+            if self._held_bytes > HELD_BYTES_MAX:
+                await self.checkpoint()
 
-    async def _publish(self) -> None:
-        table: MutableMapping[Cell, Count] = self._table.data
-        self._turn(table, time.time())
-        changed, self._changed = self._changed, set()
-        sent = [await self._send(table, *one) for one in sorted(changed)]
-        await asyncio.gather(*sent)
+    def _take(self, fact: Any) -> None:
+        series = self._access.short(fact.topic).removeprefix("facts."), record_of(fact.headers)
+        cell = cell_of(*series, fact.partition, hour_of(fact.timestamp))
+        seen = self._fresh.get(cell) or self._table.data.get(cell) or (0, 0)
+        count = counted(seen, fact.offset)
+        if count is not None:
+            self._fresh[cell] = count
+        self._changed.add((*series, int(cell[1][0])))  # also when delivered again: it may not have been published
 
-    def _turn(self, table: MutableMapping[Cell, Count], now_s: float) -> None:
-        """At the turn of an hour, noughts for the new one; at the start, also whatever a crash may have left unpublished."""
-        hour = hour_of(now_s)
-        if hour == self._hour:
-            return
-        for cell in expired(table, now_s):
-            table.pop(cell)
-            self._table.send_changelog(cell[0][2], cell, None, value_serializer="raw")
-        if self._hour is None:
-            self._changed |= {(agency, record, int(start)) for (agency, record, _), (start, _) in table}
-            log.info("pulse-ready", windows=len(table))
-        self._changed |= {(*series, hour) for series in every_series()}
-        self._hour = hour
+    async def checkpoint(self) -> None:
+        """Changelog and `pulse` first, acknowledgements after. Does nothing while the table is being recovered.
 
-    async def _send(self, table: Mapping[Cell, Count], agency: str, record: str, hour: int) -> Any:
+        Raises:
+            TimeoutError: the broker does not take what is sent; KafkaError.
+        """
+        async with self._one_at_a_time:
+            if self.app.rebalancing:
+                return
+            self._turn(time.time())
+            held, self._held, self._held_bytes = self._held, [], 0
+            fresh, self._fresh = self._fresh, {}
+            changed, self._changed = self._changed, set()
+            self._table.data.update(fresh)
+            async with asyncio.timeout(SEND_S):
+                sent = [await self._remember(cell, count) for cell, count in fresh.items()]
+                sent += [await self._publish(*one) for one in sorted(changed)]
+                await asyncio.gather(*sent)
+            for event in held:
+                event.ack()
+            await self._forget(time.time())
+
+    def _turn(self, now_s: float) -> None:
+        """At the start and at the turn of each hour: noughts for the new one."""
+        if hour_of(now_s) != self._hour:
+            if self._hour is None:
+                log.info("pulse-ready", windows=len(self._table.data))
+            self._hour = hour_of(now_s)
+            self._changed |= {(*series, self._hour) for series in every_series()}
+
+    async def _remember(self, cell: Cell, count: Count | None) -> Any:
+        """Send a cell to the changelog.
+
+        Not by `table[key] = …`: Faust 0.15.3 buffers those writes where a commit does not wait for them, and a stop lost one.
+        """
+        form = "raw" if count is None else "json"
+        return await self._table.changelog_topic.send(key=cell, value=count, partition=cell[0][2], value_serializer=form)
+
+    async def _publish(self, agency: str, record: str, hour: int) -> Any:
         value = {
             "agency": agency, "record": record, "window_start": hour * 1_000_000, "window_seconds": WINDOW_S,
-            "facts": facts_in(table, agency, record, hour),
+            "facts": facts_in(self._table.data, agency, record, hour),
         }  # fmt: skip
         return await self._out.send(key=f"{agency}|{record}".encode(), value=self._codec.encode("PulseCount", value))
+
+    async def _forget(self, now_s: float) -> None:
+        """Remove old cells, from the changelog too (Faust's own expiry would leave them there for ever)."""
+        for cell in expired(self._table.data, now_s):
+            self._table.data.pop(cell)
+            await self._remember(cell, None)
 
 
 def run(access: KafkaAccess, codec: Codec, datadir: Path) -> None:
@@ -192,14 +234,16 @@ async def _serve(access: KafkaAccess, codec: Codec, datadir: Path) -> None:
     stop = asyncio.Event()
     for sig in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sig, stop.set)
-    app = Pulse(access, codec, datadir).app
+    pulse = Pulse(access, codec, datadir)
+    app = pulse.app
     asked, living = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(_live(app))
     await asyncio.wait({asked, living}, return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
     if stop.is_set():
         living.cancel()
-    asked.cancel()
-    with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(app.stop(), STOP_S)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(STOP_S):
+            await app.stop()
     log.info("pulse-stopped", crashed=app.crashed)
     if not stop.is_set():
         await living  # raises what it failed with
