@@ -43,7 +43,7 @@ def asleep(state: State, *, force: bool = False, tell: Tell = lambda _: None) ->
 @contextmanager
 def _alone(state: State) -> Iterator[None]:
     """No supervisor runs, and none can start: its own lock is held. No worker has outlived one."""
-    refusal = "workers run: stop them with `sightline down`, then say this again (--force does it under running workers)"
+    refusal = "workers run: stop them with `sightline down`, then say this again"
     state.run.mkdir(parents=True, exist_ok=True)
     with (state.run / "supervisor.lock").open("a") as lock:
         try:

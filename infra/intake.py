@@ -11,10 +11,13 @@ from contextlib import closing
 from typing import Final
 
 import psycopg
+import structlog
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from infra.provision import admin_client
 from schemas.topics import KafkaAccess
+
+log = structlog.get_logger()
 
 SEND_TIMEOUT_S: Final = 30
 WINDOW: Final = 10_000
@@ -41,6 +44,7 @@ def raise_ends(admin: KafkaAccess, prefix: str, positions: Mapping[tuple[str, in
     short = {tp: n for tp, n in wanted.items() if ends[tp] < n}
     if not short:
         return 0
+    log.warning("intake-behind-ledger", partitions=len(short), records=sum(n - ends[tp] for tp, n in short.items()))
     producer = KafkaProducer(**admin.options(), acks="all", enable_idempotence=True, linger_ms=20, batch_size=200_000)
     try:
         for tp, n in short.items():

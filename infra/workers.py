@@ -80,7 +80,16 @@ def _register_schemas(settings: Settings) -> None:
     assembly.register_schemas(settings)
 
 
-PREPARATIONS: Final[tuple[Preparation, ...]] = (Preparation("Registering schemas", _register_schemas),)
+def _go_on_with_the_intake(settings: Settings) -> None:
+    from infra import intake
+
+    intake.raise_ends(settings.admin(), settings.prefix, intake.known_positions(settings.views_dsn))
+
+
+PREPARATIONS: Final[tuple[Preparation, ...]] = (
+    Preparation("Registering schemas", _register_schemas),
+    Preparation("Looking where the intake goes on", _go_on_with_the_intake),
+)
 
 WORKERS: Final[tuple[Worker, ...]] = (
     Worker("unify", _unify, 2),

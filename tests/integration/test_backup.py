@@ -30,6 +30,7 @@ from consumers.ledger_backup import LedgerNotEmpty, OtherLedger, back_up, restor
 from infra import assembly, keep_backup, migrate
 from infra.intake import known_positions, raise_ends
 from infra.sealed_file import BackupRefused
+from infra.workers import PREPARATIONS
 from producers.client import AgencyClient
 from producers.halton.borough import Borough
 from producers.halton.simulate import publish_all
@@ -179,6 +180,23 @@ class TestLedger:
         assert _contents(old) == _contents(half)
 
 
+class TestIntake:
+    """A broker that lost the intake."""
+
+    def test_offsets_go_on(self, new_deployment: Deploy) -> None:
+        """At the next start a partition goes on at its position, empty; one that has records beyond it keeps them all."""
+        d = new_deployment()
+        columns = "position (topic, partition, next_offset, epoch, owner)"
+        _execute(d.views_dsn, f"insert into {columns} values ('facts.police', 1, 12345, 1, ''), ('clock', 0, 2, 1, '')")
+        for _ in range(3):
+            _say(d, "clock", "clock", b"", b"x")
+        for _ in range(2):  # saying it twice changes nothing
+            for preparation in PREPARATIONS:
+                preparation.run(d.settings)
+            assert (12345, 12345) == _ends(d, "facts.police", 1)
+            assert (0, 3) == _ends(d, "clock", 0)
+
+
 class TestCommand:
     """The commands of the runbook, in processes of their own."""
 
@@ -286,6 +304,12 @@ def _say(d: Deployment, topic: str, user: str, key: bytes, value: bytes | None) 
     producer = KafkaProducer(**d.access(user).options(), acks="all")
     producer.send(d.prefix + topic, value, key=key).get(10)
     producer.close(timeout=2)
+
+
+def _ends(d: Deployment, topic: str, partition: int) -> tuple[int, int]:
+    tp = TopicPartition(d.prefix + topic, partition)
+    with closing(KafkaConsumer(**d.access("admin").options())) as consumer:
+        return int(consumer.beginning_offsets([tp])[tp]), int(consumer.end_offsets([tp])[tp])
 
 
 def _entries(d: Deployment, first: int, count: int) -> None:
