@@ -60,12 +60,10 @@ def lines(body: Mapping[str, Any], shown: tuple[Line, ...], reference: Reference
     out = []
     for line in shown:
         value = body.get(line.key)
-        if value is None or value == []:
-            if value is None and "." in line.key:
-                value = _nested(body, line.key)
-            if value is None or value == []:
-                continue
-        out.append([line.label, _text(value, line, reference)])
+        if value is None and "." in line.key:
+            value = _nested(body, line.key)
+        if value is not None and value != []:
+            out.append([line.label, _text(value, line, reference)])
     return out
 
 
@@ -77,17 +75,16 @@ def _nested(body: Mapping[str, Any], path: str) -> Any:
 
 
 def _text(value: Any, line: Line, reference: Reference) -> str:
-    if value is True:
-        return "Yes"
-    if value is False:
-        return "No"
-    if line.instant:
-        return moment(value)
+    if isinstance(value, str):
+        return reference.label(line.codes, value) if line.codes else value
     if isinstance(value, list):
         return ", ".join(reference.label(line.codes, v) if line.codes else str(v) for v in value[:SHOWN_MAX])
-    return reference.label(line.codes, value) if line.codes else str(value)
+    if isinstance(value, bool):
+        return "Yes" if value else "No"
+    return moment(value) if line.instant else str(value)
 
 
+@lru_cache(maxsize=16384)
 def moment(us: int) -> str:
     """An instant for people: London time, `3 March 2026, 21:40`."""
     when = local(us)

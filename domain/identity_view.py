@@ -7,7 +7,7 @@ health, social care, education, police, others, then the newest. Pure of roles, 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import Any, Final
@@ -133,10 +133,15 @@ def _identifiers(fields: Mapping[str, str | None]) -> list[Json]:
     out = []
     for system, check in CHECKS:
         if value := fields.get(system):
-            valid = check(value) is not None
+            valid = _valid(check, value)
             trusted = valid and (system != "nhs_number" or fields.get("nhs_number_status") == TRACED)
             out.append({"system": system, "value": value, "valid": valid, "trusted": trusted})
     return out
+
+
+@lru_cache(maxsize=16384)
+def _valid(check: Callable[[str | None], str | None], value: str) -> bool:
+    return check(value) is not None
 
 
 def _any_of(agency: str, facts: Iterable[Fact]) -> Json:

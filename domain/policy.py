@@ -27,6 +27,13 @@ KINDS: Final[Mapping[str, str]] = {
 }
 
 
+LISTS: Final[Mapping[str, str]] = {
+    "concerns": "concern", "exploitation": "exploitation-indicator", "harm": "harm", "found_with": "found-with",
+    "with_whom": "found-with", "pull": "pull-factor", "push": "push-factor",
+}  # fmt: skip
+"""Code list of each field that a rule may look at."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule. Days are elapsed days; `records` maps a record to the fields in which `codes` are looked for.
@@ -60,7 +67,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One version of the risk policy, with who signed it (`authority`: default, unsigned, until a partnership signs)."""
+    """One version of the risk policy, with who signed it (`authority`: default, unsigned, until a partnership signs).
+
+    `rules` come in the order in which they are applied: corroboration last, as it looks at what the others found.
+    """
 
     id: str
     title: str
@@ -93,11 +103,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class RecordText:
-    """How a record is shown: a title for people and its lines in order."""
+    """How a record is shown: a title for people and its lines in order; `coded` are its fields that rules may look at."""
 
     title: str
     lines: tuple[Line, ...]
-    keys: frozenset[str] = frozenset()
+    coded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +122,6 @@ class Reference:
     records: Mapping[str, RecordText]
     agencies: tuple[str, ...]
     interview_hours: int = 72
-
-    def fields(self, record: str) -> frozenset[str]:
-        """The body fields of a record."""
-        found = self.records.get(record)
-        return found.keys if found is not None else frozenset()
 
     def label(self, code_list: str, code: str | None) -> str:
         """The label of a code; the code itself when unknown; empty for none."""

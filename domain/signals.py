@@ -17,18 +17,12 @@ from domain.identity_view import latest_birth_date
 from domain.involvement import status_facts
 from domain.missing import Episode
 from domain.model import Fact
-from domain.policy import Policy, Reference, Rule
+from domain.policy import LISTS, Policy, Reference, Rule
 from domain.selection import Known, happened
 from domain.times import DAY_US, local_date_of
 
 SESSIONS_MIN: Final = 10
 """An absence rate needs a school week of sessions: one missed day alone is not a rate."""
-
-LISTS: Final[Mapping[str, str]] = {
-    "concerns": "concern", "exploitation": "exploitation-indicator", "harm": "harm", "found_with": "found-with",
-    "with_whom": "found-with", "pull": "pull-factor", "push": "push-factor",
-}  # fmt: skip
-"""Code list of each field that a rule may look at."""
 
 
 @dataclass(slots=True)
@@ -68,7 +62,7 @@ class Hit:
 def hits(situation: Situation, policy: Policy) -> list[Hit]:
     """Every rule that holds, harm triggers first, in the policy's order."""
     found = []
-    for rule in sorted(policy.rules, key=lambda r: r.kind == "corroboration"):  # it looks at what the others found
+    for rule in policy.rules:
         hit = MATCHERS[rule.kind](rule, situation)
         if hit is not None:
             found.append(hit)
@@ -91,17 +85,18 @@ def _coded(record: str, s: Situation) -> list[tuple[Fact, frozenset[str]]]:
     """The record's facts that name any code at all, with all of them: most rules then need one look."""
     found = s.coded.get(record)
     if found is None:
-        names = [n for n in LISTS if n in s.reference.fields(record)]
-        found = [(f, frozenset(c for n in names for c in f.body.get(n) or ())) for f in s.known.current.get(record, ())]
-        s.coded[record] = found = [pair for pair in found if pair[1]]
+        names = s.reference.records[record].coded
+        told = [(f, frozenset(c for n in names for c in f.body.get(n) or ())) for f in s.known.current[record]]
+        s.coded[record] = found = [pair for pair in told if pair[1]]
     return found
 
 
 def _codes(rule: Rule, s: Situation) -> Hit | None:
     recent: list[Fact] = []
     older: list[Fact] = []
+    current = s.known.current
     for record in rule.records:
-        for fact, named in _coded(record, s):
+        for fact, named in _coded(record, s) if record in current else ():
             if rule.codes and rule.codes.isdisjoint(named):
                 continue
             if not _codes_in(fact, rule) or (rule.age_under and not _under(fact, rule, s)):

@@ -14,7 +14,7 @@ import yaml
 
 from domain.calendar import Calendar
 from domain.deadlines import UNITS, Deadline, Register
-from domain.policy import KINDS, Line, Policy, RecordText, Reference, Rule
+from domain.policy import KINDS, LISTS, Line, Policy, RecordText, Reference, Rule
 from domain.problems import PolicyError
 from schemas.catalogue import FieldRule, RecordSpec, catalogue
 from schemas.codes import code_lists
@@ -92,6 +92,7 @@ def read_policy(name: str, text: str) -> Policy:
     data = _load(name, text)
     rules = [_rule(name, r, trigger=True) for r in _list(name, data, "triggers")]
     rules += [_rule(name, r, trigger=False) for r in _list(name, data, "points")]
+    rules.sort(key=lambda r: r.kind == "corroboration")
     if len({r.id for r in rules}) != len(rules):
         raise PolicyError(f"{name}: a rule id occurs twice")
     try:
@@ -174,6 +175,8 @@ def _known_fields(at: str, records: Mapping[str, Sequence[str]]) -> None:
         have = {r.path for r in catalogue()[record].rules}
         if strange := [f for f in fields if f not in have]:
             raise PolicyError(f"{at}: {record} has no field {', '.join(strange)}")
+        if plain := [f for f in fields if f not in LISTS]:
+            raise PolicyError(f"{at}: {record}: no rule can look at {', '.join(plain)}")
 
 
 def _known_codes(at: str, data: Mapping[str, Any], records: Mapping[str, Sequence[str]]) -> None:
@@ -187,7 +190,8 @@ def _known_codes(at: str, data: Mapping[str, Any], records: Mapping[str, Sequenc
 
 def _record_text(spec: RecordSpec) -> RecordText:
     shown = [r for r in spec.rules if r.keys[0] != "envelope"]
-    return RecordText(TITLES.get(spec.name, spec.name), tuple(_line(r) for r in shown), frozenset(r.path for r in shown))
+    coded = tuple(r.path for r in shown if r.path in LISTS)
+    return RecordText(TITLES.get(spec.name, spec.name), tuple(_line(r) for r in shown), coded)
 
 
 def _line(rule: FieldRule) -> Line:
