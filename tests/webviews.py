@@ -452,14 +452,14 @@ def others() -> list[Json]:
         "by": "account-of-somebody",
         "by_role": "icart_manager",
         "reason": "KNOWN_AND_PLANNED",
-        "rationale": "The core group met yesterday and has a safety plan.",
+        "text": "The core group met yesterday and has a safety plan.",
     }
     convened = {
         "at": NOW - 9 * HOUR_US,
         "kind": "convened",
         "by": "account-of-somebody",
         "by_role": "icart_manager",
-        "rationale": None,
+        "text": None,
         "meeting_at": "2026-05-29T10:00:00+01:00",
     }
     mia_rec = recommendation(MIA_REC, "DECLINED", -1, why, basis="HARM", history=[declined])

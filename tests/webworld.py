@@ -272,7 +272,8 @@ class World:
             "StrategyMeetingHeld": ("HELD", "held"),
             "RecommendationClosed": ("CLOSED", "closed"),
         }[record]
-        rest = {k: v for k, v in value.items() if k not in ("act", "recommendation_id", "decision")}
+        rest = {k: v for k, v in value.items() if k in ("reason", "meeting_at", "held_at", "attended", "outcome")}
+        rest["text"] = value.get("rationale") or value.get("outcome_text")  # as `domain.meetings` has it
         rec["history"].append(said | rest | {"kind": kind})
         rec |= {"state": state, "version": self.number, "open": state == "CONVENED"}
         return "ACCEPTED", None
