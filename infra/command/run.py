@@ -8,12 +8,15 @@ import logging
 import threading
 
 import click
+import structlog
 from rich.console import Console
 
 from infra.logs import configure
 from infra.settings import Settings
 from infra.state import State
 from infra.supervisor import Supervisor
+
+log = structlog.get_logger("sightline.run")
 
 
 @click.command()
@@ -44,4 +47,8 @@ def command(*, demo: bool) -> None:
 
 
 def _live(settings: Settings, console: Console) -> None:
-    importlib.import_module("infra.demo").run(settings, console)
+    try:
+        importlib.import_module("infra.demo").run(settings, console)
+    except Exception as error:  # whatever it was: the house goes on without the borough, and says so
+        log.warning("borough-stopped", error=type(error).__name__)
+        console.print(f"[yellow]The simulated borough has stopped ({type(error).__name__}); start again to go on.[/]")
