@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from domain import meetings, messages, missing, risk
 from domain.calendar import midnight, next_midnight
 from domain.chronology import chronology, currency
-from domain.education import education, gaps
+from domain.education import SCHOOL_DAYS, education, gaps, school_days
 from domain.identity_view import header, identity, merged_into, possible_matches
 from domain.involvement import cpis, grades, involved, practice, statuses, vpas
 from domain.labelling import rest_on_ids
@@ -129,6 +129,15 @@ def _days(folded: Folded) -> Iterable[int]:
         yield next_midnight(today)
 
 
+def _counts_on(folded: Folded) -> bool:
+    """A span without education is short of the highest tier: another school day may give points."""
+    s = folded.situation
+    top = max((at_least for r in s.reference.policy.rules if r.kind == "no_provision" for at_least, _ in r.tiers), default=0)
+    days = s.reference.register.calendars[SCHOOL_DAYS]
+    spans = ((f, last) for f, last in gaps(folded.known) if last is None or last >= s.today)
+    return any(school_days(f, last, s.today, days) < top for f, last in spans)
+
+
 SPANS = (
     ("WorkerAllocated", "from_date", "to_date"),
     ("InvolvementRecorded", "from_date", "to_date"),
@@ -152,5 +161,6 @@ def due_at(folded: Folded) -> int | None:
         for f in folded.known.current.get("GpRegistration", ())
         if f.body["registered_from"] > today
     ]
-    ahead += [next_midnight(today) for _, last in gaps(folded.known) if last is None or last >= today]
+    if _counts_on(folded):
+        ahead.append(next_midnight(today))
     return min([*due, *(t for t in ahead if t > folded.known.as_of)], default=None)

@@ -276,6 +276,13 @@ class TestDue:
         child.says("police", "MissingEpisodeEnded", NOW - HOUR)
         assert NOW + 71 * HOUR == child.view()["due_at"]
 
+    @pytest.mark.parametrize(("first", "due"), [("2026-02-20", True), ("2025-10-01", False)])
+    def test_days_without_education(self, first: str, *, due: bool) -> None:
+        """The clock looks daily until the highest tier, and then no more."""
+        child = Child()
+        child.says("education", "NoSchoolProvision", NOW - DAY, {"from_date": first})
+        assert due is (child.view()["due_at"] == NOW + 12 * HOUR)
+
 
 class TestVoice:
     """R18."""
