@@ -48,9 +48,29 @@ from web.config import WebConfig
 from web.ports import Entry, GpException, InboxItem, Json, MatchPair, Measure, SearchTerms, Unavailable
 
 __all__ = [
-    "AISHA", "AISHA_REC", "CALLUM", "CALLUM_REC", "CANARIES", "LETTER", "LOST_MESSAGE", "MATCH", "MESSAGE", "MIA", "MIA_REC",
-    "NOAH", "NOAH_REC", "NOW", "OTHER_PRACTICE", "PASSWORD", "PRACTICE", "SEALED", "World", "config", "keep_engine", "with_accounts",
-]  # fmt: skip
+    "AISHA",
+    "AISHA_REC",
+    "CALLUM",
+    "CALLUM_REC",
+    "CANARIES",
+    "LETTER",
+    "LOST_MESSAGE",
+    "MATCH",
+    "MESSAGE",
+    "MIA",
+    "MIA_REC",
+    "NOAH",
+    "NOAH_REC",
+    "NOW",
+    "OTHER_PRACTICE",
+    "PASSWORD",
+    "PRACTICE",
+    "SEALED",
+    "World",
+    "config",
+    "keep_engine",
+    "with_accounts",
+]
 
 
 class World:

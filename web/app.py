@@ -20,6 +20,9 @@ from web.pages import ROUTERS
 from web.ports import Unavailable
 from web.security import Guard
 
+EVERY_ROUTER: Final = (*ROUTERS, *api.ROUTERS, gp.router)
+"""Pages, JSON API, GP API: what a crawl has to reach."""
+
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 
@@ -46,7 +49,7 @@ def create_app(config: WebConfig) -> FastAPI:
     )  # fmt: skip
     app.state.house = house
     install_handlers(app)
-    for router in (*ROUTERS, *api.ROUTERS, gp.router):
+    for router in EVERY_ROUTER:
         app.include_router(router)
     _static(app, house)
     _health(app, house)

@@ -73,7 +73,7 @@ REFUSALS: Final = {
 
 @cache
 def make_environment() -> Environment:
-    """The Jinja environment: autoescape on, GOV.UK components under `govuk_frontend_jinja/`. One a process: templates compile once."""
+    """The Jinja environment: autoescape on. One a process, so that templates compile once."""
     environment = Environment(
         loader=ChoiceLoader(
             [FileSystemLoader(TEMPLATES), PrefixLoader({"govuk_frontend_jinja": PackageLoader("govuk_frontend_jinja")})]
@@ -181,7 +181,7 @@ def refusal(reason: str | None) -> str:
 
 
 def code_of(code: str | None, list_id: str) -> str:
-    """What a code means, for templates: `{{ x | code_of("agency") }}`."""
+    """What a code of a list means (a template filter)."""
     return label(list_id, code)
 
 

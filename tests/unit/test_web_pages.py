@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.webfixtures import Site, csrf, fields, sign_in, site
-from tests.webworld import CALLUM, CALLUM_REC, MATCH, MIA, MIA_REC, NOAH_REC, NOW, PASSWORD, SEALED, AISHA_REC
+from tests.webworld import AISHA_REC, CALLUM, CALLUM_REC, MATCH, MIA, MIA_REC, NOAH_REC, NOW, PASSWORD, SEALED
 from web.pages.board import suppressed
 from web.security import BODY_BYTES_MAX
 
@@ -252,14 +252,19 @@ class TestDecision:
         client = site.person("icart_manager")
         held = f"/recommendations/{NOAH_REC}/held"
         data = fields(client.get(f"/recommendations/{NOAH_REC}"), held) | {
-            "held-day": "28", "held-month": "5", "held-year": "2026", "held-time": "9:00", "outcome": "S47_JOINT",
-            "outcome_text": "Joint enquiry from today", "attended": ["police", "csc", "health"],
-        }  # fmt: skip
+            "held-day": "28",
+            "held-month": "5",
+            "held-year": "2026",
+            "held-time": "9:00",
+            "outcome": "S47_JOINT",
+            "outcome_text": "Joint enquiry from today",
+            "attended": ["police", "csc", "health"],
+        }
         assert 303 == client.post(held, data=data).status_code
         assert ["police", "csc", "health"] == site.world.sent[0][1]["attended"]
         close = f"/recommendations/{AISHA_REC}/close"
-        data = fields(client.get(f"/recommendations/{AISHA_REC}"), close) | {"closing": "It was another child's record."}
-        assert 303 == client.post(close, data=data).status_code
+        reason = fields(client.get(f"/recommendations/{AISHA_REC}"), close) | {"closing": "It was another child's record."}
+        assert 303 == client.post(close, data=reason).status_code
 
 
 class TestMatches:
@@ -404,7 +409,7 @@ class TestFaults:
         def broken(limit: int) -> list[dict[str, str]]:
             raise KeyError("Callum Ashworth")
 
-        site.world.queue = broken  # type: ignore[method-assign, assignment]
+        site.world.queue = broken  # type: ignore[method-assign]
         answer = site.person("icart_manager").get("/queue")
         assert 500 == answer.status_code
         told = capsys.readouterr()

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
@@ -30,7 +30,7 @@ from web.roles import VOICE
 
 router: Final = APIRouter(prefix="/api", tags=["acting"], dependencies=[Depends(checked)])
 
-Text = Field(max_length=4000)
+Text = Annotated[str, Field(max_length=4000)]
 
 
 class Act(BaseModel):
@@ -45,7 +45,7 @@ class Decision(Act):
 
     decision: str
     reason: str | None = None
-    rationale: str | None = Text
+    rationale: Text | None = None
     meeting_at: AwareDatetime | None = None
 
 
@@ -55,26 +55,26 @@ class Held(Act):
     held_at: AwareDatetime
     attended: list[str] = Field(min_length=1, max_length=40)
     outcome: str
-    outcome_text: str = Text
+    outcome_text: Text
 
 
 class Ground(Act):
     """Why you disagree."""
 
-    ground: str = Text
+    ground: Text
 
 
 class Rationale(Act):
     """Why."""
 
-    rationale: str = Text
+    rationale: Text
 
 
 class Match(Act):
     """confirm, reject or undo; undoing needs a rationale."""
 
     decision: str
-    rationale: str | None = Text
+    rationale: Text | None = None
 
 
 class Taken(Act):
@@ -86,7 +86,7 @@ class Taken(Act):
 class Resolution(Act):
     """What was done."""
 
-    resolution: str = Text
+    resolution: Text
 
 
 @router.post("/recommendations/{recommendation_id}/decide")

@@ -1,0 +1,114 @@
+"""Live streams: what they tell, and when they end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from tests.webfixtures import Site, site
+from tests.webworld import CALLUM
+from web.house import House
+from web.pages import live
+
+__all__ = ["site"]
+
+
+def request_of(site: Site, role: str) -> Request:
+    """A request with this person's cookie."""
+    cookie = f"sightline={site.person(role).cookies['sightline']}".encode()
+    return Request(
+        {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "headers": [(b"cookie", cookie)],
+            "app": site.app,
+            "state": {},
+            "query_string": b"",
+        }
+    )
+
+
+async def take(stream: AsyncIterator[Any], wanted: str, limit: int = 20) -> str:
+    """The first event that holds `wanted`."""
+    for _ in range(limit):
+        found = str(await asyncio.wait_for(anext(stream), 5))
+        if wanted in found:
+            return found
+    raise AssertionError(f"no {wanted} among {limit} events")
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beats and pauses of milliseconds."""
+    monkeypatch.setattr(live, "BEAT_S", 0.1)
+    monkeypatch.setattr(live, "APART_S", 0.01)
+
+
+def run(site: Site, what: Any) -> Any:
+    """Run with the watcher going."""
+
+    async def both() -> Any:
+        house: House = site.app.state.house
+        house.feed = type(house.feed)(house.reading)
+        watcher = asyncio.create_task(house.feed.watch())
+        try:
+            return await asyncio.wait_for(what(house), 20)
+        finally:
+            await house.feed.stop()
+            watcher.cancel()
+
+    return asyncio.run(both())
+
+
+def test_a_changed_child_is_told_once_the_ledger_moved(site: Site) -> None:
+    """A banner without content."""
+    request = request_of(site, "icart_police")
+
+    async def what(house: House) -> str:
+        stream = live.live_child(request, house, house.visitor(request), site_id(), 100).body_iterator  # type: ignore[attr-defined]
+        await anext(stream)
+        site.world.touch(CALLUM)
+        return await take(stream, "event: changed")
+
+    told = run(site, what)
+    assert CALLUM in told
+    assert "Callum" not in told
+
+
+def test_the_queue_is_told(site: Site) -> None:
+    """`changed` and nothing else."""
+    request = request_of(site, "edt")
+
+    async def what(house: House) -> str:
+        stream = live.live_queue(request, house, house.visitor(request)).body_iterator  # type: ignore[attr-defined]
+        await anext(stream)
+        site.world.touch(CALLUM)
+        return await take(stream, "event: queue")
+
+    assert "event: queue\ndata: changed\n\n" == run(site, what)
+
+
+def test_a_stream_ends_with_its_session_and_keeps_none_alive(site: Site) -> None:
+    """Listening is not using."""
+    request = request_of(site, "edt")
+
+    async def what(house: House) -> int:
+        stream = live.live_queue(request, house, house.visitor(request)).body_iterator  # type: ignore[attr-defined]
+        await anext(stream)
+        site.now += 31 * 60 * 1_000_000
+        return len([x async for x in stream])
+
+    assert 1 >= run(site, what)
+    assert 0 == site.app.state.house.feed.streams
+
+
+def site_id() -> Any:
+    """The child's id as a UUID."""
+    from uuid import UUID
+
+    return UUID(CALLUM)
