@@ -99,13 +99,17 @@ class Reading:
     # -- matches and recommendations ----------------------------------------------------------------------------------
 
     def possible_matches(self, state: str, limit: int) -> list[Json]:
-        """Possible matches in a state: {match_id, state, raised_at, version, presentation, child, other_child_id, history}."""
-        order = "raised_at" if state == "OPEN" else "raised_at desc"
+        """Possible matches in a state: {match_id, state, raised_at, version, presentation, child, other_child_id, history}.
+
+        Open ones oldest first; the others by what was said about them last, newest first: a mistake is looked for there.
+        """
+        said_last = "(select max(c.number) from conclusion c where c.about = m.match_id) desc nulls last"
+        order = "m.raised_at" if state == "OPEN" else said_last
         with self._engine.connect() as conn:
             sql = (
                 "select m.* from possible_match m join presentation p on p.presentation_id = m.presentation_id "
                 "join presentation a on a.presentation_id = m.anchor "
-                f"where m.state = :s and (m.state <> 'OPEN' or p.child_id <> a.child_id) order by m.{order} limit :n"
+                f"where m.state = :s and (m.state <> 'OPEN' or p.child_id <> a.child_id) order by {order}, m.match_id limit :n"
             )
             return [self._pair(conn, r) for r in conn.execute(text(sql), {"s": state, "n": limit}).all()]
 

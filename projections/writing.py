@@ -100,7 +100,7 @@ class Rows:
         elif kind == "edge_removed":
             self.edge[(data["a"], data["b"])] = None
         else:
-            about = data.get("recommendation_id") or data.get("message_id")
+            about = data.get("recommendation_id") or data.get("message_id") or data.get("match_id")
             self.conclusion.append((entry.number, seq, data["child_id"], about, kind, plain(data), entry.accepted_at))
             if kind == "possible_match":
                 ids = (data["match_id"], data["presentation_id"], data["anchor"])

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from domain.problems import InvalidFact
 from domain.times import iso
@@ -39,9 +39,8 @@ def list_(*, agency: str | None, limit: int, as_json: bool) -> None:
     if not found:
         click.echo("There are no dead letters.")
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("letter", "agency", "record", "reason", "when"):
-        table.add_column(column)
+    letter = Column("letter", no_wrap=True, min_width=36)  # whole, however narrow the screen: `show` needs it
+    table = Table(letter, "agency", "record", "reason", "when", box=None, pad_edge=False)
     for x in found:
         table.add_row(x["letter_id"], x["agency"], x["record"] or "", x["reason"], iso(x["accepted_at"]))
     Console().print(table)
