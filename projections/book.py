@@ -76,8 +76,12 @@ class Book:
         """Where a child id leads today: the child that its founding presentation is on."""
         return self.child_of.get(self.founder.get(child_id, ""), child_id)
 
-    def history(self, child_id: str) -> History:
-        """All that the view of a child is folded from."""
+    def history(self, child_id: str, *, beside: bool = False) -> History:
+        """All that the view of a child is folded from.
+
+        `beside`: also the facts of presentations that may be this child, by which a reader's right to see them is judged
+        (loaded by `load_beside`; stored views go without, as they are never shown unfolded).
+        """
         ids = sorted(self.ever[child_id] | self.members[child_id])
         founded = [matching.child_id_of(p) for p in self.members[child_id]]
         conclusions = [c for f in {*founded, child_id} for c in self.conclusions[f] if self.current(f) == child_id]
@@ -90,7 +94,11 @@ class Book:
             child_id,
             tuple(self.shown[p] for p in ids),
             tuple(x for p in ids for x in self.links[p]),
-            tuple(f for p in ids for f in self.facts[p]),
+            tuple(
+                f
+                for p in (*ids, *(sorted({o.presentation_id for o in others.values()}) if beside else ()))
+                for f in self.facts[p]
+            ),
             tuple(conclusions),
             others,
         )
@@ -277,6 +285,14 @@ class Book:
             self.conclusions[r.child_id].append(Conclusion(r.number, r.accepted_at, r.kind, orjson.loads(r.data)))
             if r.about is not None:
                 self.about[r.about] = r.child_id
+
+    def load_beside(self, conn: Connection, child_id: str) -> None:
+        """The facts of presentations that may also be this child."""
+        wanted = sorted(
+            {o.presentation_id for o in self.history(child_id).others.values()} - {p for p, f in self.facts.items() if f}
+        )
+        for r in conn.execute(text("select data from fact where presentation_id = any(:x)"), {"x": wanted}):
+            self._hang(Fact(*orjson.loads(r.data)))
 
     def _take(self, conn: Connection, sql: str, wanted: list[str]) -> list[str]:
         if not wanted:

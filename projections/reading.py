@@ -60,7 +60,8 @@ class Reading:
         with self._engine.connect() as conn:
             book = Book()
             book.load_children(conn, [child_id])
-        history = book.history(child_id)
+            book.load_beside(conn, child_id)
+        history = book.history(child_id, beside=True)
         if not history.links:
             return None
         return fold(history, self._reference, as_of or self._now(), known_at)
