@@ -86,8 +86,15 @@ def _go_on_with_the_intake(settings: Settings) -> None:
     intake.raise_ends(settings.admin(), settings.prefix, intake.known_positions(settings.views_dsn))
 
 
+def _check_keep(settings: Settings) -> None:
+    from infra import keep_check
+
+    keep_check.check_keep(settings)
+
+
 PREPARATIONS: Final[tuple[Preparation, ...]] = (
     Preparation("Registering schemas", _register_schemas),
+    Preparation("Trying the keys", _check_keep),
     Preparation("Looking where the intake goes on", _go_on_with_the_intake),
 )
 

@@ -57,6 +57,7 @@ def restore(*, file: Path, yes: bool, force: bool, as_json: bool) -> None:
     from infra import assembly
 
     with asleep(State.open(), force=force, tell=partial(click.echo, err=True)) as settings, _plainly():
+        assembly.register_schemas(settings)  # a new registry knows none, and keys may have to go to the topic
         codec = assembly.codec(settings)
         publish = assembly.KeyPublisher(settings.access("unify"), codec)
         done = keep_backup.restore(settings, file, lambda: read_keys(settings.access("relay"), codec), publish)

@@ -28,7 +28,9 @@ from consumers.keys import KeyUnreadable, WrappedKeys, read_keys
 from consumers.ledger import ENTRY, LedgerReader, headers
 from consumers.ledger_backup import LedgerNotEmpty, OtherLedger, back_up, restore
 from infra import assembly, keep_backup, migrate
+from infra.errors import InfraError
 from infra.intake import known_positions, raise_ends
+from infra.keep_check import check_keep
 from infra.sealed_file import BackupRefused
 from infra.workers import PREPARATIONS
 from producers.client import AgencyClient
@@ -195,6 +197,25 @@ class TestIntake:
                 preparation.run(d.settings)
             assert (12345, 12345) == _ends(d, "facts.police", 1)
             assert (0, 3) == _ends(d, "clock", 0)
+
+
+class TestStart:
+    """What a start refuses rather than make things worse."""
+
+    def test_the_keep_of_another_ledger(self, new_deployment: Deploy) -> None:
+        """Entries and no secret: restore first. Another master key: put the right one back. The right ones: go on."""
+        d = new_deployment(only=["ledger"])
+        check_keep(d.settings)
+        _entries(d, 0, 3)
+        with pytest.raises(InfraError, match="keep restore FILE"):
+            check_keep(d.settings)
+        ring = _ring(d)
+        KeyRing(_keep(d), bytes(32)).secret("presentation")
+        with pytest.raises(InfraError, match=r"master\.key"):
+            check_keep(d.settings)
+        _execute(d.keep_dsn, "delete from secret")
+        ring.secret("presentation")
+        check_keep(d.settings)
 
 
 class TestCommand:
