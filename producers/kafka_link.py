@@ -23,9 +23,6 @@ BATCH_BYTES: Final = 131_072
 DELIVERY_MS: Final = 7 * 24 * 3600 * 1000
 """A producer may not give up on a batch while its successor could pass: the spool decides, and it waits for days."""
 
-RECONNECT_MAX_MS: Final = 2_000
-"""kafka-python would back off to 30 s; after a restarted broker facts should flow within seconds (I6)."""
-
 logging.getLogger("kafka").addHandler(logging.NullHandler())
 logging.getLogger("kafka").setLevel(logging.ERROR)
 # Below ERROR kafka-python logs every attempt to reconnect, and at DEBUG the values it sends (I7).
@@ -44,7 +41,7 @@ def open_producer(access: KafkaAccess, *, linger_ms: int = LINGER_MS, delivery_m
             **access.options(), acks="all", enable_idempotence=True, linger_ms=linger_ms, batch_size=BATCH_BYTES,
             delivery_timeout_ms=delivery_ms, request_timeout_ms=min(10_000, delivery_ms - linger_ms),
             bootstrap_timeout_ms=BOOTSTRAP_MS, max_block_ms=BOOTSTRAP_MS,
-            reconnect_backoff_max_ms=RECONNECT_MAX_MS, allow_auto_create_topics=False, metrics_enabled=False,
+            allow_auto_create_topics=False, metrics_enabled=False,
         )  # fmt: skip
     except (kafka_errors.KafkaError, OSError, ValueError) as err:
         raise in_our_words(err, access, None) from err
@@ -61,7 +58,7 @@ def open_consumer(access: KafkaAccess, **options: Any) -> Any:
         kafka: Any = KafkaConsumer
         return kafka(
             **access.options(), enable_auto_commit=False, bootstrap_timeout_ms=BOOTSTRAP_MS,
-            reconnect_backoff_max_ms=RECONNECT_MAX_MS, metrics_enabled=False, **options,
+            metrics_enabled=False, **options,
         )  # fmt: skip
     except (kafka_errors.KafkaError, OSError, ValueError) as err:
         raise in_our_words(err, access, None) from err

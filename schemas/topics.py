@@ -22,6 +22,9 @@ PULSE_TABLE: Final = "facts"
 
 FOR_EVER: Final = -1
 
+RECONNECT_MAX_MS: Final = 2_000
+"""kafka-python would back off to 30 s; after a restarted broker everything should flow within seconds (I6)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -94,5 +97,6 @@ class KafkaAccess:
             "sasl_mechanism": "SCRAM-SHA-256",
             "sasl_plain_username": self.prefix + self.user,
             "sasl_plain_password": self.password,
+            "reconnect_backoff_max_ms": RECONNECT_MAX_MS,
             **({"ssl_cafile": self.ssl_cafile} if self.ssl_cafile else {}),
         }

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from tests.fault.checker import ACCEPTED, SHOWN, Ledger, Violation, read_ledger, views
+from tests.fault.checker import ACCEPTED, SHOWN, Violation, read_ledger, views
 from tests.fault.harness import House
 from tests.fault.oracle import Child, Oracle, Told
 
 Reasons = dict[str, tuple[int, frozenset[str]]]
+Raised = dict[tuple[int, str], tuple[str, Reasons]]
+"""By entry number and child id: the basis and the reasons."""
 
 
 @dataclass
@@ -33,7 +36,7 @@ class Comparison:
 
 
 def compare(house: House, oracle: Oracle) -> Comparison:
-    """Fact ids and their states, episodes and interviews, reasons, recommendations, GP messages."""
+    """Fact ids and their states, episodes and interviews, reasons, recommendations, GP messages, as the tables hold them."""
     ledger = read_ledger(house)
     accepted = {
         e["event_id"]: (e["number"], e["accepted_at"])
@@ -41,10 +44,24 @@ def compare(house: House, oracle: Oracle) -> Comparison:
         if e["verdict"] == ACCEPTED and e["event_id"] in oracle.sent
     }
     told = oracle.told(accepted)
+    out = compare_views(oracle, told, views(house).values())
+    found: Raised = {}
+    for number, child_id, data in house.rows("select number, child_id, data from conclusion where kind = 'recommended'"):
+        found[(number, child_id)] = raised(orjson.loads(bytes(data)))
+    links = house.rows("select presentation_id, child_id, from_number, to_number from link order by from_number, presentation_id")
+    on = dict(house.rows("select event_id, presentation_id from fact"))
+    at = {e["number"]: e["accepted_at"] for e in ledger.entries}
+    compare_raised(out, expected_raised(oracle, told, at, on, links), found)
+    return out
+
+
+def compare_views(oracle: Oracle, told: list[Told], documents: Iterable[dict[str, Any]]) -> Comparison:
+    """All that a child view says by itself. `documents`: the views of every child not merged away."""
     out = Comparison()
-    by_facts = {frozenset(c["event_id"] for c in v["chronology"]): v for v in views(house).values()}
+    by_facts = {frozenset(c["event_id"] for c in v["chronology"]): v for v in documents}
     home = {f.key: oracle.people.cluster_of[oracle.people.of[f.key]] for f in told}
-    for people, facts in oracle.children(told):
+    children = list(oracle.children(told))
+    for people, facts in children:
         keys = frozenset(f.key for f in facts)
         view = by_facts.get(keys)
         if view is None:
@@ -57,9 +74,19 @@ def compare(house: House, oracle: Oracle) -> Comparison:
         _episodes(out, child, view)
         _risk(out, child, view)
         _messages(out, child, view, people)
-    out.same("I5", "children", "the borough", (len(list(oracle.children(told))), len(by_facts)), len(by_facts))
-    _recommendations(out, house, oracle, ledger, told)
+    out.same("I5", "children", "the borough", (len(children), len(by_facts)), len(by_facts))
     return out
+
+
+def raised(data: dict[str, Any]) -> tuple[str, Reasons]:
+    """Basis and reasons of a `recommended` conclusion."""
+    return data["basis"], {r["rule"]: (r["points"], frozenset(r["facts"])) for r in data["reasons"]}
+
+
+def compare_raised(out: Comparison, expected: Raised, found: Raised) -> None:
+    """Recommendations by the entry that raised them and the child."""
+    for key in sorted(expected.keys() | found.keys()):
+        out.same("TRUTH", "recommendations", key, (expected.get(key), found.get(key)), 1)
 
 
 def _facts(out: Comparison, child: Child, view: dict[str, Any]) -> None:
@@ -116,22 +143,26 @@ def _messages(out: Comparison, child: Child, view: dict[str, Any], people: froze
     out.same("TRUTH", "messages", view["child_id"], (expected, found), sum(expected.values()))
 
 
-def _recommendations(out: Comparison, house: House, oracle: Oracle, ledger: Ledger, told: list[Told]) -> None:
+def expected_raised(
+    oracle: Oracle,
+    told: list[Told],
+    at: Mapping[int, int],
+    on: Mapping[str, str],
+    links: Sequence[tuple[str, str, int, int | None]],
+) -> Raised:
     """Walk each child through the ledger as its links say it was: raised exactly when, and on what, the written policy says.
 
+    `at` gives `accepted_at` by number, `on` the presentation by fact, `links` (presentation, child, from number, to number).
     Nobody decides in these runs, so a recommendation is raised once, and once more when harm makes it urgent.
     """
-    at = {e["number"]: e["accepted_at"] for e in ledger.entries}
-    on = dict(house.rows("select event_id, presentation_id from fact"))
     fields = {f.key: oracle.people.of[f.key] for f in told}
-    links = house.rows("select presentation_id, child_id, from_number, to_number from link order by from_number, presentation_id")
     founder: dict[str, str] = {}
     for pid, child_id, _, _ in links:
         founder.setdefault(child_id, pid)
     facts_on: dict[str, list[Told]] = defaultdict(list)
     for f in told:
         facts_on[on[f.key]].append(f)
-    expected: dict[tuple[int, str], tuple[str, Reasons]] = {}
+    expected: Raised = {}
     moments = sorted(
         {
             (n, c)
@@ -143,7 +174,7 @@ def _recommendations(out: Comparison, house: House, oracle: Oracle, ledger: Ledg
             ]
         }
     )
-    raised: dict[str, str] = {}
+    open_on: dict[str, str] = {}
     for number, child_id in moments:
         where = {p: c for p, c, a, z in links if a <= number and (z is None or z > number)}
         mine = [p for p, c in where.items() if c == child_id]
@@ -153,21 +184,16 @@ def _recommendations(out: Comparison, house: House, oracle: Oracle, ledger: Ledg
         home = {f.key: hash(where.get(on[f.key])) for f in known}
         facts = [f for p in mine for f in facts_on[p] if f.number <= number]
         child = oracle.child(facts, known, {fields[f.key] for f in facts}, at[number], home)
-        waiting = [b for c, b in raised.items() if where.get(founder[c]) == child_id]
+        waiting = [b for c, b in open_on.items() if where.get(founder[c]) == child_id]
         if child.basis is None or (waiting and (child.basis != "HARM" or "HARM" in waiting)):
             continue
         if waiting:
-            (about,) = [c for c in raised if where.get(founder[c]) == child_id]
+            (about,) = [c for c in open_on if where.get(founder[c]) == child_id]
         else:
             about = child_id
-        raised[about] = child.basis
+        open_on[about] = child.basis
         expected[(number, child_id)] = (child.basis, child.reasons)
-    found = {}
-    for number, child_id, data in house.rows("select number, child_id, data from conclusion where kind = 'recommended'"):
-        d = orjson.loads(bytes(data))
-        found[(number, child_id)] = (d["basis"], {r["rule"]: (r["points"], frozenset(r["facts"])) for r in d["reasons"]})
-    for key in sorted(expected.keys() | found.keys()):
-        out.same("TRUTH", "recommendations", key, (expected.get(key), found.get(key)), 1)
+    return expected
 
 
 def _short(one: object, other: object) -> str:

@@ -43,4 +43,5 @@ def test_planted_defects_are_caught_and_named(  # noqa: PLR0917 - fixtures
     print(f"seed {seed}, end {end}: {seen}")
     shown = [str(v)[:300] for v in found][:30]
     assert broken == {v.invariant for v in found}, f"seed {seed}, end {end}: {shown}"
-    assert min(seen["accepted"], seen["duplicate"], seen["outputs"]) > 0
+    assert min(seen["accepted"], seen["outputs"]) > 0
+    assert sabotage is not None or seen["duplicate"] > 0  # a lost batch may have held the few duplicates

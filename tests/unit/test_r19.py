@@ -5,110 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from random import Random
-from typing import Any, Final
-from uuid import UUID, uuid5
+from typing import Final
 
 import orjson
 import pytest
 
-from consumers.deciding import Decider
-from consumers.host import Intake
-from consumers.preparing import Preparer
-from domain.fold import fold
 from domain.times import DAY_US, HOUR_US
 from producers.halton.facts import SimulatedFact
 from producers.halton.scenarios import Scenario, r19
-from projections.book import Book
-from projections.entries import ACCEPTED, Entry
-from schemas.codec import Codec
-from schemas.policies import reference
-from schemas.registry import UnknownSchema
+from tests.fault.memory import Memory
 
 AT: Final = 1_794_312_000_000_000
 """10 November 2026, noon."""
 
 SEEDS: Final = 200
-IDS: Final = UUID("b0b7fd4e-5a0c-5d9a-8d5e-5f7c1f0a7e11")
 SIGNALS: Final = ("absence", "weight loss", "bad housing", "unsuitable adults", "crime")
 """The five, in the order of `Scenario.points`."""
 SCHOOL: Final = frozenset({"absence", "weight loss", "unsuitable adults"})
-
-
-class Shelf:
-    """A registry in memory."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def register(self, subject: str, text: str) -> int:
-        """The id of a text."""
-        del subject
-        if text not in self.texts:
-            self.texts.append(text)
-        return self.texts.index(text)
-
-    def text(self, schema_id: int) -> str:
-        """The text of an id."""
-        if schema_id >= len(self.texts):
-            raise UnknownSchema(str(schema_id))
-        return self.texts[schema_id]
-
-
-CODEC: Final = Codec(Shelf())  # type: ignore[arg-type]
-
-
-class Memory:
-    """`unify` without its database: one book, kept in memory, and what was concluded, by entry."""
-
-    def __init__(self) -> None:
-        self.book, self.number, self.clock = Book(), 0, AT + HOUR_US
-        self.concluded: list[tuple[int, str, dict[str, Any]]] = []
-        self._preparer = Preparer(CODEC, b"s" * 32, lambda: self.clock)
-        self._decider = Decider(reference())
-        self._decider.begin(self.book, {})
-
-    def take(self, topic: str, record: str, value: dict[str, Any]) -> Entry:
-        """Decide about one record."""
-        self.number += 1
-        self.clock += 1_000_000
-        item = self._preparer.prepare(Intake(topic, 0, self.number, self.clock, CODEC.encode(record, value)))
-        entry = Entry(self.number, 1, item.kind, self.clock, (topic, 0, self.number), item.agency, item.record, item.event_id)
-        self._decider.decide(item, entry)
-        self.concluded += [(self.number, kind, data) for kind, data in entry.conclusions]
-        return entry
-
-    def tell(self, fact: SimulatedFact) -> None:
-        """An agency says something; it is accepted."""
-        assert ACCEPTED == self.take(f"facts.{fact.agency}", fact.record, fact.value).verdict
-
-    def confirm_all(self) -> int:
-        """The reviewer confirms every open match; how many there were."""
-        matches = [m for m in self.book.matches.values() if m.state == "OPEN"]
-        done = 0
-        for match in matches:
-            if self.book.child_of[match.presentation_id] == self.book.child_of[match.anchor]:
-                continue
-            act = {
-                "event_id": str(uuid5(IDS, match.match_id)),
-                "actor_id": "reviewer",
-                "actor_role": "icart_manager",
-                "child_id": None,
-                "acted_at": self.clock,
-                "based_on": None,
-                "correlation_id": None,
-            }
-            entry = self.take("decisions", "MatchConfirmed", {"act": act, "match_id": match.match_id, "rationale": None})
-            assert ACCEPTED == entry.verdict
-            done += 1
-        return done
-
-    def raised(self) -> list[tuple[int, dict[str, Any]]]:
-        """Recommendations raised, with the entry that raised each."""
-        return [(n, data) for n, kind, data in self.concluded if kind == "recommended"]
-
-    def views(self) -> list[dict[str, Any]]:
-        """The view of every child that still has presentations."""
-        return [fold(self.book.history(c), reference(), self.clock) for c, members in self.book.members.items() if members]
 
 
 def shuffled(facts: Iterable[SimulatedFact], rng: Random) -> list[SimulatedFact]:
@@ -120,12 +33,12 @@ def shuffled(facts: Iterable[SimulatedFact], rng: Random) -> list[SimulatedFact]
 
 def lived(story: Scenario, facts: Sequence[SimulatedFact], rng: Random) -> Memory:
     """Facts in random order, the match confirmed when both sides are known: at a random moment, at the latest at the end."""
-    house = Memory()
+    house = Memory(AT + HOUR_US)
     for fact in facts:
         house.tell(fact)
         if rng.random() < 0.2:
-            house.confirm_all()
-    house.confirm_all()
+            house.review()
+    house.review()
     return house
 
 
@@ -155,13 +68,13 @@ class TestR19:
         for seed in range(SEEDS // 10):
             rng = Random(f"apart/{seed}")
             story = r19(seed, AT)
-            house = Memory()
+            house = Memory(AT + HOUR_US)
             for fact in shuffled(story.facts, rng):
                 house.tell(fact)
             assert [] == house.raised(), f"seed {seed}"
             assert 2 == len(house.views()), f"seed {seed}: police facts stand apart"
             before = house.number
-            assert house.confirm_all() == 1
+            assert house.review() == 1
             assert [before + 1] == [n for n, _ in house.raised()], f"seed {seed}"
 
     def test_view_does_not_depend_on_order(self) -> None:

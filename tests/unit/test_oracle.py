@@ -1,0 +1,84 @@
+"""The fault harness's oracle against the real decisions, in memory and by the seed; and lies that it must notice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from random import Random
+from typing import Final
+
+import pytest
+
+from domain.policy import Reference
+from schemas.policies import reference
+from tests.fault.compare import Comparison, compare_raised, compare_views, expected_raised, raised
+from tests.fault.memory import Memory
+from tests.fault.oracle import Oracle
+from tests.fault.story import Story, tell
+
+END: Final = 1_794_312_000_000_000
+"""10 November 2026, noon."""
+
+CHILDREN: Final = 120
+KINDS: Final = ("facts", "superseded", "retracted", "episodes", "interviews", "reasons", "points", "messages", "recommendations")
+
+
+def lived(story: Story, oracle: Oracle, rules: Reference | None = None) -> tuple[Memory, Comparison]:
+    """The story in memory, reviewed now and then and at the end; and how it compares."""
+    house, rng = Memory(END, rules), Random(story.seed)
+    for fact in story.facts:
+        house.tell(fact)
+        if rng.random() < 0.05:
+            house.review(oracle.people.answer)
+    while house.review(oracle.people.answer):
+        pass
+    told = oracle.told({k: v for k, v in house.accepted.items() if k in oracle.sent})
+    out = compare_views(oracle, told, house.views())
+    links = sorted((x.presentation_id, x.child_id, x.from_number, x.to_number) for xs in house.book.links.values() for x in xs)
+    on = {f.event_id: f.presentation_id for fs in house.book.facts.values() for f in fs}
+    found = {(n, d["child_id"]): raised(d) for n, d in house.raised()}
+    compare_raised(out, expected_raised(oracle, told, house.at, on, sorted(links, key=lambda x: (x[2], x[0]))), found)
+    return house, out
+
+
+class TestOracle:
+    """Two implementations of one set of words."""
+
+    @pytest.mark.parametrize("block", range(5))
+    def test_agrees_with_what_is_decided(self, block: int) -> None:
+        """Boroughs of several seeds in disorder: the oracle and the house say the same, about every kind of thing."""
+        counts: Counter[str] = Counter()
+        for seed in range(100 + 12 * block, 112 + 12 * block):
+            story = tell(seed, END, CHILDREN)
+            _, out = lived(story, Oracle(story.facts, story.truth.holders))
+            assert [] == [str(v) for v in out.violations], f"seed {seed}"
+            counts += out.counts
+        assert min(counts[k] for k in KINDS) > 0, dict(counts)
+
+    @pytest.mark.parametrize("rule", ["missing-28", "corroboration", "crime", "harm-found-with", "absence"])
+    def test_notices_a_rule_left_out(self, rule: str) -> None:
+        """A house that forgot one rule of the policy is found out."""
+        rules = reference()
+        fewer = replace(rules, policy=replace(rules.policy, rules=tuple(r for r in rules.policy.rules if r.id != rule)))
+        story = tell(11, END, CHILDREN)
+        _, out = lived(story, Oracle(story.facts, story.truth.holders), fewer)
+        assert any(rule in v.what for v in out.violations)
+
+    def test_notices_another_threshold(self) -> None:
+        """A house that recommends too late is found out."""
+        rules = reference()
+        story = tell(11, END, CHILDREN)
+        _, out = lived(
+            story, Oracle(story.facts, story.truth.holders), replace(rules, policy=replace(rules.policy, threshold=13))
+        )
+        assert any("recommendations" in v.what for v in out.violations)
+
+    def test_notices_a_fact_on_the_wrong_child(self) -> None:
+        """A fact that is shown on another child is a violation of I5, by name."""
+        story = tell(12, END, CHILDREN)
+        oracle = Oracle(story.facts, story.truth.holders)
+        house, _ = lived(story, oracle)
+        views = house.views()
+        views[0]["chronology"].append(views[1]["chronology"].pop())
+        out = compare_views(oracle, oracle.told({k: v for k, v in house.accepted.items() if k in oracle.sent}), views)
+        assert {"I5"} <= {v.invariant for v in out.violations}
