@@ -162,7 +162,7 @@ def _take_place(dsn: str, aside: str) -> None:
     """`aside` becomes the database of `dsn`; whoever is connected to the old one is cut off."""
     name, other = (str(conninfo_to_dict(d)["dbname"]) for d in (dsn, aside))
     with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True, connect_timeout=5) as connection:
-        connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+        migrate.drop_by_force(connection, name)
         connection.execute(sql.SQL("alter database {} rename to {}").format(sql.Identifier(other), sql.Identifier(name)))
 
 

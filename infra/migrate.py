@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Final, Literal
 
@@ -21,6 +22,9 @@ from infra.errors import MigrationError
 
 Which = Literal["views", "keep"]
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
+
+AUTOVACUUM_S: Final = 20.0
+"""The longest wait for an autovacuum to leave a database that is dropped; on tables of ours it takes a second or two."""
 
 _ALEMBIC = threading.Lock()
 """Alembic's context is a module global: one migration at a time in a process."""
@@ -85,8 +89,22 @@ def drop_database(dsn: str) -> bool:
     name = str(conninfo_to_dict(dsn)["dbname"])
     with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True, connect_timeout=5) as connection:
         there = connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone()
-        connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+        drop_by_force(connection, name)
         return there is not None
+
+
+def drop_by_force(connection: psycopg.Connection[tuple[object, ...]], name: str) -> None:
+    """Drop a database with whoever is connected to it. An autovacuum may not be ended by our role: it is waited for."""
+    until = time.monotonic() + AUTOVACUUM_S
+    while True:
+        try:
+            connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+        except psycopg.errors.InsufficientPrivilege:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 def config(which: Which, dsn: str) -> Config:

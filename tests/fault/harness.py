@@ -29,7 +29,7 @@ from sqlalchemy import text
 from consumers.ledger import LedgerReader
 from domain.fold import fold
 from domain.problems import SightlineError
-from infra import assembly
+from infra import assembly, migrate
 from infra.postgres import wheel
 from infra.processes import Identity, end, spawn
 from producers.acts import ActProducer
@@ -425,7 +425,10 @@ class House:
             conn.execute(sql.SQL("create database {} template template0 encoding 'UTF8'").format(sql.Identifier(new)))
             self._tool("pg_restore", "--no-owner", "--exit-on-error", f"--dbname={new}", str(dump))
             conn.execute(sql.SQL("alter database {} with allow_connections false").format(sql.Identifier(self._views)))
-            conn.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (self._views,))
+            conn.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and usename = current_user",
+                (self._views,),
+            )
             deadline = time.monotonic() + 10
             while True:
                 try:
@@ -440,7 +443,7 @@ class House:
                 except psycopg.errors.ObjectInUse:
                     assert time.monotonic() < deadline, "somebody will not let go of the old database"
                     time.sleep(LOOK_S)
-            conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(old)))
+            migrate.drop_by_force(conn, old)
 
     @property
     def _views(self) -> str:

@@ -46,10 +46,10 @@ def batch_skipped() -> None:
         if seen != NTH:
             work(self, records)
             return
-        handle = self._handler.handle
-        self._handler.handle = lambda conn, batch: None  # type: ignore[method-assign]
+        handler: Any = self._handler
+        handle, handler.handle = handler.handle, lambda conn, batch: None
         work(self, records)
-        self._handler.handle = handle  # type: ignore[method-assign]
+        handler.handle = handle
 
     Host._work = broken  # type: ignore[method-assign]
 
