@@ -129,13 +129,13 @@ def recommendation(
         "raised_at": NOW - 20 * HOUR_US,
         "due_at": NOW + int(due_in_h * HOUR_US),
         "points": sum(r["points"] for r in reasons),
-        "policy": {"id": "p1", "title": "First policy, version 1"},
+        "policy": "p1",
         "reasons": reasons,
         "version": 100,
         "evidence_changed": state == "EVIDENCE_CHANGED",
         "history": history or [],
         "disagreements": [],
-        "open": state in ("OPEN", "OVERDUE", "EVIDENCE_CHANGED", "CONVENED"),
+        "open": state in ("OPEN", "OVERDUE", "EVIDENCE_CHANGED"),
     }
 
 
@@ -387,7 +387,7 @@ def callum() -> Json:
                     "to": "2026-05-27",
                     "missed": 41,
                     "possible": 60,
-                    "rate": 0.683,
+                    "rate": 68.3,
                     "reason_label": "Unauthorised",
                     "sharing": sharing("education"),
                     "facts": [],

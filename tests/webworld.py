@@ -46,6 +46,7 @@ from tests.webviews import (
 )  # fmt: skip
 from web.config import WebConfig
 from web.ports import Entry, GpException, InboxItem, Json, MatchPair, Measure, SearchTerms, Unavailable
+from web.shapes import WAITING
 
 __all__ = [
     "AISHA",
@@ -92,7 +93,7 @@ class World:
     # -- Reading
 
     def queue(self, limit: int) -> Sequence[Json]:
-        return [v for v in self._all() if any(r["open"] for r in v["recommendations"])][:limit]
+        return [v for v in self._all() if any(r["state"] in WAITING for r in v["recommendations"])][:limit]
 
     def recently_decided(self, since: int, limit: int) -> Sequence[Json]:
         states = ("DECLINED", "CONVENED", "HELD", "CLOSED")
@@ -294,8 +295,9 @@ class World:
         }[record]
         rest = {k: v for k, v in value.items() if k in ("reason", "meeting_at", "held_at", "attended", "outcome")}
         rest["text"] = value.get("rationale") or value.get("outcome_text")  # as `domain.meetings` has it
-        rec["history"].append(said | rest | {"kind": kind})
-        rec |= {"state": state, "version": self.number, "open": state == "CONVENED"}
+        told = rest.pop("rationale", None) or rest.pop("outcome_text", None)
+        rec["history"].append(said | {k: v for k, v in rest.items() if v is not None} | {"kind": kind, "text": told})
+        rec |= {"state": state, "version": self.number, "open": False}
         return "ACCEPTED", None
 
     def _all(self) -> list[Json]:

@@ -66,6 +66,14 @@ REFUSALS: Final = {
     "not-permitted": "Your role may not record this.",
     "no-such-thing": "What it is about is no longer there: it may have been joined with another record.",
     "contradicting-numbers": "The two records carry different trusted numbers, so they cannot be one child.",
+    "already-decided": "Somebody else had decided before you.",
+    "not-convened": "The discussion is not convened, or was already recorded as held.",
+    "evidence-stands": "The evidence stands as it was, so this needs a decision, not closing.",
+    "required-to-decline": "A decline needs a reason and your reasoning.",
+    "wrong-agency": "You may disagree only for the agency that you sit for.",
+    "already-taken": "Somebody else has taken this case.",
+    "not-yours": "Only whoever took the case, or a manager, gives it back.",
+    "no-exception": "There is nothing about this message to resolve.",
     "same-id-other-content": "This form was already sent with other words; the first stands.",
 }
 """Why the ledger refuses an act, by its stable reason."""

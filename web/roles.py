@@ -22,16 +22,16 @@ class Right(StrEnum):
     BOARD = "board"
 
 
-_WORKER: Final = {Right.CHILDREN, Right.HOLD, Right.DISAGREE, Right.TAKE, Right.MATCH, Right.GP_EXCEPTIONS}
+_WORKER: Final = {Right.CHILDREN, Right.HOLD, Right.DISAGREE, Right.TAKE, Right.MATCH}
 _PARTNER: Final = {Right.CHILDREN, Right.DISAGREE}
 
 RIGHTS: Final[dict[str, frozenset[Right]]] = {
     "icart_social_worker": frozenset(_WORKER),
-    "icart_manager": frozenset(_WORKER - {Right.DISAGREE} | {Right.DECIDE}),
+    "icart_manager": frozenset(_WORKER | {Right.DECIDE, Right.GP_EXCEPTIONS}),
     "icart_police": frozenset(_PARTNER),
     "icart_health": frozenset(_PARTNER | {Right.GP_EXCEPTIONS}),
     "icart_education": frozenset(_PARTNER),
-    "edt": frozenset({Right.CHILDREN, Right.DECIDE, Right.HOLD, Right.TAKE}),
+    "edt": frozenset({Right.CHILDREN, Right.DECIDE, Right.HOLD, Right.DISAGREE, Right.TAKE}),
     "board_analyst": frozenset({Right.BOARD}),
     "admin": frozenset({Right.OPERATE}),
 }
@@ -47,7 +47,14 @@ AGENCY: Final = {
 }
 """The agency somebody speaks for, where they speak for one."""
 
-VOICE: Final = {"icart_social_worker": "csc", "icart_police": "police", "icart_health": "health", "icart_education": "education"}
+VOICE: Final = {
+    "icart_social_worker": "csc",
+    "icart_manager": "csc",
+    "icart_police": "police",
+    "icart_health": "health",
+    "icart_education": "education",
+    "edt": "edt",
+}
 """The code of list `icart-agency` under which a role disagrees."""
 
 

@@ -12,7 +12,7 @@ from web.forms import Form
 from web.house import GpResolver, House, NotFound, TheHouse, Visitor
 from web.pages.common import Posted, act, plain_conflict
 from web.ports import Json
-from web.shapes import birth_date, child_name
+from web.shapes import birth_date, child_name, seen
 
 router: Final = APIRouter(include_in_schema=False)
 
@@ -30,17 +30,18 @@ def exception_rows(house: House, visitor: Visitor) -> list[Json]:
     rows = []
     for found in house.reading.gp_exceptions(PAGE_MAX):
         child = house.redact(found.child, visitor)
-        if child is not None and any(m.get("message_id") == found.message_id for m in child.get("messages", [])):
+        message = next((m for m in seen((child or {}).get("messages", [])) if m["message_id"] == found.message_id), None)
+        if child is not None and message is not None:
             rows.append(
                 {
                     "message_id": found.message_id,
                     "child_id": child["child_id"],
                     "name": child_name(child),
                     "birth_date": birth_date(child),
-                    "practice_ods": found.message.get("practice_ods"),
-                    "why": found.message["exception"]["why"],
-                    "for_role": found.message["exception"]["for_role"],
-                    "at": found.message["exception"]["at"],
+                    "practice_ods": message.get("practice_ods"),
+                    "why": message["exception"]["why"],
+                    "for_role": message["exception"]["for_role"],
+                    "at": message["exception"]["at"],
                     "version": child["version"],
                 }
             )

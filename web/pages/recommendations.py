@@ -26,7 +26,7 @@ RECORDS: Final = {
     "disagree": "RecommendationDisagreed",
     "close": "RecommendationClosed",
 }
-WHEN: Final = {"decide": DECIDABLE, "held": ("CONVENED",), "close": ("EVIDENCE_CHANGED",)}
+WHEN: Final = {"decide": DECIDABLE, "held": ("CONVENED",), "close": DECIDABLE}
 """In which states each act makes sense; one may disagree with a decision in any later state."""
 
 
