@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from httpx import Response
 from sqlalchemy import Engine, select
 
+from infra import parts
 from infra.state import State
 from projections import accounts
 from projections.keep_tables import access_record
@@ -82,11 +83,11 @@ def fields(page: Response, action: str) -> dict[str, str]:
 
 
 def static_dir() -> Path:
-    """The unpacked web components; the test skips, saying how to get them, when they are not there."""
-    found = State.open().static
-    if not (found / "govuk-frontend").exists():
-        pytest.skip("the web components are not unpacked: run `make run`, or `sightline up`, once")
-    return found
+    """The web components, fetched and unpacked at the first need (a fresh clone has none)."""
+    state = State.open()
+    if not (state.static / "govuk-frontend").exists():
+        parts.install(state, [p for p in parts.locked() if p.use == "static"])
+    return state.static
 
 
 @pytest.fixture
