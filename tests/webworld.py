@@ -295,8 +295,7 @@ class World:
         }[record]
         rest = {k: v for k, v in value.items() if k in ("reason", "meeting_at", "held_at", "attended", "outcome")}
         rest["text"] = value.get("rationale") or value.get("outcome_text")  # as `domain.meetings` has it
-        told = rest.pop("rationale", None) or rest.pop("outcome_text", None)
-        rec["history"].append(said | {k: v for k, v in rest.items() if v is not None} | {"kind": kind, "text": told})
+        rec["history"].append(said | {k: v for k, v in rest.items() if v is not None} | {"kind": kind})
         rec |= {"state": state, "version": self.number, "open": False}
         return "ACCEPTED", None
 

@@ -11,7 +11,7 @@ from domain.times import DAY_US
 from web.house import ChildReader, House, Taker, TheHouse, Visitor
 from web.pages.common import Posted, act, child_for, plain_conflict
 from web.ports import Json
-from web.shapes import DECIDED, child_row
+from web.shapes import DECIDED, child_row, seen
 
 router: Final = APIRouter(include_in_schema=False)
 
@@ -50,7 +50,8 @@ def decisions(request: Request, house: TheHouse, visitor: ChildReader) -> Respon
     """What was decided in the last seven days: visible at once to police, health and education."""
     found = decided_rows(house, visitor)
     house.shown(request, visitor, "FRONT_DOOR", [r["child_id"] for r in found])
-    return house.page(request, "decisions.html", visitor, rows=found)
+    names = house.names(h.get("by") for r in found for rec in seen(r["decided"]) for h in rec.get("history", ()))
+    return house.page(request, "decisions.html", visitor, rows=found, names=names)
 
 
 @router.post("/children/{child_id}/case")
