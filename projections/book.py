@@ -175,7 +175,7 @@ class Book:
 
     def _link(self, number: int, at: int, data: Json) -> set[str]:
         pid, child = data["presentation_id"], data["child_id"]
-        touched = {child}
+        touched = {child} | {x.child_id for x in self.links[pid]}  # a child merged away says where its presentations are now
         if (old := self.child_of.get(pid)) is not None:
             touched.add(old)
             self.members[old].discard(pid)
@@ -237,7 +237,7 @@ class Book:
         self.load_presentations(conn, found.values())
 
     def load_children(self, conn: Connection, child_ids: Iterable[str]) -> None:
-        """Everything about these children. Idempotent; a child that is whole already is not read again."""
+        """Everything about these children and those their presentations were on before. Idempotent; none is read twice."""
         wanted = sorted(set(child_ids) - self.whole)
         if not wanted:
             return
@@ -285,6 +285,8 @@ class Book:
             self.conclusions[r.child_id].append(Conclusion(r.number, r.accepted_at, r.kind, orjson.loads(r.data)))
             if r.about is not None:
                 self.about[r.about] = r.child_id
+        # children merged away into these, or out of which these were taken: when a presentation moves, their views change too
+        self.load_children(conn, {x.child_id for p in ids for x in self.links[p]})
 
     def load_beside(self, conn: Connection, child_id: str) -> None:
         """The facts of presentations that may also be this child."""

@@ -52,6 +52,7 @@ class Memory:
         self.book, self.number, self.clock = Book(), 0, at
         self.reference = rules or reference()
         self.at: dict[int, int] = {}
+        self.saved: dict[str, dict[str, Any]] = {}
         self.accepted: dict[str, tuple[int, int]] = {}
         self.concluded: list[tuple[int, str, dict[str, Any]]] = []
         self._preparer = Preparer(CODEC, b"s" * 32, lambda: self.clock)
@@ -64,7 +65,8 @@ class Memory:
         self.clock += 1_000_000
         item = self._preparer.prepare(Intake(topic, 0, self.number, self.clock, CODEC.encode(record, value)))
         entry = Entry(self.number, 1, item.kind, self.clock, (topic, 0, self.number), item.agency, item.record, item.event_id)
-        self._decider.decide(item, entry)
+        for child in self._decider.decide(item, entry):
+            self.saved[child] = fold(self.book.history(child), self.reference, self.clock)
         self.at[self.number] = self.clock
         if entry.verdict == ACCEPTED and entry.event_id is not None:
             self.accepted[entry.event_id] = (self.number, self.clock)

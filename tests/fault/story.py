@@ -17,7 +17,7 @@ from uuid import UUID, uuid5
 from domain.times import DAY_US
 from producers.halton import rates, scenarios
 from producers.halton.borough import Borough
-from producers.halton.facts import SimulatedFact
+from producers.halton.facts import SimulatedFact, blank
 from producers.halton.truth import Truth
 
 SPAN_DAYS: Final = 200
@@ -29,6 +29,9 @@ MORE_OFTEN: Final[Mapping[str, float]] = {
 
 DISORDER: Final = 60
 """A fact overtakes or is overtaken by about this many others; one in five comes at any place at all."""
+
+WITHDRAWALS: Final = 3
+WITHDRAWN: Final = ("SchoolConcern", "VulnerabilitySubmission", "SchoolAbsence")
 
 NAMES: Final = UUID("1c3f0b52-9a55-5c0f-8f57-5f1f3f0a2b11")
 
@@ -63,6 +66,7 @@ def tell(seed: int, end: int, children: int) -> Story:
     for label in ("r19", "gp", "twins"):
         facts += [f for f in scenarios.SCENARIOS[label](more, at, None, scenarios.STEP_US).facts if _past(f, end)]
     facts += _local_only(facts, rng)
+    facts += _withdrawals(facts, rng)
     placed = [(rng.random() * len(facts) if rng.random() < 0.2 else n + rng.uniform(0, DISORDER), f) for n, f in enumerate(facts)]
     ordered = tuple(f for _, f in sorted(placed, key=lambda x: x[0]))
     return Story(seed, end, ordered, Truth(facts))
@@ -83,6 +87,23 @@ def _more_slips() -> Iterator[None]:
 def _past(fact: SimulatedFact, end: int) -> bool:
     envelope = fact.value["envelope"]
     return bool(max(fact.arrives_at, envelope["occurred_at"], envelope["recorded_at"]) <= end)
+
+
+def _withdrawals(facts: list[SimulatedFact], rng: Random) -> list[SimulatedFact]:
+    """Withdrawals of some facts: a seed may bring the borough none of its own."""
+    replaced = {x for f in facts for x in (f.value["envelope"]["supersedes"], f.value["envelope"]["retracts"]) if x}
+    plain = [f for f in facts if f.record in WITHDRAWN and f.copy == 0 and f.label is None and f.key not in replaced]
+    out = []
+    for f in rng.sample(plain, min(len(plain), WITHDRAWALS)):
+        envelope = {
+            **f.value["envelope"],
+            "event_id": str(uuid5(NAMES, f"{f.key}/withdrawn")),
+            "retracts": f.key,
+            "supersedes": None,
+        }
+        value = blank("Retraction") | {"reason": "ENTERED_IN_ERROR", "envelope": envelope}
+        out.append(replace(f, record="Retraction", value=value))
+    return out
 
 
 def _local_only(facts: list[SimulatedFact], rng: Random) -> list[SimulatedFact]:

@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from domain.fold import fold
 from domain.policy import Reference
 from schemas.policies import reference
 from tests.fault.compare import Comparison, compare_raised, compare_views, expected_raised, raised
@@ -54,6 +55,19 @@ class TestOracle:
             assert [] == [str(v) for v in out.violations], f"seed {seed}"
             counts += out.counts
         assert min(counts[k] for k in KINDS) > 0, dict(counts)
+
+    @pytest.mark.parametrize("block", range(3))
+    def test_what_was_saved_is_what_a_clean_fold_gives(self, block: int) -> None:
+        """I2 in memory: the view saved when a child was last touched is the fold of everything at that instant, merged or not."""
+        merged = 0
+        for seed in range(14 + 8 * block, 22 + 8 * block):
+            story = tell(seed, END, CHILDREN)
+            house, _ = lived(story, Oracle(story.facts, story.truth.holders))
+            for child, view in house.saved.items():
+                clean = fold(house.book.history(child), house.reference, view["as_of"])
+                assert [] == [k for k in clean if clean[k] != view[k]], f"seed {seed}"
+                merged += view["merged_into"] is not None
+        assert merged > 0
 
     @pytest.mark.parametrize("rule", ["missing-28", "corroboration", "crime", "harm-found-with", "absence"])
     def test_notices_a_rule_left_out(self, rule: str) -> None:
