@@ -3,7 +3,7 @@ PYTHON ?= python3
 STATE := $(if $(SIGHTLINE_STATE),$(SIGHTLINE_STATE),$(CURDIR)/.sightline)
 BIN := $(STATE)/venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help run up down status reset test lint format bench lock env env-dev
+.PHONY: help run up down status reset test lint format docs bench lock env env-dev
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ lint: env-dev ## ruff, mypy --strict, import arrows
 
 format: env-dev ## Lay the code out
 	@$(BIN)/ruff check --fix-only -q . ; $(BIN)/ruff format .
+
+docs: env-dev ## Write the documents that are made from the contract
+	@$(BIN)/python -m infra.docs
 
 bench: env-dev ## Speeds, as ratios to what the parts can do
 	@$(BIN)/python -m pytest tests/bench -s --override-ini=python_files=bench_*.py $(ARGS)
