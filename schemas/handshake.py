@@ -54,7 +54,7 @@ def check_access(access: KafkaAccess, *, timeout_s: float = 3.0) -> None:
             why = f"{server}: {err}"
         except (OSError, ValueError) as err:
             why = f"{server}: {getattr(err, 'strerror', None) or err}"
-    raise BrokerAway(f"no broker at {access.bootstrap} answers ({why}); check that it is up, and the address")
+    raise BrokerAway(f"no broker at {access.bootstrap} answers ({why}); check that it is up and the address")
 
 
 def _secured(plain: socket.socket, access: KafkaAccess, host: str) -> socket.socket:
