@@ -195,7 +195,7 @@ class Pulse:
     async def _remember(self, cell: Cell, count: Count | None) -> Any:
         """Send a cell to the changelog.
 
-        Not by `table[key] = …`: Faust 0.15.3 buffers those writes where a commit does not wait for them, and a stop lost one.
+        Not by `table[key] = …`: Faust 0.15.3 buffers those writes where its commit does not wait for them (docs/adr/0003).
         """
         form = "raw" if count is None else "json"
         return await self._table.changelog_topic.send(key=cell, value=count, partition=cell[0][2], value_serializer=form)
