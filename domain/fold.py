@@ -72,6 +72,8 @@ def document(history: History, folded: Folded, reference: Reference) -> Json:
     told = statuses(known, reference)
     current = currency(known, reference)
     held, differ = grades(known, reference)
+    # after an undo, what a recommendation rested on may be another child's: it is not told here (I5)
+    here = {i: f for i, f in known.everything.items() if f.presentation_id in known.links}
     return {
         "child_id": known.child_id, "as_of": known.as_of, "known_at": known.known_at, "version": known.version,
         "policy": {"id": reference.policy.id, "title": reference.policy.title, "authority": reference.policy.authority},
@@ -86,7 +88,7 @@ def document(history: History, folded: Folded, reference: Reference) -> Json:
         "vpas": vpas(known, reference), "cpis": cpis(known, reference), "education": education(known, today, reference),
         "grades": held, "grade_differences": differ,
         "risk": risk.shown(folded.risk, folded.situation, reference.policy, current),
-        "recommendations": [meetings.shown(r, reference, known.everything) for r in reversed(folded.recommendations)],
+        "recommendations": [meetings.shown(r, reference, here) for r in reversed(folded.recommendations)],
         "messages": [messages.shown(m, known) for m in reversed(folded.messages)], "case": meetings.case(known),
         "defects": [
             {"event_id": c.data["event_id"], "defect": c.data["defect"], **rest_on_ids([c.data["event_id"]], known.everything)}

@@ -83,9 +83,8 @@ def recalled(recorded: Mapping[str, Any], policy: Policy, facts: Mapping[str, Fa
     if rule is not None and at_hand:
         out = reason(rule, at_hand, recorded["points"], reference)
     else:
-        title = rule.title if rule else recorded["rule"]
         trigger = rule.trigger if rule else False
-        out = {"rule": recorded["rule"], "text": f"{title}: the facts behind this are no longer here", "trigger": trigger}
+        out = {"rule": recorded["rule"], "text": "The facts behind this reason are no longer on this child", "trigger": trigger}
     return out | {"points": recorded["points"], "agencies": list(recorded["agencies"]), **rest_on_ids(ids, facts)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+import structlog
 
 from tests.services import Deployment, NotOurs, Services, open_services
 
@@ -47,3 +48,15 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         return (yield)
     except NotOurs as error:
         pytest.skip(f"{error} was given from outside: it is not ours to stop")
+
+
+@pytest.fixture(autouse=True)
+def logs_as_configured_by_nobody() -> Iterator[None]:
+    """A test that configures logging does so for itself alone."""
+    yield
+    structlog.reset_defaults()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests last: Playwright leaves an event loop running in this thread, in which no other can run."""
+    items.sort(key=lambda item: "browser" in item.path.parts)

@@ -236,13 +236,15 @@ class TestEvidence:
         assert ["evidence_changed"] == kinds(child.concludes())
 
     def test_moved_to_another_child(self) -> None:
-        """An undone match takes the evidence away; reasons stay readable as far as facts are to hand."""
+        """An undone match takes the evidence away, and what the moved facts said is told on this child no more (I5)."""
         child = r19()
         child.concludes(NOW - HOUR)
         child.moves(next(p.presentation_id for p in child.history.presentations if p.agency == "police"), "other", NOW)
         assert ["evidence_changed"] == kinds(child.concludes())
         (rec,) = child.view()["recommendations"]
-        assert any(r["text"].startswith("Cheshire Constabulary") for r in rec["reasons"])
+        assert not any("Cheshire Constabulary" in r["text"] for r in rec["reasons"])
+        assert any(r["text"].startswith("Schools and education") for r in rec["reasons"])
+        assert any("no longer on this child" in r["text"] for r in rec["reasons"])
 
     def test_faded_is_not_changed(self) -> None:
         """Time alone takes no evidence away."""
