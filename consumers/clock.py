@@ -77,7 +77,7 @@ class Clock:
                     with self._engine.connect() as conn:
                         self._refold(conn)
                         waiting = self._fire(conn, waiting) if waiting else self._look(conn, consumer)
-                except (DBAPIError, KafkaError) as err:
+                except (DBAPIError, KafkaError, KeyError) as err:  # KeyError: kafka-python's, while a leader is unknown
                     log.warning("clock-interrupted", kind=type(err).__name__)
                     self._engine.dispose()
                     waiting = None

@@ -93,7 +93,7 @@ class Relay:
                     while not self._stopping:
                         if not self._once(conn, lease):
                             self._wait(conn)
-            except (DBAPIError, KafkaError, RegistryUnavailable, NotReady) as err:
+            except (DBAPIError, KafkaError, RegistryUnavailable, NotReady, KeyError) as err:  # KeyError: as in clock
                 failures += 1
                 kind = type(err.orig if isinstance(err, DBAPIError) else err).__name__
                 log.warning("relay-interrupted", kind=kind, failures=failures)
