@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -133,7 +134,7 @@ class TestCrash:
             raise RuntimeError
 
         with pytest.raises(RuntimeError):
-            archive.append((r for part in (lambda: records(5), failing) for r in part()), 100)
+            archive.append(chain(records(5), (r for _ in [0] for r in failing())), 100)
         again = Archive.create(tmp_path)
         assert 0 < again.verify().records < 6
         again.append(records(6)[again.end :])
