@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import structlog
 
@@ -10,9 +10,9 @@ from consumers.preparing import Prepared
 from domain import matching
 from domain.acts import Refused, judge
 from domain.conclude import conclude
-from domain.fold import fold
+from domain.fold import Folded, document, fold, parts
 from domain.matching import Person
-from domain.model import Json, Presentation
+from domain.model import History, Json, Presentation
 from domain.policy import Reference
 from projections.book import Book, block_key
 from projections.entries import ACCEPTED, ACT, CONFLICT, DUPLICATE, FACT, REFUSED, Entry
@@ -30,10 +30,18 @@ class Decider:
         self._reference = reference
         self._book = Book()
         self._known: dict[tuple[str, str], tuple[bytes, str, str | None]] = {}
+        self._concluded: dict[str, tuple[History, Folded]] = {}
 
     def begin(self, book: Book, known: Known) -> None:
         """Start a batch."""
-        self._book, self._known = book, dict(known)
+        self._book, self._known, self._concluded = book, dict(known), {}
+
+    def view(self, child: str, at: int) -> Json:
+        """The child's view after the records decided so far. What the last conclusion was drawn from is not folded twice."""
+        found = self._concluded.pop(child, None)
+        if found is not None and found[1].known.as_of == at:
+            return document(*found, self._reference)
+        return fold(self._book.history(child), self._reference, at)
 
     def decide(self, item: Prepared, entry: Entry) -> set[str]:
         """Fill `entry` in; the children whose view may change."""
@@ -164,16 +172,24 @@ class Decider:
     def _follow(self, entry: Entry, touched: set[str]) -> set[str]:
         """Conclude about every child touched. Our own failure is not the fact's: it is shown, marked, and an alarm raised."""
         more: set[str] = set()
+        self._forget(touched)
         for child in sorted(touched):
             if not self._book.members.get(child):
                 continue
             try:
                 history = self._book.history(child)
                 found = conclude(history, {"child_id": child}, self._reference, entry.accepted_at)
+                self._concluded[child] = (history, parts(history, self._reference, entry.accepted_at))
             except Exception as err:  # a defect of ours, of any kind, must not stop the facts of others
                 log.error("rule-failed", number=entry.number, record=entry.record, error=type(err).__name__, alarm=True)  # noqa: TRY400 (I7)
                 found = [("not_evaluated", {"child_id": child, "event_id": entry.event_id, "where": type(err).__name__})]
             for kind, data in found:
                 entry.conclusions.append((kind, data))
-                more |= self._book.take(entry, kind, data)
+                changed = self._book.take(entry, kind, data)
+                self._forget(changed)
+                more |= changed
         return more
+
+    def _forget(self, touched: Iterable[str]) -> None:
+        for child in touched:
+            self._concluded.pop(child, None)

@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 from kafka import KafkaConsumer, TopicPartition
@@ -61,13 +61,19 @@ class Intake:
     value: bytes
 
 
-class Handler(Protocol):
+Item = TypeVar("Item")
+
+
+class Handler(Protocol[Item]):
     """What a host does with a batch."""
 
     def ready(self, conn: Connection) -> bool:
         """May decisions be made on this database? Called on every new connection until it says yes."""
 
-    def handle(self, conn: Connection, batch: Sequence[Intake]) -> None:
+    def prepare(self, batch: Sequence[Intake]) -> Sequence[Item]:
+        """What needs no lock and can be done twice: called before the transaction, for the whole batch."""
+
+    def handle(self, conn: Connection, prepared: Sequence[Item]) -> None:
         """Do all of it inside the transaction of `conn`."""
 
     def lock(self, conn: Connection) -> None:
@@ -85,11 +91,11 @@ class Host(ConsumerRebalanceListener):
     """Runs a handler over topics until stopped."""
 
     def __init__(
-        self, access: KafkaAccess, group: str, topics: Sequence[str], engine: Engine, handler: Handler,
+        self, access: KafkaAccess, group: str, topics: Sequence[str], engine: Engine, handler: Handler[Any],
         *, instance: str, rows: int = ROWS_PER_BATCH, hook: Hook = lambda _: None,
     ) -> None:  # fmt: skip
         self._access, self._topics, self._engine, self._handler = access, topics, engine, handler
-        self._owner, self._hook = instance, hook
+        self._owner, self._hook, self._rows = instance, hook, rows
         self._stopping = False
         self._conn: Connection | None = None
         self._expected: dict[TopicPartition, int] = {}
@@ -98,7 +104,8 @@ class Host(ConsumerRebalanceListener):
         self._consumer = KafkaConsumer(
             **access.options(), group_id=access.prefix + group, group_instance_id=access.prefix + instance,
             enable_auto_commit=False, auto_offset_reset="earliest", max_poll_records=rows, session_timeout_ms=SESSION_TIMEOUT_MS,
-            heartbeat_interval_ms=500, fetch_max_wait_ms=20, max_partition_fetch_bytes=1_500_000, client_id=access.prefix + instance,
+            heartbeat_interval_ms=500, fetch_max_wait_ms=20, max_partition_fetch_bytes=1_500_000,
+            client_id=access.prefix + instance,
         )  # fmt: skip
         self._consumer.subscribe([access.topic(t) for t in topics], listener=self)
 
@@ -142,8 +149,10 @@ class Host(ConsumerRebalanceListener):
                 return
             if records and (mine := {tp: rs for tp, rs in records.items() if self._contiguous(tp, rs)}):
                 self._hook("polled")
-                self._work(mine)
-            self._failures = 0
+                some = self._fewer(mine)
+                self._work(some)
+                self._failures = 0
+                self._seek_back(tp for tp, rs in mine.items() if len(some.get(tp, ())) < len(rs))
         except (DBAPIError, RegistryUnavailable, KafkaError) as err:
             self._recover(err)
 
@@ -152,6 +161,16 @@ class Host(ConsumerRebalanceListener):
         for tp in records:
             if tp in self._expected:
                 self._consumer.seek(tp, self._expected[tp])
+
+    def _fewer(self, records: Mapping[TopicPartition, Sequence[Any]]) -> dict[TopicPartition, Sequence[Any]]:
+        """The first of these; half as many after each failure: what is too much for one transaction is not tried for ever."""
+        left = max(1, self._rows >> self._failures)
+        some: dict[TopicPartition, Sequence[Any]] = {}
+        for tp, rs in records.items():
+            if left > 0:
+                some[tp] = rs[:left]
+                left -= len(some[tp])
+        return some
 
     def _contiguous(self, tp: TopicPartition, records: Sequence[Any]) -> bool:
         """These records begin where the database stands; else they are polled again.
@@ -166,14 +185,14 @@ class Host(ConsumerRebalanceListener):
         first = self._consumer.beginning_offsets([tp])[tp]
         if first > self._expected[tp]:
             raise PositionLost(
-                f"{self._access.short(tp.topic)}[{tp.partition}]: offsets {self._expected[tp]} to {first - 1} are no longer in the intake; "
-                "ask the agency to send that period again, then set the position by hand"
+                f"{self._access.short(tp.topic)}[{tp.partition}]: offsets {self._expected[tp]} to {first - 1} are no longer "
+                "in the intake; ask the agency to send that period again, then set the position by hand"
             )
         self._seek_back([tp])
         return False
 
     def _claimed(self) -> bool:
-        """Own an epoch and stand at the database's position for every assigned partition; False when records must be polled anew."""
+        """Own an epoch and stand at the database's position for every assigned partition; False: poll anew."""
         conn = self._connection()
         if conn is None:
             return False
@@ -199,10 +218,11 @@ class Host(ConsumerRebalanceListener):
             for r in rs
         ]
         moved = {tp: rs[-1].offset + 1 for tp, rs in records.items()}
+        prepared = self._handler.prepare(batch)
         with conn.begin():
             self._handler.lock(conn)
             self._move(conn, moved)
-            self._handler.handle(conn, batch)
+            self._handler.handle(conn, prepared)
             self._hook("in-transaction")
         self._hook("committed")
         self._expected |= moved
@@ -251,7 +271,7 @@ class Host(ConsumerRebalanceListener):
             self._drop()
         self._handler.forget()
         self._epoch.clear()
-        time.sleep(min(BACKOFF_S_MAX, 0.02 * 2 ** min(self._failures, 8)) * (0.5 + random.random() / 2))
+        time.sleep(min(BACKOFF_S_MAX, 0.02 * 2 ** min(self._failures, 8)) * (0.5 + random.random() / 2))  # noqa: S311  no secret
 
     def _drop(self) -> None:
         if self._conn is not None:
@@ -266,7 +286,7 @@ _CLAIM = text(
     "on conflict (topic, partition) do update set epoch = position.epoch + 1, owner = excluded.owner returning next_offset, epoch"
 )
 _MOVE = text(
-    "update position set next_offset = u.n from unnest(cast(:t as text[]), cast(:p as int[]), cast(:n as bigint[]), cast(:e as bigint[]), "
-    "cast(:x as bigint[])) as u(t, p, n, e, x) "
+    "update position set next_offset = u.n from unnest(cast(:t as text[]), cast(:p as int[]), cast(:n as bigint[]), "
+    "cast(:e as bigint[]), cast(:x as bigint[])) as u(t, p, n, e, x) "
     "where position.topic = u.t and position.partition = u.p and position.epoch = u.e and position.next_offset = u.x"
 )

@@ -16,11 +16,10 @@ from sqlalchemy import Connection, text
 from consumers.deciding import Decider
 from consumers.host import Intake
 from consumers.preparing import Prepared, Preparer
-from domain.fold import fold
 from domain.model import Json
 from domain.policy import Reference
 from projections.book import Book, block_key
-from projections.entries import ACT, FACT, REFERENCE, Entry, key_names, seal
+from projections.entries import ACT, FACT, IDENTITY, REFERENCE, Entry, key_names, record_class, seal
 from projections.keyring import KeyRing
 from projections.writing import Rows, save_views
 from schemas.catalogue import catalogue
@@ -48,9 +47,9 @@ class Counter:
 class Unify:
     """The handler that the exactly-once host runs."""
 
-    def __init__(
-        self, codec: Codec, keys: KeyRing, reference: Reference, policy: tuple[str, bytes], ledger_end: Callable[[], tuple[int, int]],
-        now_us: Callable[[], int],
+    def __init__(  # noqa: PLR0917
+        self, codec: Codec, keys: KeyRing, reference: Reference, policy: tuple[str, bytes],
+        ledger_end: Callable[[], tuple[int, int]], now_us: Callable[[], int],
     ) -> None:  # fmt: skip
         secret = keys.secret("presentation")
         self._codec, self._keys, self._reference, self._now = codec, keys, reference, now_us
@@ -69,9 +68,7 @@ class Unify:
         if row is None:
             return False
         number, incarnation = self._ledger_end()
-        if row.number < number or row.incarnation < incarnation:
-            return False
-        return True
+        return bool(row.number >= number and row.incarnation >= incarnation)
 
     def lock(self, conn: Connection) -> None:
         """Lock the counter: from here to the commit nobody else decides."""
@@ -83,10 +80,17 @@ class Unify:
         self._referenced = set()
         self._keys.forget()
 
-    def handle(self, conn: Connection, batch: Sequence[Intake]) -> None:
+    def prepare(self, batch: Sequence[Intake]) -> Sequence[Prepared]:
+        """Decode and check, and have the keys of what will most likely be accepted: before anybody has to wait for us."""
+        prepared = [self._preparer.prepare(i) for i in batch]
+        facts = [p for p in prepared if p.reason is None and p.presentation_id is not None and not p.local_only]
+        classes = {(p.presentation_id or "", record_class(p.record)) for p in facts}
+        self._keys.ensure(classes | {(holder, IDENTITY) for holder, _ in classes})
+        return prepared
+
+    def handle(self, conn: Connection, prepared: Sequence[Prepared]) -> None:
         """Decide about every record of the batch, and write all of it."""
         at = max(self._now(), self._counter.accepted_at)
-        prepared = [self._preparer.prepare(i) for i in batch]
         book = Book()
         load(conn, book, prepared)
         self._decider.begin(book, known(conn, prepared))
@@ -97,13 +101,13 @@ class Unify:
             touched |= self._decider.decide(item, entry)
             entries.append(entry)
         self._write(conn, entries, at)
-        save_views(conn, [v for child in sorted(touched) if (v := self._view(book, child, at)) is not None])
+        save_views(conn, [v for child in sorted(touched) if (v := self._view(child, at)) is not None])
         conn.execute(text("select pg_notify(:c, '')"), {"c": CHANNEL})
 
-    def _view(self, book: Book, child: str, at: int) -> Json | None:
+    def _view(self, child: str, at: int) -> Json | None:
         """The child's view; None when our own fold fails: then the view before stays, and an alarm is raised."""
         try:
-            return fold(book.history(child), self._reference, at)
+            return self._decider.view(child, at)
         except Exception as err:  # a defect of ours, of any kind, must not stop the facts of others
             log.error("fold-failed", number=self._counter.number, error=type(err).__name__, alarm=True)  # noqa: TRY400 (I7)
             return None
@@ -193,10 +197,12 @@ def start_counter(conn: Connection) -> None:
 
 _PAIRS: Final = "unnest(cast(:a as text[]), cast(:e as text[])) as u(a, e)"
 _KNOWN_FACT = text(
-    f"select f.agency as owner, f.event_id, f.content, 'ACCEPTED' as verdict, null as reason from fact f join {_PAIRS} on f.agency = u.a and f.event_id = u.e"
+    f"select f.agency as owner, f.event_id, f.content, 'ACCEPTED' as verdict, null as reason "
+    f"from fact f join {_PAIRS} on f.agency = u.a and f.event_id = u.e"
 )
 _KNOWN_ACT = text(
-    f"select t.topic as owner, t.event_id, t.content, t.verdict, t.reason from act t join {_PAIRS} on t.topic = u.a and t.event_id = u.e"
+    f"select t.topic as owner, t.event_id, t.content, t.verdict, t.reason "
+    f"from act t join {_PAIRS} on t.topic = u.a and t.event_id = u.e"
 )
 _REPLACED = text(f"select f.presentation_id from fact f join {_PAIRS} on f.agency = u.a and f.event_id = u.e")
 _REPLACING = text(

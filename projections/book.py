@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -23,7 +24,17 @@ MATCH_STATES: Final = {"match_confirmed": "CONFIRMED", "match_rejected": "REJECT
 BLOCK_SECRET: Final = b"sightline-block"
 """Blocking keys are hashed for compactness, not secrecy: the same table holds the names they are made of."""
 
+REMEMBERED_MAX: Final = 20_000
+"""Answers of pure functions kept by each worker: about 5 MB at most."""
 
+
+@lru_cache(REMEMBERED_MAX)
+def child_id_of(founder: str) -> str:
+    """The id of a child whose oldest presentation is `founder`, as `matching` makes it; asked for some five times a fact."""
+    return matching.child_id_of(founder)
+
+
+@lru_cache(REMEMBERED_MAX)
 def block_key(key: matching.Key) -> bytes:
     """A blocking key as 16 bytes."""
     return keyed_hash(BLOCK_SECRET, *key)[:16]
@@ -83,7 +94,7 @@ class Book:
         (loaded by `load_beside`; stored views go without, as they are never shown unfolded).
         """
         ids = sorted(self.ever[child_id] | self.members[child_id])
-        founded = [matching.child_id_of(p) for p in self.members[child_id]]
+        founded = [child_id_of(p) for p in self.members[child_id]]
         conclusions = [c for f in {*founded, child_id} for c in self.conclusions[f] if self.current(f) == child_id]
         others: dict[str, Presentation] = {}
         for m in (self.matches[i] for p in self.members[child_id] for i in self.concerned.get(p, ())):
@@ -183,7 +194,7 @@ class Book:
         self.child_of[pid] = child
         self.members[child].add(pid)
         self.ever[child].add(pid)
-        self.founder.setdefault(matching.child_id_of(pid), pid)
+        self.founder.setdefault(child_id_of(pid), pid)
         self.links[pid].append(Link(pid, child, number, at, None, None, data["rule"], tuple(data["evidence"]), data["by"]))
         return touched
 
@@ -232,7 +243,7 @@ class Book:
         """The founding presentation of each child id: it says where that child is today."""
         sql = "select distinct child_id, presentation_id from link where child_id = any(:x)"
         rows = conn.execute(text(sql), {"x": list(child_ids)}).all()
-        found = {r.child_id: r.presentation_id for r in rows if matching.child_id_of(r.presentation_id) == r.child_id}
+        found = {r.child_id: r.presentation_id for r in rows if child_id_of(r.presentation_id) == r.child_id}
         self.founder |= found
         self.load_presentations(conn, found.values())
 
@@ -266,7 +277,7 @@ class Book:
             if link not in self.links[r.presentation_id]:
                 self.links[r.presentation_id].append(link)
             self.ever[r.child_id].add(r.presentation_id)
-            self.founder.setdefault(matching.child_id_of(r.presentation_id), r.presentation_id)
+            self.founder.setdefault(child_id_of(r.presentation_id), r.presentation_id)
         for r in conn.execute(text("select a, b, rule, match_id from edge where a = any(:x) or b = any(:x)"), {"x": ids}):
             self._edge(r.a, r.b, r.rule, r.match_id)
         rows = conn.execute(
@@ -279,7 +290,7 @@ class Book:
             text("select data from fact where presentation_id = any(:x)"), {"x": [p for p in ids if p not in have]}
         ):
             self._hang(Fact(*orjson.loads(r.data)))
-        founded = sorted({*(matching.child_id_of(p) for p in ids), *wanted})
+        founded = sorted({*(child_id_of(p) for p in ids), *wanted})
         fresh = [c for c in founded if c not in self.conclusions]
         for r in conn.execute(text("select * from conclusion where child_id = any(:x) order by number, seq"), {"x": fresh}):
             self.conclusions[r.child_id].append(Conclusion(r.number, r.accepted_at, r.kind, orjson.loads(r.data)))
@@ -308,7 +319,7 @@ class Book:
                 )
                 self.child_of[r.presentation_id] = r.child_id
                 self.members[r.child_id].add(r.presentation_id)
-                self.founder.setdefault(matching.child_id_of(r.presentation_id), r.presentation_id)
+                self.founder.setdefault(child_id_of(r.presentation_id), r.presentation_id)
         return found
 
     def _matches(self, rows: Iterable[Any]) -> None:

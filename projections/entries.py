@@ -132,7 +132,12 @@ def header(data: bytes) -> Json:
 
 def key_names(entry: Entry) -> list[tuple[str, str]]:
     """The keys that `seal` needs."""
-    return [(holder, record_class) for holder, record_class, _, _ in _parts(entry)]
+    holder = entry.presentation_id
+    if holder is None:
+        return []
+    identity = [(holder, IDENTITY)] if entry.identity is not None else []
+    said = [(holder, record_class(entry.record))] if entry.body is not None or entry.conclusions else []
+    return identity + said
 
 
 def record_class(record: str | None) -> str:

@@ -5,7 +5,6 @@ A key is committed in `keep` (insert or get) and acknowledged by the compacted t
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import time
@@ -60,6 +59,8 @@ class KeyRing:
         Raises:
             WrongMasterKey.
         """
+        if len(self._open) > CACHED_MAX:
+            self._open.clear()
         missing = sorted({n for n in names if n not in self._open})
         if not missing:
             return
@@ -75,8 +76,6 @@ class KeyRing:
                 conn.execute(_INSERT, rows)
                 found |= self._select(conn, new)
         self._announce({n: (w, at) for n, (w, at, published) in found.items() if w is not None and not published})
-        if len(self._open) > CACHED_MAX:
-            self._open.clear()
         for name in missing:
             wrapped = found[name][0] if name in found else None
             self._open[name] = None if wrapped is None else AESGCM(self._unwrap(wrapped, *name))
@@ -161,8 +160,9 @@ class KeyRing:
 
 def keyed_hash(secret_bytes: bytes, *parts: str) -> bytes:
     """HMAC-SHA-256 of `parts`, each with its length before it, so that no two lists of parts give the same bytes."""
-    message = b"".join(len(p.encode()).to_bytes(4, "big") + p.encode() for p in parts)
-    return hmac.new(secret_bytes, message, hashlib.sha256).digest()
+    texts = [p.encode() for p in parts]
+    message = b"".join([x for t in texts for x in (len(t).to_bytes(4, "big"), t)])
+    return hmac.digest(secret_bytes, message, "sha256")
 
 
 def _now_us() -> int:

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, text
 
 from domain import matching
 from domain.model import Fact, Presentation
-from projections.book import MATCH_STATES, block_key
+from projections.arrays import Column
+from projections.book import MATCH_STATES, block_key, child_id_of
 from projections.entries import ACCEPTED, ACT, CONFLICT, FACT, REFERENCE, REFUSED, Entry, plain
 from projections.outputs import letter, outputs
 
@@ -63,7 +64,7 @@ class Rows:
                     entry.number,
                     entry.accepted_at,
                     plain(entry.identity),
-                    matching.child_id_of(pid),
+                    child_id_of(pid),
                 )
             )
             self.block += [(block_key(k), pid) for k in matching.person(shown).blocking_keys()]
@@ -194,7 +195,9 @@ def _insert(conn: Connection, table: str, columns: str, rows: Iterable[Iterable[
     arrays = ", ".join(f"cast(:c{i} as {kind}[])" for i, (_, kind) in enumerate(names))
     quoted = ", ".join(f'"{name}"' for name, _ in names)
     sql = f"insert into {table} ({quoted}) select * from unnest({arrays}) {tail}"
-    conn.execute(text(sql), {f"c{i}": list(column) for i, column in enumerate(data)})
+    conn.execute(
+        text(sql), {f"c{i}": Column(kind, column) for i, ((_, kind), column) in enumerate(zip(names, data, strict=True))}
+    )
 
 
 _CLOSE_LINK = text(
