@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -32,6 +32,9 @@ SESSION_TIMEOUT_MS: Final = 6_000
 
 POLL_MS: Final = 100
 BACKOFF_S_MAX: Final = 2.0
+LOOK_S: Final = 1.0
+"""How often an idle worker looks whether its database is still the one it decided in."""
+
 ROWS_PER_BATCH: Final = 500
 
 RETRIED: Final = frozenset({"40001", "40P01", "55P03", "57014"})
@@ -44,6 +47,11 @@ GONE: Final = ("08", "25", "3D", "42P01", "53", "57")
 
 class PositionLost(SightlineError):
     """Retention passed a stored position: facts are missing, and somebody has to know."""
+
+
+STANDS_ELSEWHERE: Final = (
+    "another worker owns a partition of this worker, or its position is not where it was left: stopping, having written nothing"
+)
 
 
 class Fenced(SightlineError):
@@ -101,6 +109,7 @@ class Host(ConsumerRebalanceListener):
         self._expected: dict[TopicPartition, int] = {}
         self._epoch: dict[TopicPartition, int] = {}
         self._failures = 0
+        self._looked = 0.0
         self._consumer = KafkaConsumer(
             **access.options(), group_id=access.prefix + group, group_instance_id=access.prefix + instance,
             enable_auto_commit=False, auto_offset_reset="earliest", max_poll_records=rows, session_timeout_ms=SESSION_TIMEOUT_MS,
@@ -147,7 +156,9 @@ class Host(ConsumerRebalanceListener):
             if not self._claimed():
                 self._seek_back(records)
                 return
-            if records and (mine := {tp: rs for tp, rs in records.items() if self._contiguous(tp, rs)}):
+            if not records:
+                self._look()
+            elif mine := {tp: rs for tp, rs in records.items() if self._contiguous(tp, rs)}:
                 self._hook("polled")
                 some = self._fewer(mine)
                 self._work(some)
@@ -155,6 +166,20 @@ class Host(ConsumerRebalanceListener):
                 self._seek_back(tp for tp, rs in mine.items() if len(some.get(tp, ())) < len(rs))
         except (DBAPIError, RegistryUnavailable, KafkaError) as err:
             self._recover(err)
+
+    def _look(self) -> None:
+        """Nothing to do: does the database still stand where this worker left it? A restored one lacks what was decided since.
+
+        Raises:
+            Fenced: it does not.
+        """
+        if time.monotonic() - self._looked < LOOK_S or self._conn is None or not self._epoch:
+            return
+        with self._conn.begin():
+            held = self._conn.execute(_HELD, self._rows_of(self._epoch)).scalar_one()
+        if held != len(self._epoch):
+            raise Fenced(STANDS_ELSEWHERE)
+        self._looked = time.monotonic()
 
     def _seek_back(self, records: Iterable[TopicPartition]) -> None:
         """What was polled and not worked on is polled again: the consumer's own position is never what counts."""
@@ -228,13 +253,15 @@ class Host(ConsumerRebalanceListener):
         self._expected |= moved
 
     def _move(self, conn: Connection, moved: Mapping[TopicPartition, int]) -> None:
-        tps = list(moved)
-        rows = {
-            "t": [self._access.short(tp.topic) for tp in tps], "p": [tp.partition for tp in tps], "n": [moved[tp] for tp in tps],
+        if conn.execute(_MOVE, self._rows_of(moved) | {"n": list(moved.values())}).rowcount != len(moved):
+            raise Fenced(STANDS_ELSEWHERE)
+        self._looked = time.monotonic()
+
+    def _rows_of(self, tps: Collection[TopicPartition]) -> dict[str, list[Any]]:
+        return {
+            "t": [self._access.short(tp.topic) for tp in tps], "p": [tp.partition for tp in tps],
             "e": [self._epoch[tp] for tp in tps], "x": [self._expected[tp] for tp in tps],
         }  # fmt: skip
-        if conn.execute(_MOVE, rows).rowcount != len(tps):
-            raise Fenced("another worker owns a partition of this worker, or its position is not where it was left: stopping")
 
     # -- connections and failures -----------------------------------------------------------------------------------
 
@@ -285,8 +312,9 @@ _CLAIM = text(
     "insert into position (topic, partition, next_offset, epoch, owner) values (:t, :p, 0, 1, :o) "
     "on conflict (topic, partition) do update set epoch = position.epoch + 1, owner = excluded.owner returning next_offset, epoch"
 )
+_ARRAYS: Final = "cast(:t as text[]), cast(:p as int[]), cast(:e as bigint[]), cast(:x as bigint[])"
+_SAME: Final = "position.topic = u.t and position.partition = u.p and position.epoch = u.e and position.next_offset = u.x"
 _MOVE = text(
-    "update position set next_offset = u.n from unnest(cast(:t as text[]), cast(:p as int[]), cast(:n as bigint[]), "
-    "cast(:e as bigint[]), cast(:x as bigint[])) as u(t, p, n, e, x) "
-    "where position.topic = u.t and position.partition = u.p and position.epoch = u.e and position.next_offset = u.x"
+    f"update position set next_offset = u.n from unnest({_ARRAYS}, cast(:n as bigint[])) as u(t, p, e, x, n) where {_SAME}"
 )
+_HELD = text(f"select count(*) from position join unnest({_ARRAYS}) as u(t, p, e, x) on {_SAME}")
