@@ -14,13 +14,16 @@ from domain.fold import Folded, document, fold, parts
 from domain.matching import Person
 from domain.model import History, Json, Presentation
 from domain.policy import Reference
+from domain.problems import Problem
 from projections.book import Book, block_key
 from projections.entries import ACCEPTED, ACT, CONFLICT, DUPLICATE, FACT, REFUSED, Entry
+from schemas.topics import AGENCIES
 
 log = structlog.get_logger()
 
 Known = Mapping[tuple[str, str], tuple[bytes, str, str | None]]
 MATCH_ROLES = frozenset({"icart_social_worker", "icart_manager"})
+NOT_THE_OWNER = "not-the-owner"
 
 
 class Decider:
@@ -71,13 +74,16 @@ class Decider:
 
     def _fact(self, item: Prepared, entry: Entry) -> set[str]:
         book, pid = self._book, item.presentation_id or ""
+        if foreign := self._foreign(item):
+            entry.verdict, entry.reason, entry.problems = REFUSED, NOT_THE_OWNER, foreign
+            return set()
         if item.local_only:
             pid = book.newest.get((item.agency or "", item.subject["local_id"]), pid)
         entry.presentation_id, entry.body, entry.value = pid, item.body, item.value
         if pid not in book.shown:
             entry.identity = dict(item.subject)
             entry.conclusions += self._introduce(entry)
-        entry.conclusions += self._replaced(item, pid)
+        entry.conclusions += [*self._replaced(item, pid), *self._misdirected(item)]
         touched = book.apply(entry)
         return touched | self._follow(entry, touched)
 
@@ -100,6 +106,34 @@ class Decider:
             if where != pid:
                 child = book.child_of.get(pid) or matching.child_id_of(pid)
                 out.append(("replaced", {"child_id": child, "event_id": event_id, "by_event_id": by}))
+        return out
+
+    def _foreign(self, item: Prepared) -> tuple[Problem, ...]:
+        """Only the agency that said a fact may correct it: the fields that name another's.
+
+        An id is an agency's own, so its own fact under that id comes first. An id that nobody has used yet may be a
+        correction before its target: it is accepted, and judged when a fact under that id comes (`_misdirected`).
+        """
+        stands, own = self._book.stands, item.agency or ""
+        return tuple(
+            Problem(field, NOT_THE_OWNER, "names a fact of another agency: only who said it may supersede or retract it")
+            for field, target in item.corrects
+            if (own, target) not in stands and any((a, target) in stands for a in AGENCIES)
+        )
+
+    def _misdirected(self, item: Prepared) -> list[tuple[str, Json]]:
+        """Corrections by other agencies that waited for this fact: they have no effect, and their senders are told once."""
+        book, target, out = self._book, item.event_id or "", list[tuple[str, Json]]()
+        for agency in AGENCIES:
+            if agency == item.agency or (agency, target) in book.stands:
+                continue
+            for pid, event_id in book.replacing.get((agency, target), ()):
+                fact = next(f for f in book.facts[pid] if (f.agency, f.event_id) == (agency, event_id))
+                if (agency, event_id) not in book.misdirected:
+                    field = "envelope.supersedes" if fact.supersedes == target else "envelope.retracts"
+                    said = {"agency": agency, "event_id": event_id, "record": fact.record, "field": field, "number": fact.number}
+                    source = list(book.sources[agency, event_id])
+                    out.append(("not_the_owner", {"child_id": book.child_of[pid], **said, "source": source}))
         return out
 
     # -- acts -------------------------------------------------------------------------------------------------------

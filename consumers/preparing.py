@@ -57,6 +57,13 @@ class Prepared:
         found: str | None = env["supersedes"] or env["retracts"]
         return found
 
+    @property
+    def corrects(self) -> list[tuple[str, str]]:
+        """(field, event_id) of each fact that this one supersedes or retracts."""
+        assert self.value is not None
+        env = self.value["envelope"]
+        return [(f"envelope.{name}", env[name]) for name in ("supersedes", "retracts") if env[name] is not None]
+
 
 class Preparer:
     """Prepares records with the deployment's codec, secret and clock."""

@@ -19,7 +19,7 @@ from consumers.preparing import Prepared, Preparer
 from domain.model import Json
 from domain.policy import Reference
 from projections.book import Book, block_key
-from projections.entries import ACT, FACT, IDENTITY, REFERENCE, Entry, key_names, record_class, seal
+from projections.entries import ACT, FACT, IDENTITY, REFERENCE, Entry, header, key_names, record_class, seal
 from projections.keyring import KeyRing
 from projections.writing import Rows, save_views
 from schemas.catalogue import catalogue
@@ -168,13 +168,19 @@ def load(conn: Connection, book: Book, prepared: Sequence[Prepared]) -> None:
 
 
 def load_replaced(conn: Connection, book: Book, facts: Sequence[Prepared]) -> None:
-    """The presentations of facts that these replace, and of facts that replace these (corrections may come first)."""
-    pairs = [(p.agency, r) for p in facts for r in (p.replaces,) if r is not None]
+    """The presentations of facts that these correct, and of facts that correct these (corrections may come first).
+
+    Whoever said them: who corrects another agency's fact is told (`not-the-owner`).
+    """
+    targets = sorted({target for p in facts for _, target in p.corrects})
+    pairs = [(a, t) for t in targets for a in AGENCIES]
     ids = {p.presentation_id for p in facts}
     found = conn.execute(_REPLACED, {"a": [a for a, _ in pairs], "e": [e for _, e in pairs]}).all() if pairs else []
-    keys = [(p.agency, p.event_id) for p in facts]
-    before = conn.execute(_REPLACING, {"a": [a for a, _ in keys], "e": [e for _, e in keys]}).all() if keys else []
+    before = conn.execute(_REPLACING, {"e": [p.event_id for p in facts]}).all() if facts else []
     book.load_presentations(conn, {r.presentation_id for r in (*found, *before)} - ids - set(book.shown))
+    for r in before:
+        head = header(bytes(r.entry))
+        book.sources[r.agency, r.event_id] = (head["source_topic"], head["source_partition"], head["source_offset"])
 
 
 def known(conn: Connection, prepared: Sequence[Prepared]) -> dict[tuple[str, str], tuple[bytes, str, str | None]]:
@@ -206,5 +212,6 @@ _KNOWN_ACT = text(
 )
 _REPLACED = text(f"select f.presentation_id from fact f join {_PAIRS} on f.agency = u.a and f.event_id = u.e")
 _REPLACING = text(
-    f"select f.presentation_id from fact f join {_PAIRS} on f.agency = u.a and f.replaces = u.e where f.replaces is not null"
+    "select f.agency, f.event_id, f.presentation_id, l.value as entry from fact f join ledger l using (number) "
+    "where f.replaces = any(cast(:e as text[]))"
 )

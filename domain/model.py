@@ -95,6 +95,8 @@ KINDS: Final[Mapping[str, str]] = {
     "match_rejected": "match_id, presentation_id, anchor, child_id, by, by_role, rationale",
     "match_undone": "match_id, presentation_id, anchor, child_id, by, by_role, rationale",
     "replaced": "child_id, event_id, by_event_id: the agency moved or withdrew this fact by one under another presentation",
+    "not_the_owner": "child_id, agency, event_id, record, field, number, source[topic, partition, offset]: a correction that "
+    "came before its target, which turned out to be another agency's: it has no effect, and its sender is told",
     # meetings (domain/conclude.py and domain/acts.py make them)
     "recommended": "recommendation_id, child_id, basis (HARM|POINTS), points, triggers[], "
     "reasons[{rule, points, facts[], agencies[]}], due_at, policy, presentation_id",

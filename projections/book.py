@@ -58,6 +58,7 @@ class Book:
     facts: dict[str, list[Fact]] = field(default_factory=lambda: defaultdict(list))
     stands: dict[tuple[str, str], str] = field(default_factory=dict)
     replacing: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
+    sources: dict[tuple[str, str], tuple[str, int, int]] = field(default_factory=dict)
     conclusions: dict[str, list[Conclusion]] = field(default_factory=lambda: defaultdict(list))
     founder: dict[str, str] = field(default_factory=dict)
     about: dict[str, str] = field(default_factory=dict)
@@ -65,6 +66,12 @@ class Book:
     whole: set[str] = field(default_factory=set)
 
     # -- asking -----------------------------------------------------------------------------------------------------
+
+    @property
+    def misdirected(self) -> set[tuple[str, str]]:
+        """(agency, event_id) of corrections whose senders were told that they name another agency's fact."""
+        said = (c for some in self.conclusions.values() for c in some if c.kind == "not_the_owner")
+        return {(c.data["agency"], c.data["event_id"]) for c in said}
 
     def person(self, presentation_id: str) -> Person:
         """The comparable part of a presentation."""
@@ -125,7 +132,10 @@ class Book:
             if entry.identity is not None:
                 self._present(entry)
             if entry.value is not None:
-                self._hang(entry.fact())
+                fact = entry.fact()
+                self._hang(fact)
+                if entry.source is not None:
+                    self.sources[fact.agency, fact.event_id] = entry.source
         for kind, data in entry.conclusions:
             touched |= self.take(entry, kind, data)
         if entry.kind == FACT and entry.presentation_id in self.child_of:

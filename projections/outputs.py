@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from domain.model import Json, make_id
@@ -29,6 +30,9 @@ def outputs(entry: Entry) -> list[Output]:
             out.append(("recommendations", data["recommendation_id"], "RecommendationNotice", _notice(entry, seq, kind, data)))
         if kind in ("gp_message", "gp_withdrawn") and data.get("practice_ods"):
             out.append(("gp.messages", data["message_id"], "GpMessagePointer", _pointer(entry, seq, kind, data)))
+        if kind == "not_the_owner":
+            late = late_letter(entry, data)
+            out.append((f"dead-letters.{data['agency']}", late["letter_id"], "DeadLetter", late))
     return out
 
 
@@ -44,6 +48,18 @@ def letter(entry: Entry) -> Json:
         "letter_id": letter_id(entry), "agency": entry.agency, "event_id": entry.event_id, "record": entry.record,
         "reason": entry.reason or "", "message": message or "send the fact again with a new id that supersedes this one",
         "problems": _problems(entry), **_source(entry), "number": entry.number, "accepted_at": entry.accepted_at,
+    }  # fmt: skip
+
+
+def late_letter(entry: Entry, data: Mapping[str, Any]) -> Json:
+    """The dead letter about a correction that was accepted before its target, which is another agency's, was known."""
+    topic, partition, offset = data["source"]
+    return {
+        "letter_id": make_id("letter", topic, partition, offset), "agency": data["agency"], "event_id": data["event_id"],
+        "record": data["record"], "reason": "not-the-owner", "message": MESSAGES["not-the-owner"],
+        "problems": [{"field": data["field"], "rule": "not-the-owner", "message": "names a fact of another agency"}],
+        "source_topic": topic, "source_partition": partition, "source_offset": offset, "number": data["number"],
+        "accepted_at": entry.accepted_at,
     }  # fmt: skip
 
 

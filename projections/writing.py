@@ -13,7 +13,7 @@ from domain.model import Fact, Presentation
 from projections.arrays import Column
 from projections.book import MATCH_STATES, block_key, child_id_of
 from projections.entries import ACCEPTED, ACT, CONFLICT, FACT, REFERENCE, REFUSED, Entry, plain
-from projections.outputs import letter, outputs
+from projections.outputs import late_letter, letter, outputs
 
 FACT_FIELDS = tuple(Fact.__dataclass_fields__)
 
@@ -103,6 +103,8 @@ class Rows:
         else:
             about = data.get("recommendation_id") or data.get("message_id") or data.get("match_id")
             self.conclusion.append((entry.number, seq, data["child_id"], about, kind, plain(data), entry.accepted_at))
+            if kind == "not_the_owner":  # under the correction's own number, which has no letter: it had been accepted
+                self.letter.append((data["number"], data["agency"], plain(late_letter(entry, data))))
             if kind == "possible_match":
                 ids = (data["match_id"], data["presentation_id"], data["anchor"])
                 self.match.append((*ids, "OPEN", orjson.dumps(data["evidence"]), entry.number, entry.accepted_at))

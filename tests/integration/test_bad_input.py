@@ -36,6 +36,7 @@ CANARY: Final = "Zebedee-Canary-4711"
 """Stands in every value that is refused; nothing that is told back may hold it."""
 
 SECRET: Final = b"0123456789abcdef"
+SOURCE: Final = ("source_topic", "source_partition", "source_offset")
 Value = dict[str, Any]
 
 
@@ -74,13 +75,10 @@ class Desk:
         """Outcome and dead letter about a record, once they are there."""
 
         def found(kind: str) -> Word | None:
-            at = ("source_topic", "source_partition", "source_offset")
-            return next((w for w in self._words if w.record == kind and tuple(w.value[k] for k in at) == source), None)
+            return next((w for w in self._words if w.record == kind and tuple(w.value[k] for k in SOURCE) == source), None)
 
         def look() -> bool:
-            news = self.house._clients[agency].outcomes(self._since.get(agency, {}))
-            self._since[agency] = dict(news.position)
-            self._words += news.words
+            self.told_since(agency)
             outcome = found("Outcome")
             refused = outcome is not None and outcome.value["verdict"] in ("REFUSED", "CONFLICT")
             return outcome is not None and (not refused or found("DeadLetter") is not None)
@@ -89,6 +87,13 @@ class Desk:
         outcome = found("Outcome")
         assert outcome is not None
         return Told(outcome, found("DeadLetter"))
+
+    def told_since(self, agency: str) -> list[Word]:
+        """Everything agencies were told so far, this one's newest included."""
+        news = self.house._clients[agency].outcomes(self._since.get(agency, {}))
+        self._since[agency] = dict(news.position)
+        self._words += news.words
+        return self._words
 
     def client(self, agency: str) -> AgencyClient:
         """The agency's own client."""
@@ -161,6 +166,13 @@ BAD: Final[dict[str, tuple[str, str, Callable[[], Value], str, str | None]]] = {
         "education",
         lambda: concern(envelope__subject__birth_date=tomorrow()),
         "future",
+        "envelope.subject.birth_date",
+    ),
+    "born on a day that does not exist": (
+        "SchoolConcern",
+        "education",
+        lambda: concern(envelope__subject__birth_date="2012-02-30"),
+        "date",
         "envelope.subject.birth_date",
     ),
     "returned before missing": (
@@ -336,7 +348,7 @@ class TestKept:
         assert all("NHS" not in e for e in evidence)
 
     def test_correction_and_retraction(self, desk: Desk) -> None:
-        """A correction supersedes, a retraction withdraws, also before its target; another agency's correction does nothing."""
+        """A correction supersedes, a retraction withdraws, also before its target."""
         old = concern()
         subject = old["envelope"]["subject"]
         new = concern(envelope__subject=subject, envelope__supersedes=old["envelope"]["event_id"], narrative="Mended")
@@ -346,8 +358,6 @@ class TestKept:
             "envelope"
         ]
         stays = concern(envelope__subject=subject)
-        foreign = blank("Retraction") | {"reason": "ENTERED_IN_ERROR"}
-        foreign["envelope"] |= concern(envelope__agency="police", envelope__retracts=stays["envelope"]["event_id"])["envelope"]
         said = [
             ("Retraction", withdrawal),
             ("SchoolConcern", new),
@@ -359,7 +369,6 @@ class TestKept:
             assert (
                 "ACCEPTED" == desk.told("education", desk.put("education", desk.encoded(record, value))).outcome.value["verdict"]
             )
-        desk.told("police", desk.put("police", desk.encoded("Retraction", foreign)))
         states = {c["event_id"]: c["state"] for c in view_with(desk, stays["envelope"]["event_id"])["chronology"]}
         wanted = {
             old["envelope"]["event_id"]: "SUPERSEDED",
@@ -369,6 +378,51 @@ class TestKept:
             stays["envelope"]["event_id"]: "CURRENT",
         }
         assert wanted == states
+
+
+class TestNotTheOwner:
+    """Only who said a fact may correct it."""
+
+    def test_another_agencys_fact(self, desk: Desk) -> None:
+        """A retraction and a correction of what education said, sent by police: refused, told, and without effect."""
+        stays = concern()
+        desk.told("education", desk.put("education", desk.encoded("SchoolConcern", stays)))
+        for record, field in (("Retraction", "retracts"), ("MissingEpisodeEnded", "supersedes")):
+            told = desk.told("police", desk.put("police", desk.encoded(record, foreign(record, field, stays))))
+            refused(told, "not-the-owner", f"envelope.{field}")
+        (kept,) = view_with(desk, stays["envelope"]["event_id"])["chronology"]
+        assert "CURRENT" == kept["state"]
+        goes_on(desk, "police")
+
+    def test_before_its_target(self, desk: Desk) -> None:
+        """Nobody can know yet whose fact it names: accepted; when the target comes, from another agency, its sender is told."""
+        stays = concern()
+        value = foreign("Retraction", "retracts", stays)
+        source = desk.put("police", desk.encoded("Retraction", value))
+        assert "ACCEPTED" == desk.told("police", source).outcome.value["verdict"]
+        desk.told("education", desk.put("education", desk.encoded("SchoolConcern", stays)))
+        letters: list[Value] = []
+
+        def look() -> bool:
+            letters[:] = [w.value for w in desk.told_since("police") if w.record == "DeadLetter"]
+            return any(x["event_id"] == value["envelope"]["event_id"] for x in letters)
+
+        desk.house.wait("police is told of its retraction", look, 30)
+        letter = next(x for x in letters if x["event_id"] == value["envelope"]["event_id"])
+        assert ("not-the-owner", source) == (letter["reason"], tuple(letter[k] for k in SOURCE))
+        assert [("envelope.retracts", "not-the-owner")] == [(p["field"], p["rule"]) for p in letter["problems"]]
+        assert CANARY not in str(letter)
+        (kept,) = view_with(desk, stays["envelope"]["event_id"])["chronology"]
+        assert "CURRENT" == kept["state"]
+        shown = desk.house.rows(f"select data from letter where number = {letter['number']}")
+        assert letter == orjson.loads(bytes(shown[0][0]))
+
+
+def foreign(record: str, field: str, target: Value) -> Value:
+    """What police sends to correct `target`."""
+    value = ended() if record == "MissingEpisodeEnded" else blank("Retraction") | {"reason": "ENTERED_IN_ERROR"}
+    value["envelope"] |= concern(envelope__agency="police")["envelope"] | {field: target["envelope"]["event_id"]}
+    return value
 
 
 class TestDecisions:

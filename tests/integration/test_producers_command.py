@@ -53,13 +53,18 @@ class TestEvents:
     def test_good_and_bad_lines(self, tmp_path: Path) -> None:
         """Bad lines are told by number and field, good ones are published, and the status says so."""
         file = tmp_path / "facts.jsonl"
-        file.write_text("\n".join([line(), "", line(scope="NOBODY"), "{", line(agency="police"), line()]))
+        born = {**VALUES["SchoolConcern"]["envelope"]["subject"], "family_name": CANARY, "birth_date": "2012-02-30"}
+        bad = ["", line(scope="NOBODY"), "{", line(agency="police"), line(subject=born)]
+        file.write_text("\n".join([line(), *bad, line()]))
         result = run(publish, "events", str(file), "--json")
         said = json.loads(result.stdout)
         assert (REFUSED, 2, 0) == (result.exit_code, said["published"], said["waiting"])
-        assert [(3, "envelope.scope", "unknown-code"), (4, "line", "json"), (5, "envelope.agency", "not-yours")] == [
-            (r["line"], r["field"], r["rule"]) for r in said["reports"]
-        ]
+        assert [
+            (3, "envelope.scope", "unknown-code"),
+            (4, "line", "json"),
+            (5, "envelope.agency", "not-yours"),
+            (6, "envelope.subject.birth_date", "date"),
+        ] == [(r["line"], r["field"], r["rule"]) for r in said["reports"]]
         assert CANARY not in result.output
         words = run(publish, "events", str(file)).stderr
         assert "facts.jsonl, line 3, envelope.scope: is not in code list sharing-scope" in words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +22,8 @@ from tests.golden.values import AT, VALUES
 NOW = AT + 10 * 24 * 3_600_000_000
 SECRET = b"a secret of at least sixteen bytes"
 CANARY = "CANARY-Zebedee"
+DAY = re.compile(r"(_date|_due|_from)$")
+"""How fields that hold a day are called."""
 
 
 def prepared(record: str, value: Any, agency: str | None = None) -> Any:
@@ -85,6 +88,9 @@ class TestRefused:
             ("envelope.occurred_at", NOW + 10**13, "envelope.occurred_at", "future"),
             ("envelope.event_id", CANARY, "envelope.event_id", "uuid"),
             ("envelope.subject.birth_date", "2031-01-01", "envelope.subject.birth_date", "future"),
+            ("envelope.subject.birth_date", "2012-02-30", "envelope.subject.birth_date", "date"),
+            ("envelope.subject.birth_date", "3 May 2012", "envelope.subject.birth_date", "date"),
+            ("envelope.subject.birth_date", "20120503", "envelope.subject.birth_date", "date"),
             ("envelope.subject.given_name", CANARY * 20, "envelope.subject.given_name", "max-length"),
             ("envelope.subject.local_id", " ", "envelope.subject.local_id", "required"),
             ("envelope.scope", CANARY, "envelope.scope", "unknown-code"),
@@ -99,6 +105,13 @@ class TestRefused:
             prepared("SchoolConcern", changed("SchoolConcern", path, to))
         assert (field, rule) in [(p.field, p.rule) for p in told.value.problems]
         assert CANARY not in str(told.value)
+
+    def test_every_day_has_the_date_rule(self) -> None:
+        """No field that holds a day is left without the rule; a day that does not exist is refused in each."""
+        days = {(s.name, r.path) for s in catalogue().values() for r in s.rules if DAY.search(r.path) and r.type == "string"}
+        ruled = {(s.name, r.path) for s in catalogue().values() for r in s.rules if r.format == "date"}
+        assert days == ruled
+        assert {"envelope.subject.birth_date", "from_date", "csog_date", "registered_from"} <= {path for _, path in ruled}
 
     def test_returned_before_missing(self) -> None:
         """An end before its beginning is one fact's own contradiction."""
