@@ -13,8 +13,8 @@ import orjson
 from domain.model import Fact, Json
 from domain.problems import Problem
 from projections.keyring import KeyRing
-from schemas.catalogue import RecordSpec, catalogue, raw_schema, spec
-from schemas.codec import decode_body
+from schemas.catalogue import RecordSpec, catalogue, spec
+from schemas.codec import decode_body, older
 
 ENTRY: Final = spec("LedgerEntry")
 ENTRY_BYTES_MAX: Final = 1024 * 1024
@@ -167,7 +167,7 @@ def _decode(entry: Entry, body: bytes, writers: Mapping[str, str]) -> Json:
     record: RecordSpec = spec(entry.record or "")
     if entry.writer in (None, record.fingerprint):
         return decode_body(record, body)
-    return decode_body(record, body, raw_schema(orjson.loads(writers[entry.writer or ""])), entry.writer)
+    return decode_body(record, body, older(record.name, writers[entry.writer or ""]), entry.writer)
 
 
 def plain(value: Any) -> bytes:

@@ -85,8 +85,22 @@ def raw_schema(schema: Any) -> Any:
 
 
 def fingerprint(text: str) -> str:
-    """SHA-256 of a schema's Parsing Canonical-like form (sorted JSON without spaces), hex."""
-    return hashlib.sha256(json.dumps(json.loads(text), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    """SHA-256 of a schema's Parsing Canonical-like form (sorted JSON without spaces), hex.
+
+    A namespace that repeats the enclosing one is left out: registries give a text back without it (Apicurio does).
+    """
+    schema = _without_repeats(json.loads(text), None)
+    return hashlib.sha256(json.dumps(schema, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _without_repeats(node: Any, enclosing: str | None) -> Any:
+    if isinstance(node, list):
+        return [_without_repeats(n, enclosing) for n in node]
+    if not isinstance(node, dict):
+        return node
+    inside = node.get("namespace", enclosing)
+    repeated = enclosing is not None and inside == enclosing
+    return {k: _without_repeats(v, inside) for k, v in node.items() if not (repeated and k == "namespace")}
 
 
 def _version(path: Path) -> tuple[str, int]:

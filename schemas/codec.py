@@ -6,9 +6,11 @@ import io
 import json
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import fastavro
+import fastavro.schema
 
 from domain.problems import SightlineError
 from schemas.catalogue import NAMESPACE, RecordSpec, catalogue, fingerprint, raw_schema
@@ -16,6 +18,8 @@ from schemas.registry import Registry, UnknownSchema
 
 MAGIC: Final = 0
 HEADER: Final = struct.Struct(">bI")
+WRITERS_MAX: Final = 1_000
+"""Parsed schemas kept: some 50 records in a few versions each."""
 
 
 class Undecodable(SightlineError):
@@ -100,9 +104,21 @@ class Codec:
         name = schema.get("name", "") if isinstance(schema, dict) else ""
         if not isinstance(schema, dict) or schema.get("namespace") != NAMESPACE or name not in catalogue():
             return None
-        writer = _Writer(catalogue()[name], fingerprint(text), raw_schema(schema))
+        writer = _Writer(catalogue()[name], fingerprint(text), older(name, text))
         self.texts[writer.fingerprint] = text
         return writer
+
+
+@lru_cache(WRITERS_MAX)
+def older(name: str, text: str) -> Any:
+    """A writer's schema, parsed for `decode_body`; None when it is, as Avro, the newest (only our own attributes differ)."""
+    schema = json.loads(text)
+    same = _form(schema) == _form(json.loads(catalogue()[name].text))
+    return None if same else raw_schema(schema)
+
+
+def _form(schema: Any) -> str:
+    return str(fastavro.schema.to_parsing_canonical_form(schema))
 
 
 def encode_body(spec: RecordSpec, value: dict[str, Any]) -> bytes:
@@ -115,12 +131,14 @@ def encode_body(spec: RecordSpec, value: dict[str, Any]) -> bytes:
 def decode_body(spec: RecordSpec, body: bytes, raw: Any = None, writer: str | None = None) -> dict[str, Any]:
     """The value of an Avro body; resolved to the newest schema only when the writer's differs (resolution halves the speed).
 
+    `raw` is the writer's schema as `older` gives it.
+
     Raises:
         Undecodable: truncated, followed by other bytes, or not of this schema.
     """
     stream = io.BytesIO(body)
     try:
-        if writer is None or writer == spec.fingerprint:
+        if raw is None or writer is None or writer == spec.fingerprint:
             value = fastavro.schemaless_reader(stream, spec.raw, None)
         else:
             value = fastavro.schemaless_reader(stream, raw, spec.raw)
