@@ -113,47 +113,47 @@ class Rows:
 
     def write(self, conn: Connection) -> None:
         """Write everything taken in. `ledger` rows first: a number twice is a defect, and stops here."""
-        _insert(conn, "ledger", "number bigint, value bytea, outputs bytea", self.ledger)
-        _insert(conn, "reference", "kind text, fingerprint text, number bigint, clear bytea", self.reference)
-        _insert(
+        insert(conn, "ledger", "number bigint, value bytea, outputs bytea", self.ledger)
+        insert(conn, "reference", "kind text, fingerprint text, number bigint, clear bytea", self.reference)
+        insert(
             conn,
             "presentation",
             "presentation_id text, agency text, local_id text, number bigint, accepted_at bigint, fields bytea, child_id text",
             self.presentation,
         )
-        _insert(conn, "block", "key bytea, presentation_id text", self.block)
-        _insert(
+        insert(conn, "block", "key bytea, presentation_id text", self.block)
+        insert(
             conn,
             "fact",
             "agency text, event_id text, number bigint, content bytea, presentation_id text, replaces text, data bytea",
             self.fact,
         )
-        _insert(conn, "act", "topic text, event_id text, number bigint, verdict text, reason text, content bytea", self.act)
+        insert(conn, "act", "topic text, event_id text, number bigint, verdict text, reason text, content bytea", self.act)
         self._write_links(conn)
         gone = [k for k, v in self.edge.items() if v is None]
         if gone:
             conn.execute(_DELETE_EDGE, {"a": [a for a, _ in gone], "b": [b for _, b in gone]})
-        _insert(
+        insert(
             conn,
             "edge",
             "a text, b text, rule text, match_id text",
             [v for v in self.edge.values() if v is not None],
             "on conflict do nothing",
         )
-        _insert(
+        insert(
             conn, "possible_match",
             "match_id text, presentation_id text, anchor text, state text, evidence bytea, number bigint, raised_at bigint",
             self.match,
         )  # fmt: skip
         for match_id, state in self.match_state:
             conn.execute(text("update possible_match set state = :s where match_id = :m"), {"s": state, "m": match_id})
-        _insert(
+        insert(
             conn,
             "conclusion",
             "number bigint, seq int, child_id text, about text, kind text, data bytea, accepted_at bigint",
             self.conclusion,
         )
-        _insert(conn, "letter", "number bigint, agency text, data bytea", self.letter)
+        insert(conn, "letter", "number bigint, agency text, data bytea", self.letter)
 
     def _write_links(self, conn: Connection) -> None:
         if not self.link:
@@ -161,7 +161,7 @@ class Rows:
         conn.execute(
             _CLOSE_LINK, {"p": [c[0] for c in self.closed], "n": [c[1] for c in self.closed], "t": [c[2] for c in self.closed]}
         )
-        _insert(
+        insert(
             conn, "link",
             "presentation_id text, from_number bigint, seq int, child_id text, from_at bigint, to_number bigint, to_at bigint, "
             "rule text, evidence bytea, by text", self.link,
@@ -172,8 +172,14 @@ class Rows:
 
 def save_views(conn: Connection, views: Iterable[Mapping[str, Any]]) -> None:
     """Write child views (documents of `domain.fold.fold`)."""
-    rows = [(v["child_id"], v["version"], v["as_of"], v["changes_at"], v["due_at"], plain(v), is_queued(v)) for v in views]
-    _insert(
+    upsert_children(
+        conn, [(v["child_id"], v["version"], v["as_of"], v["changes_at"], v["due_at"], plain(v), is_queued(v)) for v in views]
+    )
+
+
+def upsert_children(conn: Connection, rows: Iterable[Iterable[Any]]) -> None:
+    """Rows of table `child`, each in the place of the one before."""
+    insert(
         conn,
         "child",
         "child_id text, version bigint, as_of bigint, changes_at bigint, due_at bigint, view bytea, queued boolean",
@@ -189,7 +195,8 @@ def is_queued(view: Mapping[str, Any]) -> bool:
     return view.get("merged_into") is None and any(r["open"] or r["state"] == "CONVENED" for r in view["recommendations"])
 
 
-def _insert(conn: Connection, table: str, columns: str, rows: Iterable[Iterable[Any]], tail: str = "") -> None:
+def insert(conn: Connection, table: str, columns: str, rows: Iterable[Iterable[Any]], tail: str = "") -> None:
+    """Rows in one statement; `columns` are "name type, …" in the order of a row's values, `tail` ends the statement."""
     data = list(zip(*rows, strict=True))
     if not data:
         return

@@ -1,0 +1,119 @@
+"""Fact to committed view, open loop: facts are due at fixed instants, and late ones count from when they were due."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+import psycopg
+import pytest
+
+from producers.kafka_link import open_producer
+from tests.bench.report import Report, histogram, quantile
+from tests.bench.stage import FACTS, Ready, decided, script, take_over, wait_for, workers
+from tests.services import Deployment
+
+pytestmark = pytest.mark.timeout(600)
+
+RATES: Final = (500, 1_000)
+SECONDS: Final = max(4, FACTS // 2_000)
+WARM_S: Final = 3
+"""The first seconds are played and not counted: caches fill, and the JVM compiles."""
+
+P50_MS, P99_MS = 60, 250
+STEPS_MS: Final = (10, 20, 30, 40, 60, 80, 120, 160, 250, 500, 1_000)
+
+
+class Watcher:
+    """Learns when positions move, as anybody may who reads `views`: at each notification, and what it then sees is committed."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self.seen: dict[tuple[str, int], list[tuple[int, float]]] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join(5)
+
+    def _run(self) -> None:
+        with psycopg.connect(self._dsn, autocommit=True) as conn:
+            conn.execute("listen ledger")
+            while not self._stopping.is_set():
+                for _ in conn.notifies(timeout=0.2, stop_after=1):
+                    pass
+                rows = conn.execute("select topic, partition, next_offset from position").fetchall()
+                now = time.monotonic()
+                for topic, partition, offset in rows:
+                    steps = self.seen.setdefault((topic, partition), [])
+                    if not steps or steps[-1][0] < offset:
+                        steps.append((offset, now))
+
+    def instant(self, topic: str, partition: int, offset: int) -> float:
+        """When the record's consequences were first seen committed."""
+        return next(at for upto, at in self.seen[topic, partition] if upto > offset)
+
+
+class TestLatency:
+    """Two workers and the relay run; one producer sends at the intended instants."""
+
+    def test_open_loop(self, report: Report, new_deployment: Callable[..., Deployment], tmp_path: Path) -> None:
+        """500 and 1,000 facts a second, on one deployment, one after the other."""
+        house = new_deployment()
+        counts = [rate * (SECONDS + WARM_S) for rate in RATES]
+        made = script(house, sum(counts))
+        section = report.section(
+            "Fact to committed view, open loop",
+            "From the instant at which a fact was due to be sent (not the one at which it could be) until another connection sees "
+            f"it committed with its view. {SECONDS} s at each rate after {WARM_S} s not counted; the producer is `AgencyClient`'s "
+            f"(idempotent, acks=all, linger 20 ms) without its spool. Two `unify` workers and the relay run. {made.workload}.",
+        )
+        at = 0
+        with workers(house, tmp_path) as crew:
+            take_over(house, crew)
+            for n in range(2):
+                crew.start("unify", n)
+            crew.start("relay")
+            with psycopg.connect(house.views_dsn, autocommit=True) as conn:
+                wait_for("both workers own partitions", lambda: _owners(conn) >= 2, 60)
+                for rate, count in zip(RATES, counts, strict=True):
+                    found = sorted(_play(house, conn, made.ready[at : at + count], rate, at))
+                    at += count
+                    p50, p99 = quantile(found, 0.5), quantile(found, 0.99)
+                    section.add(f"{rate:,} facts/s: p50", f"{p50:.0f} ms", f"< {P50_MS} ms", met=p50 < P50_MS)
+                    section.add(f"{rate:,} facts/s: p99", f"{p99:.0f} ms", f"< {P99_MS} ms", met=p99 < P99_MS)
+                    section.add(f"{rate:,} facts/s: max; facts", f"{found[-1]:.0f} ms; {len(found):,}")
+                    section.drawings.append(f"{rate:,} facts/s\n{histogram(found, STEPS_MS, 'ms')}")
+
+
+def _owners(conn: psycopg.Connection[Any]) -> int:
+    row = conn.execute("select count(distinct owner) from position where epoch > 0").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _play(house: Deployment, conn: psycopg.Connection[Any], facts: Sequence[Ready], rate: int, before: int) -> list[float]:
+    """Latencies in ms of the facts that were due after the warm-up."""
+    producer: Any = open_producer(house.access("admin"))
+    sent = []
+    with Watcher(house.views_dsn) as watcher:
+        begun = time.monotonic() + 0.2
+        for n, fact in enumerate(facts):
+            due = begun + n / rate
+            if (early := due - time.monotonic()) > 0:
+                time.sleep(early)
+            sent.append((due, fact.topic, producer.send(house.prefix + fact.topic, fact.value, key=fact.key)))
+        producer.flush(60)
+        wait_for("every fact is decided", lambda: decided(conn) >= before + len(facts))
+        time.sleep(0.5)  # the watcher looks at least every 0.2 s
+    metadata = [(due, topic, future.get(10)) for due, topic, future in sent]
+    producer.close(timeout=5)
+    counted = [m for m in metadata if m[0] >= begun + WARM_S]
+    return [(watcher.instant(topic, m.partition, m.offset) - due) * 1000 for due, topic, m in counted]

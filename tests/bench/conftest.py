@@ -1,0 +1,32 @@
+"""The report that benches of one run share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bench.meters import load, machine
+from tests.bench.report import TARGET, Report
+from tests.bench.stage import FACTS, FACTS_FULL
+from tests.bench.workload import SEED
+from tests.services import Deployment, Services
+
+
+@pytest.fixture(scope="session")
+def report(services: Services, request: pytest.FixtureRequest) -> Iterator[Report]:
+    """Printed when the run ends; written to docs/benchmarks.md when every bench ran at its full size and passed."""
+    made = Report()
+    begun = load()
+    with_deployment: Deployment = services.deploy(only=["ledger"])
+    made.about = machine(services, with_deployment) | {"seed": str(SEED), "facts": f"{FACTS:,}", "load average at start": begun}
+    with_deployment.close()
+    yield made
+    made.about["load average at end"] = load()
+    print("\n\n" + made.screen())
+    session = request.session
+    ran = {item.path for item in session.items}
+    if session.testsfailed == 0 and FACTS >= FACTS_FULL and ran == set(Path(__file__).parent.glob("bench_*.py")):
+        TARGET.write_text(made.markdown() + "\n")
+        print(f"\nwritten to {TARGET.relative_to(TARGET.parents[1])}")
