@@ -8,7 +8,7 @@ import structlog
 
 from consumers.preparing import Prepared
 from domain import matching
-from domain.acts import Refused, judge
+from domain.acts import Found, Refused, judge
 from domain.conclude import conclude
 from domain.fold import Folded, document, fold, parts
 from domain.matching import Person
@@ -148,11 +148,22 @@ class Decider:
             return self._refuse(entry, "no-such-thing")
         history = self._book.history(child)
         view = fold(history, self._reference, entry.accepted_at)
-        found = judge(item.record or "", value, history, view, self._reference, entry.accepted_at)
+        found = self._judge(item, entry, history, view)
         if isinstance(found, Refused):
             entry.problems = tuple(found.problems)
             return self._refuse(entry, found.reason)
         return self._accept_act(entry, child, list(found))
+
+    def _judge(self, item: Prepared, entry: Entry, history: History, view: Json) -> Found:
+        """What the act does, or why it is refused. Our own failure refuses a person's act, and stops nobody else's."""
+        try:
+            return judge(item.record or "", item.value or {}, history, view, self._reference, entry.accepted_at)
+        except Exception as err:  # a defect of ours, of any kind, must not stop the acts of others
+            log.error("rule-failed", number=entry.number, record=entry.record, error=type(err).__name__, alarm=True)  # noqa: TRY400 (I7)
+            if item.record != "ClockFired":
+                return Refused("not-evaluated")
+            told = {"child_id": history.child_id, "event_id": None, "where": type(err).__name__}
+            return [("not_evaluated", told)]
 
     def _match(self, record: str, value: Json, entry: Entry) -> set[str]:
         book, match = self._book, self._book.matches.get(value["match_id"])

@@ -105,12 +105,15 @@ class Unify:
         conn.execute(text("select pg_notify(:c, '')"), {"c": CHANNEL})
 
     def _view(self, child: str, at: int) -> Json | None:
-        """The child's view; None when our own fold fails: then the view before stays, and an alarm is raised."""
+        """The child's view, with an alarm when it is not evaluated; None when there cannot be one: then the view before stays."""
         try:
-            return self._decider.view(child, at)
+            view = self._decider.view(child, at)
         except Exception as err:  # a defect of ours, of any kind, must not stop the facts of others
             log.error("fold-failed", number=self._counter.number, error=type(err).__name__, alarm=True)  # noqa: TRY400 (I7)
             return None
+        if view["evaluated_at"] is None:
+            log.error("not-evaluated", number=self._counter.number, alarm=True)
+        return view
 
     # -- writing ----------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ def explain(view: Json) -> list[str]:
 
 def _head(view: Json) -> list[str]:
     name = " ".join(filter(None, (view["name"].get("given"), view["name"].get("family")))) or "name not known"
-    status = _label(view["status"], "none received")
+    status = _label(view["status"], "none received" if view["evaluated_at"] else "not worked out")
     told = f"{view['child_id']}: {name}, born {view['birth_date'] or 'not known'}; status with social care: {status}"
     when = f"As of {moment(view['as_of'])}" + (f", as known at {moment(view['known_at'])}" if view["known_at"] else "")
     out = [told, f"{when}; entry {view['version']}; policy {view['policy']['id']} ({view['policy'].get('authority', '')})"]
@@ -42,6 +42,8 @@ def _withheld(item: Json) -> str:
 
 def _risk(view: Json) -> list[str]:
     risk = view["risk"]
+    if risk is None:
+        return ["RISK NOT EVALUATED: our own rules failed on this child. Read the facts: nothing says that there is no risk."]
     harm = "yes" if risk["harm"] else "none received"
     out = [f"Risk: {risk['points']} points (threshold {risk['threshold']}); harm trigger: {harm}"]
     if view["not_evaluated"]:

@@ -2,6 +2,9 @@
 
 The document is described in docs/child-view.md. Order, duplicates and late corrections cannot change it; the same inputs
 give the same bytes (I2). Instants are µs since 1970, UTC.
+
+A defect of ours never takes a child's facts from those who need them: where a rule or a section fails, the document holds
+what was told and decided, `evaluated_at` is null, and so is every section that had to be worked out (null is not "none").
 """
 
 from __future__ import annotations
@@ -37,7 +40,11 @@ class Folded:
 
 def fold(history: History, reference: Reference, as_of: int, known_at: int | None = None) -> Json:
     """The view of one child, as true at `as_of` and as known at `known_at` (None: everything the history holds)."""
-    return document(history, parts(history, reference, as_of, known_at), reference)
+    try:
+        folded = parts(history, reference, as_of, known_at)
+    except Exception:  # a defect of ours, of any kind: whoever stores or shows the view raises the alarm
+        return bare(history, reference, as_of, known_at)
+    return document(history, folded, reference)
 
 
 def parts(history: History, reference: Reference, as_of: int, known_at: int | None = None) -> Folded:
@@ -67,34 +74,64 @@ def _parts(history: History, reference: Reference, as_of: int, known_at: int | N
 
 def document(history: History, folded: Folded, reference: Reference) -> Json:
     """The document of docs/child-view.md."""
-    known, today = folded.known, folded.situation.today
+    try:
+        told = _told(history, folded.known, reference, folded.recommendations, folded.messages)
+        return told | _worked_out(folded, reference, told["currency"])
+    except Exception:  # as in `fold`
+        return bare(history, reference, folded.known.as_of, folded.known.known_at)
+
+
+def bare(history: History, reference: Reference, as_of: int, known_at: int | None = None) -> Json:
+    """The document without evaluation: who the child is, what was told, what was decided. `WORKED_OUT` is null."""
+    known = select(history, as_of, known_at)
+    raised = meetings.recommendations(known)
+    told = _told(history, known, reference, raised, messages.messages(known))
+    due = [r.due_at for r in raised if r.open and not r.overdue]
+    return told | dict.fromkeys(WORKED_OUT) | {"due_at": min(due, default=None)}
+
+
+def _told(
+    history: History, known: Known, reference: Reference, raised: list[meetings.Recommendation], sent: list[messages.Message]
+) -> Json:
+    """What is said by facts and acts themselves: no rule has a part in it."""
     who = identity(known)
-    told = statuses(known, reference)
-    current = currency(known, reference)
-    held, differ = grades(known, reference)
     # after an undo, what a recommendation rested on may be another child's: it is not told here (I5)
     here = {i: f for i, f in known.everything.items() if f.presentation_id in known.links}
     return {
         "child_id": known.child_id, "as_of": known.as_of, "known_at": known.known_at, "version": known.version,
         "policy": {"id": reference.policy.id, "title": reference.policy.title, "authority": reference.policy.authority},
-        "evaluated_at": known.as_of,
         "not_evaluated": _not_evaluated(known),
         "merged_into": merged_into(known, history), **header(who), "identity": who, **possible_matches(known, history),
-        "involved": involved(known, today, reference), "currency": current,
-        "status": told[-1] if told else None, "status_history": told, "practice": practice(known, today),
-        "chronology": chronology(known, reference),
-        "missing": [missing.shown(e, known, reference) for e in reversed(folded.situation.episodes)],
-        "interviews_unpaired": [missing.interview_shown(i, None, reference) for i in folded.loose_interviews],
-        "vpas": vpas(known, reference), "cpis": cpis(known, reference), "education": education(known, today, reference),
-        "grades": held, "grade_differences": differ,
-        "risk": risk.shown(folded.risk, folded.situation, reference.policy, current),
-        "recommendations": [meetings.shown(r, reference, here) for r in reversed(folded.recommendations)],
-        "messages": [messages.shown(m, known) for m in reversed(folded.messages)], "case": meetings.case(known),
+        "currency": currency(known, reference), "chronology": chronology(known, reference),
+        "recommendations": [meetings.shown(r, reference, here) for r in reversed(raised)],
+        "messages": [messages.shown(m, known) for m in reversed(sent)], "case": meetings.case(known),
         "defects": [
             {"event_id": c.data["event_id"], "defect": c.data["defect"], **rest_on_ids([c.data["event_id"]], known.everything)}
             for c in known.conclusions
             if c.kind == "quality_defect"
         ],
+    }  # fmt: skip
+
+
+WORKED_OUT = (
+    "evaluated_at", "involved", "status", "status_history", "practice", "missing", "interviews_unpaired", "vpas", "cpis",
+    "education", "grades", "grade_differences", "risk", "changes_at", "due_at",
+)  # fmt: skip
+"""Keys of the document that rules have a part in."""
+
+
+def _worked_out(folded: Folded, reference: Reference, current: list[Json]) -> Json:
+    known, today = folded.known, folded.situation.today
+    told = statuses(known, reference)
+    held, differ = grades(known, reference)
+    return {
+        "evaluated_at": known.as_of, "involved": involved(known, today, reference),
+        "status": told[-1] if told else None, "status_history": told, "practice": practice(known, today),
+        "missing": [missing.shown(e, known, reference) for e in reversed(folded.situation.episodes)],
+        "interviews_unpaired": [missing.interview_shown(i, None, reference) for i in folded.loose_interviews],
+        "vpas": vpas(known, reference), "cpis": cpis(known, reference), "education": education(known, today, reference),
+        "grades": held, "grade_differences": differ,
+        "risk": risk.shown(folded.risk, folded.situation, reference.policy, current),
         "changes_at": changes_at(folded), "due_at": due_at(folded),
     }  # fmt: skip
 

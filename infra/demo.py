@@ -13,7 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from domain.model import make_id
 from infra import assembly
+from infra.errors import StateError
 from infra.settings import Settings
+from infra.state import DEMONSTRATION
 from producers.acts import ActProducer
 from producers.client import AgencyClient
 from producers.halton.borough import Borough
@@ -33,7 +35,6 @@ PEOPLE: Final = (
 )  # fmt: skip
 """Invented people, one a role (two managers: two may decide at once)."""
 
-STATE_FILE: Final = "demo.json"
 LEFT_OPEN: Final = 60
 """Every so many of the past year's possible matches is still undecided."""
 
@@ -44,22 +45,42 @@ SETTLE_S: Final = 600.0
 def run(
     settings: Settings, console: Console, *, children: int | None = None, pace_s: float | None = None, stop: Event | None = None
 ) -> None:
-    """Make people, import the year once, then let the borough live until `stop`."""
+    """Make people, import the year once, then let the borough live until `stop`.
+
+    Raises: StateError where no demonstration may be.
+    """
+    memory = begin(settings)
+    if "end" not in memory:
+        memory |= {"end": assembly.now_us(), "children": children}
+        settings.state.write_json(DEMONSTRATION, memory)
     password = people(settings)
     console.print(f"Sign in as [bold]{', '.join(name for name, _, _ in PEOPLE)}[/] with the password [bold]{password}[/]")
-    memory: dict[str, Any] = settings.state.read_json(STATE_FILE)
-    if not memory:
-        memory = {"seed": 20190823, "end": assembly.now_us(), "imported": False, "children": children}
-        settings.state.write_json(STATE_FILE, memory)
     borough = Borough(memory["end"], memory["seed"], **({"children": memory["children"]} if memory["children"] else {}))
     with ExitStack() as stack:
         clients = {a: stack.enter_context(client(settings, a)) for a in AGENCIES}
         if not memory["imported"]:
             review(settings, import_history(settings, borough, clients, console), console)
-            settings.state.write_json(STATE_FILE, {**memory, "imported": True})
+            settings.state.write_json(DEMONSTRATION, {**memory, "imported": True})
         console.print("Halton lives on: new facts arrive every few seconds. Watch the queue.")
         extra = {} if pace_s is None else {"pace_s": pace_s}
         live_on(borough.live(assembly.now_us(), opening=not memory["imported"], **extra), clients, stop or Event())
+
+
+def begin(settings: Settings) -> dict[str, Any]:
+    """Mark the data as a demonstration's, before the first page is served: the pages say so. What is remembered of it.
+
+    Raises: StateError where no demonstration may be.
+    """
+    if not settings.demonstration:
+        raise StateError(
+            "no demonstration here: its children are invented and its accounts share one password. Say `--no-demo`, "
+            "or SIGHTLINE_DEMONSTRATION=yes if this deployment holds nothing real"
+        )
+    memory = settings.state.read_json(DEMONSTRATION)
+    if not memory:
+        memory = {"seed": 20190823, "imported": False}
+        settings.state.write_json(DEMONSTRATION, memory)
+    return memory
 
 
 def client(settings: Settings, agency: str) -> AgencyClient:

@@ -10,11 +10,16 @@ SIGHTLINE_DATABASE         libpq URL of the database `views`;  SIGHTLINE_KEEP  o
 SIGHTLINE_REGISTRY         URL of a Confluent-compatible schema registry
 SIGHTLINE_PREFIX           prefix of every topic, user, group and database
 SIGHTLINE_WEB              host:port to serve the pages on
+SIGHTLINE_SECURE_COOKIES   yes or no: cookies over https only. Default: yes, unless the pages are served on loopback.
+                           Behind a TLS proxy on the same machine say yes
+SIGHTLINE_DEMONSTRATION    yes or no: may this deployment hold invented children and accounts with one known password.
+                           Default: yes on servers of our own with pages on loopback, else no
 """
 
 from __future__ import annotations
 
 import base64
+import ipaddress
 import os
 import re
 import secrets
@@ -51,6 +56,8 @@ class Settings:
     replication: int = 1
     web_host: str = "127.0.0.1"
     web_port: int = WEB_PORT
+    secure_cookies: bool = True
+    demonstration: bool = False
     static_dir: Path = Path()
     given_kafka: bool = False
     given_database: bool = False
@@ -86,6 +93,8 @@ class Settings:
             replication=int(env.get("SIGHTLINE_KAFKA_REPLICAS", "3")) if kafka else 1,
             web_host=host,
             web_port=port,
+            secure_cookies=_yes(env, "SIGHTLINE_SECURE_COOKIES", default=not is_loopback(host)),
+            demonstration=_yes(env, "SIGHTLINE_DEMONSTRATION", default=not (kafka or views) and is_loopback(host)),
             static_dir=state.static,
             given_kafka=bool(kafka),
             given_database=bool(views),
@@ -144,6 +153,21 @@ def database_prefix(prefix: str) -> str:
 def local_dsn(state: State, database: str) -> str:
     """The libpq URL of a database of our own PostgreSQL."""
     return f"postgresql://{ROLE}:{state.secret(f'postgres/{ROLE}')}@127.0.0.1:{state.ports().get('postgres', 0)}/{database}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address. A name other than `localhost` may mean anything: then no."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _yes(env: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = env.get(name, "")
+    if text not in ("", "yes", "no"):
+        raise StateError(f"{name} is `yes` or `no`, not {text!r}")
+    return text == "yes" if text else default
 
 
 def _web(text: str, port: int) -> tuple[str, int]:

@@ -24,6 +24,10 @@ PORTS_FREE: Final = range(20000, 30000)
 connections: a client that keeps dialling a dead broker's port up there can connect to itself and hold the port."""
 
 
+DEMONSTRATION: Final = "demo.json"
+"""The record of the simulated borough: where it is, the children of this folder's data are invented."""
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """Paths, secrets and remembered ports under one folder.
@@ -143,7 +147,8 @@ class State:
 
         Secrets go too: they open nothing but the data that goes. Returns what was removed.
         """
-        gone = [self.data, self.spool, self.logs, self.run, self.root / "secrets", self.root / "ports.json"]
+        gone = [self.data, self.spool, self.logs, self.run]
+        gone += [self.root / name for name in ("secrets", "ports.json", DEMONSTRATION)]
         gone += [Path(str(p)) for p in self.read_json("elsewhere.json").values()]
         gone.append(self.root / "elsewhere.json")
         removed = [path for path in gone if path.exists()]

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from consumers.unify import INTAKE_TOPICS
 from infra import assembly
 from infra.settings import Settings
+from infra.state import DEMONSTRATION
 from producers.acts import ActProducer
 from producers.errors import ProducerError
 from projections.accesses import Access, mark_published, unpublished_accesses
@@ -101,7 +102,8 @@ def serve(settings: Settings) -> None:
     )
     config = WebConfig(
         reading=reading, speaking=Speaking(ActProducer(access, codec)), keep_engine=keep, static_dir=settings.static_dir,
-        secret=settings.secret("web.session"), secure_cookies=False, demonstration=True,
+        secret=settings.secret("web.session"), secure_cookies=settings.secure_cookies,
+        demonstration=settings.demonstration and bool(settings.state.read_json(DEMONSTRATION)),
         publish_access=AccessPublisher(settings, keep),
     )  # fmt: skip
     uvicorn.run(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+import structlog
 from sqlalchemy import Connection, Engine, text
 
 from domain import identifiers
@@ -18,6 +19,8 @@ from domain.fold import fold
 from domain.model import Json, Presentation
 from domain.policy import Reference
 from projections.book import Book, block_key
+
+log: Final = structlog.get_logger()
 
 ACTIVE: Final = ("OPEN", "OVERDUE", "EVIDENCE_CHANGED", "CONVENED")
 POLL_S: Final = 0.25
@@ -64,7 +67,10 @@ class Reading:
         history = book.history(child_id, beside=True)
         if not history.links:
             return None
-        return fold(history, self._reference, as_of or self._now(), known_at)
+        view = fold(history, self._reference, as_of or self._now(), known_at)
+        if view["evaluated_at"] is None:
+            log.error("not-evaluated", version=view["version"], alarm=True)
+        return view
 
     def child_version(self, child_id: str) -> int | None:
         """The version of the newest view."""

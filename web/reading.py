@@ -206,7 +206,7 @@ def measures(views: Sequence[Json], now: int) -> list[Measure]:
     living = [v for v in views if v["merged_into"] is None]
     since = now - YEAR_US
     recommendations = [r for v in living for r in v["recommendations"] if r["raised_at"] >= since]
-    episodes = [m for v in living for m in v["missing"] if (m["started_at"] or 0) >= since]
+    episodes = [m for v in living for m in v["missing"] or () if (m["started_at"] or 0) >= since]
     senders = Counter(f["agency"] for v in living for f in v["chronology"])
     disagreements = Counter(d["agency"] for r in recommendations for d in r["disagreements"])
     states = Counter(r["state"] for r in recommendations)

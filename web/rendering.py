@@ -74,6 +74,7 @@ REFUSALS: Final = {
     "already-taken": "Somebody else has taken this case.",
     "not-yours": "Only whoever took the case, or a manager, gives it back.",
     "no-exception": "There is nothing about this message to resolve.",
+    "not-evaluated": "Sightline’s own rules failed on this child. Those who run it have been alerted; telephone meanwhile.",
     "same-id-other-content": "This form was already sent with other words; the first stands.",
 }
 """Why the ledger refuses an act, by its stable reason."""

@@ -29,6 +29,9 @@ def command(*, demo: bool) -> None:
     """
     configure("supervisor", level=logging.WARNING)
     console = Console(highlight=False)
+    demo = demo and bool(importlib.util.find_spec("infra.demo"))
+    if demo:
+        importlib.import_module("infra.demo").begin(Settings.load())
     with console.status("") as spinner:
 
         def tell(step: str) -> None:
@@ -38,7 +41,7 @@ def command(*, demo: bool) -> None:
         def ready(settings: Settings) -> None:
             spinner.stop()
             console.print(f"\n[bold]Sightline is up:[/] http://{settings.web_host}:{settings.web_port}/   (Ctrl-C stops it)\n")
-            if demo and importlib.util.find_spec("infra.demo"):
+            if demo:
                 # daemon: the borough must not outlive the house, and what it left half-said is said again next time
                 threading.Thread(target=_live, args=(settings, console), name="demo", daemon=True).start()
 

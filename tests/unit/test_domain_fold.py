@@ -7,10 +7,11 @@ import random
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.fold import fold
+from domain.fold import WORKED_OUT, fold
 from domain.model import Conclusion, Fact, History, Json, make_id
 from tests.unit.children import CHILD, DAY, HOUR, NOW, REFERENCE, Child, r19
 
@@ -67,8 +68,14 @@ def children(draw: st.DrawFn) -> History:
 SENSITIVITY = st.sampled_from(("ORDINARY", "ORDINARY", "ORDINARY", "SEALED"))
 
 
+def broken(*_: object) -> None:
+    """A rule with a defect."""
+    raise KeyError("a defect of ours")
+
+
 def text(view: Json) -> str:
-    """The bytes of a view, its own key order kept."""
+    """The bytes of a view, its own key order kept. No rule of ours may fail while it is made."""
+    assert view["evaluated_at"] is not None
     return json.dumps(view, ensure_ascii=False)
 
 
@@ -340,6 +347,24 @@ class TestParts:
         child = r19()
         child.adds([("not_evaluated", {"child_id": CHILD, "event_id": "e", "where": "KeyError"})])
         assert ["e"] == child.view()["not_evaluated"]
+
+    @pytest.mark.parametrize("where", ["risk.evaluate", "missing.episodes", "risk.shown", "vpas", "cpis"])
+    def test_facts_are_shown_when_a_rule_of_ours_fails(self, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+        """Chronology, identity and recommendations stay; what had to be worked out is null, not empty; the same every time."""
+        child = r19()
+        child.concludes()
+        good = child.view()
+        module, _, name = where.rpartition(".")
+        monkeypatch.setattr(f"domain.fold.{module}.{name}" if module else f"domain.fold.{name}", broken)
+        child.says("police", "VulnerabilitySubmission", NOW - DAY)
+        shown = child.view()
+        assert good.keys() == shown.keys()
+        assert shown["evaluated_at"] is None
+        assert {k: None for k in WORKED_OUT if k != "due_at"} == {k: shown[k] for k in WORKED_OUT if k != "due_at"}
+        assert len(good["chronology"]) + 1 == len(shown["chronology"])
+        assert good["recommendations"] == shown["recommendations"]
+        assert shown["recommendations"][0]["due_at"] == shown["due_at"]
+        assert shown == child.view()
 
     def test_ids_are_stable(self) -> None:
         """The id of what an id is about never changes (I3)."""

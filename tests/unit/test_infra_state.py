@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from infra import parts
+from infra import demo, parts
 from infra.errors import ChecksumError, PartsError, StateError
 from infra.settings import Settings, checked_prefix, database_prefix
-from infra.state import State
+from infra.state import DEMONSTRATION, State
 
 
 class TestSecrets:
@@ -172,6 +172,47 @@ class TestParts:
             with pytest.raises(ChecksumError, match="the lock names"):
                 parts.install(State.open(tmp_path / "state"), [replace(genuine, name="x")])
         assert not (tmp_path / "state" / "static" / "x").exists()
+
+
+class TestUnsafeByChoiceOnly:
+    """Cookies without `Secure`, invented children and shared passwords: on this machine alone, or because somebody said so."""
+
+    @pytest.mark.parametrize(
+        ("env", "secure", "demonstration"),
+        [
+            ({}, False, True),
+            ({"SIGHTLINE_WEB": "[::1]:8000"}, False, True),
+            ({"SIGHTLINE_WEB": "localhost:8000"}, False, True),
+            ({"SIGHTLINE_WEB": "0.0.0.0:8000"}, True, False),
+            ({"SIGHTLINE_WEB": "halton.example:443"}, True, False),
+            ({"SIGHTLINE_SECURE_COOKIES": "yes"}, True, True),
+            ({"SIGHTLINE_WEB": "0.0.0.0:8000", "SIGHTLINE_SECURE_COOKIES": "no"}, False, False),
+            ({"SIGHTLINE_KAFKA": "broker.example:9093"}, False, False),
+            ({"SIGHTLINE_DATABASE": "postgresql://x/views", "SIGHTLINE_KEEP": "postgresql://x/keep"}, False, False),
+            ({"SIGHTLINE_KAFKA": "broker.example:9093", "SIGHTLINE_DEMONSTRATION": "yes"}, False, True),
+            ({"SIGHTLINE_DEMONSTRATION": "no"}, False, False),
+        ],
+    )
+    def test_defaults(self, tmp_path: Path, env: dict[str, str], *, secure: bool, demonstration: bool) -> None:
+        """By the address served on and the servers given; each can be said outright."""
+        settings = Settings.load(env=env, state=State.open(tmp_path))
+        assert (secure, demonstration) == (settings.secure_cookies, settings.demonstration)
+
+    def test_a_word_that_is_neither_is_refused(self, tmp_path: Path) -> None:
+        """A misspelt `no` must not pass for yes, nor the other way about."""
+        with pytest.raises(StateError, match="SIGHTLINE_SECURE_COOKIES is `yes` or `no`"):
+            Settings.load(env={"SIGHTLINE_SECURE_COOKIES": "false"}, state=State.open(tmp_path))
+
+    def test_no_demonstration_on_given_servers(self, tmp_path: Path) -> None:
+        """Refused before an account or a mark is made; on servers of our own the mark comes first, and `reset` takes it away."""
+        state = State.open(tmp_path)
+        with pytest.raises(StateError, match="--no-demo"):
+            demo.begin(Settings.load(env={"SIGHTLINE_DEMONSTRATION": "no"}, state=state))
+        assert {} == state.read_json(DEMONSTRATION)
+        demo.begin(Settings.load(env={}, state=state))
+        assert state.read_json(DEMONSTRATION)
+        state.forget()
+        assert {} == state.read_json(DEMONSTRATION)
 
 
 @contextmanager

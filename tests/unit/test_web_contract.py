@@ -141,3 +141,32 @@ def test_redaction_withholds_a_grade_as_a_part() -> None:
     """What the test above rests on: the grade is the police's own (scope OWNER)."""
     seen: Any = redact(rich().view(NOW), reader_for("icart_education"))
     assert "grade" in seen["missing"][0]["withheld_fields"]
+
+
+def broken(*_: object) -> None:
+    """A rule with a defect."""
+    raise KeyError("a defect of ours")
+
+
+@pytest.mark.parametrize("role", ["icart_manager", "icart_education"])
+def test_facts_are_shown_when_our_own_rules_fail(site: Site, monkeypatch: pytest.MonkeyPatch, role: str) -> None:
+    """The banner, every fact that may be seen, the recommendation; and no section says "none" where nothing was worked out."""
+    child = rich()
+    monkeypatch.setattr("domain.fold.risk.evaluate", broken)
+    child.says("education", "SchoolConcern", NOW - DAY, {"narrative": "Came in with a bruise."})
+    view = child.view(NOW)
+    assert view["evaluated_at"] is None
+    site.world.views = {view["child_id"]: view}
+    client = site.person(role)
+    page = client.get(f"/children/{view['child_id']}")
+    assert 200 == page.status_code
+    assert "Risk is not evaluated" in page.text
+    assert "Came in with a bruise." in page.text
+    assert [] == [w for w in ("Child in need", "Nobody asks.") if w not in page.text]
+    assert [] == [w for w in ("none received as of", "No CP-IS record", "Nothing from schools", "0 points") if w in page.text]
+    assert "Undefined" not in page.text
+    rec = view["recommendations"][0]["recommendation_id"]
+    assert "Risk is not evaluated today" in client.get(f"/recommendations/{rec}").text
+    assert client.get(f"/api/children/{view['child_id']}").json()["risk"] is None
+    for path in ("/queue", "/decisions"):
+        assert 200 == client.get(path).status_code
