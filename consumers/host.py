@@ -46,7 +46,7 @@ GONE: Final = ("08", "25", "3D", "42P01", "53", "57")
 
 
 class PositionLost(SightlineError):
-    """Retention passed a stored position: facts are missing, and somebody has to know."""
+    """The intake no longer holds a stored position: facts are missing from it, and somebody has to know."""
 
 
 STANDS_ELSEWHERE: Final = (
@@ -200,21 +200,35 @@ class Host(ConsumerRebalanceListener):
     def _contiguous(self, tp: TopicPartition, records: Sequence[Any]) -> bool:
         """These records begin where the database stands; else they are polled again.
 
-        Raises:
-            PositionLost: retention has passed the position, so facts are gone from the intake: never skip silently.
+        Raises: PositionLost.
         """
         if tp not in self._epoch:
             return False
         if records[0].offset == self._expected[tp]:
             return True
-        first = self._consumer.beginning_offsets([tp])[tp]
-        if first > self._expected[tp]:
-            raise PositionLost(
-                f"{self._access.short(tp.topic)}[{tp.partition}]: offsets {self._expected[tp]} to {first - 1} are no longer "
-                "in the intake; ask the agency to send that period again, then set the position by hand"
-            )
+        self._check_held([tp])
         self._seek_back([tp])
         return False
+
+    def _check_held(self, tps: Sequence[TopicPartition]) -> None:
+        """The intake goes on at the database's positions: never skip silently, nor wait for offsets that are taken already.
+
+        Raises:
+            PositionLost: retention has passed a position, or the broker has lost its end (I1).
+        """
+        firsts, ends = self._consumer.beginning_offsets(list(tps)), self._consumer.end_offsets(list(tps))
+        for tp in tps:
+            name, stands = f"{self._access.short(tp.topic)}[{tp.partition}]", self._expected[tp]
+            if firsts[tp] > stands:
+                raise PositionLost(
+                    f"{name}: offsets {stands} to {firsts[tp] - 1} are no longer in the intake; ask the agency to send that "
+                    "period again, then set the position by hand"
+                )
+            if ends[tp] < stands:
+                raise PositionLost(
+                    f"{name} ends at {ends[tp]} and was worked on up to {stands}: the broker has lost records or is "
+                    "another one; `sightline down`, then `sightline up` lets the intake go on where the ledger stopped"
+                )
 
     def _claimed(self) -> bool:
         """Own an epoch and stand at the database's position for every assigned partition; False: poll anew."""
@@ -229,6 +243,7 @@ class Host(ConsumerRebalanceListener):
             for tp in fresh:
                 key = {"t": self._access.short(tp.topic), "p": tp.partition, "o": self._owner}
                 self._expected[tp], self._epoch[tp] = conn.execute(_CLAIM, key).one()
+        self._check_held(fresh)
         for tp in fresh:
             self._consumer.seek(tp, self._expected[tp])
         log.info("claimed", worker=self._owner, partitions=len(fresh))

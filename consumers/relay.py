@@ -3,7 +3,8 @@
 Nothing leaves the house before its entry is acknowledged by the ledger topic. What was sent is known from the topics
 themselves: each output carries its entry's number, so a new relay continues after the last one there (I3). Taking over, a
 relay appends a takeover record, then brings the database up to the ledger's end; readers ignore what an older relay sends
-after that. The incarnation rises when the ledger holds what the database lacks (a restored or dropped `views`).
+after that. A relay that was superseded notices before it sends an output: its entries no longer lie one behind the other in the
+ledger. The incarnation rises when the ledger holds what the database lacks (a restored or dropped `views`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from sqlalchemy.exc import DBAPIError
 
 from consumers.ledger import ENTRY, TAKEOVER, LedgerReader, headers
 from domain.problems import SightlineError
+from projections.entries import header
 from projections.rebuild import Applier
 from schemas.codec import Codec
 from schemas.registry import RegistryUnavailable
@@ -37,8 +39,14 @@ IDLE_S: Final = 0.25
 
 SEND_TIMEOUT_S: Final = 30
 
+TAIL: Final = 500
+"""Records at the end of an output topic among which the last output is looked for: a superseded relay may have repeated some."""
+
+EVERY_PLACE: Final = 1 << 30
+SUPERSEDED: Final = "another relay has taken over: stopping"
+
 Hook = Callable[[str], None]
-OUTPUT_TOPICS: Final = tuple(t.name for t in topics() if t.writers == ("relay",) and t.name != "ledger")
+OUTPUTS: Final = tuple(t for t in topics() if t.writers == ("relay",) and t.name != "ledger")
 
 
 class Diverged(SightlineError):
@@ -58,6 +66,9 @@ class _Lease:
     incarnation: int
     epoch: int
     relayed: int
+    offset: int = 0
+    """Where this relay's next record comes to lie in the ledger topic, unless another has taken over."""
+
     sent: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
@@ -109,30 +120,30 @@ class Relay:
             number, incarnation, epoch = reader.end()
             with conn.begin():
                 conn.execute(text("insert into counter values (1, 0, 0, 0) on conflict do nothing"))
-                conn.execute(text("insert into relay values (1, 0, '', 0, 0) on conflict do nothing"))
+                conn.execute(text("insert into relay values (1, 0, '', 0, 0, false) on conflict do nothing"))
                 mine = conn.execute(text("select number, incarnation from counter where id = 1 for update")).one()
                 behind = mine.number < number or mine.incarnation < incarnation
                 lease = _Lease(max(incarnation, mine.incarnation) + (1 if behind or incarnation == 0 else 0), 0, number)
-                lease.epoch = conn.execute(_TAKE, {"o": self._owner, "e": epoch}).scalar_one()
-            self._append_takeover(lease, number)
-            stop = reader.end_offset()
+                lease.epoch = conn.execute(_TAKE, {"o": self._owner, "e": epoch, "c": behind}).scalar_one()
+            stop = lease.offset = self._append_takeover(lease, number) + 1
             if behind:
                 log.warning("catching-up", database=mine.number, ledger=number, incarnation=lease.incarnation)
             self._applier.catch_up(conn, (s.value for s in reader.entries(mine.number, stop)), lease.incarnation)
             lease.relayed = reader.end()[0]
             self._check_last(conn, reader, lease.relayed)
-        lease.sent = self._sent()
+        lease.sent = self._sent(conn, lease.relayed)
         with conn.begin():
             conn.execute(_MARK, {"r": lease.relayed, "n": self._now(), "e": lease.epoch})
         self._outputs_owed(conn, lease)
         log.info("relay-took-over", incarnation=lease.incarnation, epoch=lease.epoch, relayed=lease.relayed)
         return lease
 
-    def _append_takeover(self, lease: _Lease, number: int) -> None:
+    def _append_takeover(self, lease: _Lease, number: int) -> int:
+        """From its offset on, which is returned, every older relay's entries are ignored."""
         value = {"incarnation": lease.incarnation, "epoch": lease.epoch, "after": number, "at": self._now()}
-        self._send(
-            "ledger", "", self._codec.encode(TAKEOVER, value), headers(TAKEOVER, lease.incarnation, lease.epoch, number)
-        ).get(SEND_TIMEOUT_S)
+        head = headers(TAKEOVER, lease.incarnation, lease.epoch, number)
+        sent = self._send("ledger", "", self._codec.encode(TAKEOVER, value), head).get(SEND_TIMEOUT_S)
+        return int(sent.offset)
 
     def _check_last(self, conn: Connection, reader: LedgerReader, number: int) -> None:
         """The database's entry of the ledger's last number is the ledger's own."""
@@ -146,31 +157,49 @@ class Relay:
                 f"entry {number} differs between the ledger topic and the database; the ledger is right: run `sightline rebuild`"
             )
 
-    def _sent(self) -> dict[str, tuple[int, int]]:
-        """The last output that each output topic holds: its entry's number and its place among that entry's outputs."""
+    def _sent(self, conn: Connection, number: int) -> dict[str, tuple[int, int]]:
+        """The last output that each output topic holds: its entry's number and its place among that entry's outputs.
+
+        A topic whose records have all expired says nothing; but what was sent within the retention would still be there, and
+        what is older would be gone by now however it had been sent. So entries accepted before it are done.
+        """
         consumer = KafkaConsumer(**self._access.options(), group_id=None, enable_auto_commit=False, fetch_max_wait_ms=20)
         try:
-            tps = [TopicPartition(self._access.topic(t), 0) for t in OUTPUT_TOPICS]
-            ends = consumer.end_offsets(tps)
-            held = [tp for tp in tps if ends[tp] > 0 and ends[tp] > consumer.beginning_offsets([tp])[tp]]
-            consumer.assign(held)
-            for tp in held:
-                consumer.seek(tp, ends[tp] - 1)
+            tps = [TopicPartition(self._access.topic(t.name), 0) for t in OUTPUTS]
+            begins, ends = consumer.beginning_offsets(tps), consumer.end_offsets(tps)
+            left = {tp for tp in tps if ends[tp] > begins[tp]}
+            consumer.assign(sorted(left))
+            for tp in left:
+                consumer.seek(tp, max(begins[tp], ends[tp] - TAIL))
             found: dict[str, tuple[int, int]] = {}
             deadline = time.monotonic() + SEND_TIMEOUT_S
-            while len(found) < len(held) and time.monotonic() < deadline:
+            while left and time.monotonic() < deadline:
                 for tp, records in consumer.poll(200).items():
-                    head = dict(records[-1].headers)
-                    found[self._access.short(tp.topic)] = (int(head["number"]), int(head["place"]))
-            if len(found) < len(held):
+                    name = self._access.short(tp.topic)
+                    found[name] = max(found.get(name, (0, 0)), *(_place(r) for r in records))
+                left -= {tp for tp in left if consumer.position(tp) >= ends[tp]}
+            if left:
                 raise KafkaError("the ends of the output topics could not be read")
-            return found
         finally:
             consumer.close()
+        for topic, tp in zip(OUTPUTS, tps, strict=True):
+            if 0 < ends[tp] == begins[tp]:
+                found[topic.name] = (self._last_before(conn, number, self._now() - topic.retention_ms * 1000), EVERY_PLACE)
+        return found
+
+    def _last_before(self, conn: Connection, number: int, at: int) -> int:
+        """The last entry up to `number` that was accepted before `at` (µs); `accepted_at` never decreases."""
+        low, high = 0, number
+        with conn.begin():
+            while low < high:
+                middle = (low + high + 1) // 2
+                value = conn.execute(text("select value from ledger where number = :n"), {"n": middle}).scalar_one()
+                low, high = (middle, high) if header(bytes(value))["accepted_at"] < at else (low, middle - 1)
+        return low
 
     def _outputs_owed(self, conn: Connection, lease: _Lease) -> None:
         """Entries already in the ledger topic whose outputs an earlier relay did not get to send."""
-        first = min(lease.sent.get(t, (0, 0))[0] for t in OUTPUT_TOPICS) - 1
+        first = min(lease.sent.get(t.name, (0, 0))[0] for t in OUTPUTS) - 1
         while True:
             rows = conn.execute(_OWED, {"a": first, "z": lease.relayed, "n": ROWS * 4}).all()
             conn.rollback()
@@ -192,7 +221,9 @@ class Relay:
             self._send("ledger", "", bytes(r.value), headers(ENTRY, lease.incarnation, lease.epoch, r.number)) for r in rows
         ]
         for future in futures:
-            future.get(SEND_TIMEOUT_S)
+            if future.get(SEND_TIMEOUT_S).offset != lease.offset:
+                raise Superseded(SUPERSEDED)
+            lease.offset += 1
         self._hook("ledger-sent")
         self._send_outputs(lease, [(r.number, r.outputs) for r in rows if r.outputs is not None])
         self._hook("sent")
@@ -200,7 +231,7 @@ class Relay:
             done = conn.execute(_MARK, {"r": rows[-1].number, "n": self._now(), "e": lease.epoch}).rowcount
             conn.execute(text("select pg_notify('relayed', '')"))
         if done != 1:
-            raise Superseded("another relay has taken over: stopping")
+            raise Superseded(SUPERSEDED)
         lease.relayed = rows[-1].number
         return True
 
@@ -242,8 +273,14 @@ class Relay:
             raise DBAPIError("listen ledger", None, err, connection_invalidated=True) from err
 
 
-_TAKE = text("update relay set epoch = greatest(epoch, :e) + 1, owner = :o where id = 1 returning epoch")
-_MARK = text("update relay set relayed = :r, relayed_at = :n where id = 1 and epoch = :e")
+def _place(record: Any) -> tuple[int, int]:
+    """Number and place of an output."""
+    head = dict(record.headers)
+    return int(head["number"]), int(head["place"])
+
+
+_TAKE = text("update relay set epoch = greatest(epoch, :e) + 1, owner = :o, catching_up = :c where id = 1 returning epoch")
+_MARK = text("update relay set relayed = :r, relayed_at = :n, catching_up = false where id = 1 and epoch = :e")
 _NEW = text("select number, value, outputs from ledger where number > :r order by number limit :n")
 _OWED = text(
     "select number, outputs from ledger where number > :a and number <= :z and outputs is not null order by number limit :n"

@@ -201,7 +201,7 @@ def known(conn: Connection, prepared: Sequence[Prepared]) -> dict[tuple[str, str
 def start_counter(conn: Connection) -> None:
     """The counter and relay rows of an empty `views`."""
     conn.execute(text("insert into counter values (1, 0, 0, 0) on conflict do nothing"))
-    conn.execute(text("insert into relay values (1, 0, '', 0, 0) on conflict do nothing"))
+    conn.execute(text("insert into relay values (1, 0, '', 0, 0, false) on conflict do nothing"))
 
 
 _PAIRS: Final = "unnest(cast(:a as text[]), cast(:e as text[])) as u(a, e)"

@@ -53,9 +53,14 @@ class Record:
         return self.identity.alive()
 
     @property
-    def settled(self) -> bool:
+    def steady(self) -> bool:
         """True when every process is up, or its code is not there."""
-        return self.phase == "running" and all(p.condition in {"up", "absent"} for p in self.processes)
+        return all(p.condition in {"up", "absent"} for p in self.processes)
+
+    @property
+    def settled(self) -> bool:
+        """True when all is steady, and the web has said that it is ready."""
+        return self.phase == "running" and self.steady
 
 
 def write(state: State, record: Record) -> None:

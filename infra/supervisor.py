@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final
+from urllib.request import urlopen
 
 import structlog
 
@@ -36,6 +37,7 @@ from infra.workers import PREPARATIONS, WORKERS
 from schemas.topics import topics
 
 TICK_S: Final = 0.1
+READY_S: Final = 2.0
 LEFTOVER_GRACE_S: Final = 5.0
 
 Tell = Callable[[str], None]
@@ -138,11 +140,24 @@ class Supervisor:
                 child.tend()
             for part in self.parts:
                 self._tend_part(part)
-            record = self._record("running")
-            if not told and record.settled:
+            if told:
+                self._record("running")
+            elif self._record("starting").steady and self._answers(settings):
                 told = True
                 self.step = ""
+                self._record("running")
                 ready(settings)
+
+    def _answers(self, settings: Settings) -> bool:
+        """Does the web say that it is ready: with its databases, and the views caught up with the ledger?"""
+        if any(child.name == "web" and child.absent for child in self.children):
+            return True
+        self.step = "Waiting until the views have caught up with the ledger"
+        try:
+            with urlopen(f"http://{settings.web_host}:{settings.web_port}/readyz", timeout=READY_S):
+                return True
+        except OSError:
+            return False
 
     def _tend_part(self, part: Part) -> None:
         """Start a part again that has died, on the side: the workers are tended meanwhile."""

@@ -6,7 +6,8 @@ Only what the ledger topic has acknowledged is said to be saved (`entry_for`, `f
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,12 +19,17 @@ from domain import identifiers
 from domain.fold import fold
 from domain.model import Json, Presentation
 from domain.policy import Reference
+from domain.problems import SightlineError
 from projections.book import Book, block_key
 
 log: Final = structlog.get_logger()
 
 ACTIVE: Final = ("OPEN", "OVERDUE", "EVIDENCE_CHANGED", "CONVENED")
 POLL_S: Final = 0.25
+
+
+class CatchingUp(SightlineError):
+    """`views` lacks what the ledger holds: nothing is shown, because half a picture can look like safety."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,22 @@ class Reading:
 
     def __init__(self, engine: Engine, reference: Reference, now_us: Callable[[], int]) -> None:
         self._engine, self._reference, self._now = engine, reference, now_us
+
+    @contextmanager
+    def _caught_up(self) -> Iterator[Connection]:
+        """A connection to a database that holds what the ledger held when its relay took over.
+
+        Raises: CatchingUp.
+        """
+        with self._engine.connect() as conn:
+            if not conn.execute(_CAUGHT_UP).scalar_one_or_none():
+                raise CatchingUp("the views are catching up with the ledger, after a restart or a restore; try again in a minute")
+            yield conn
+
+    def caught_up(self) -> bool:
+        """May anything be shown?"""
+        with self._engine.connect() as conn:
+            return bool(conn.execute(_CAUGHT_UP).scalar_one_or_none())
 
     # -- children ---------------------------------------------------------------------------------------------------
 
@@ -60,7 +82,7 @@ class Reading:
 
     def child_view(self, child_id: str, as_of: int | None = None, known_at: int | None = None) -> Json | None:
         """One child's view: today's (folded now, so clocks are right), or as true at `as_of` and known at `known_at`."""
-        with self._engine.connect() as conn:
+        with self._caught_up() as conn:
             book = Book()
             book.load_children(conn, [child_id])
             book.load_beside(conn, child_id)
@@ -74,12 +96,12 @@ class Reading:
 
     def child_version(self, child_id: str) -> int | None:
         """The version of the newest view."""
-        with self._engine.connect() as conn:
+        with self._caught_up() as conn:
             return conn.execute(text("select version from child where child_id = :c"), {"c": child_id}).scalar_one_or_none()
 
     def search(self, name: str | None, birth_date: str | None, identifier: str | None, limit: int) -> list[Json]:
         """Views of children of whom some presentation fits every term given."""
-        with self._engine.connect() as conn:
+        with self._caught_up() as conn:
             rows = conn.execute(
                 text("select presentation_id, agency, number, accepted_at, fields, child_id from presentation")
             ).all()
@@ -98,7 +120,7 @@ class Reading:
 
     def child_by_identifier(self, system: str, value: str) -> str | None:
         """The child that a checked identifier (nhs, upn, la, pnc) stands on; None when it stands on none, or on several."""
-        with self._engine.connect() as conn:
+        with self._caught_up() as conn:
             sql = "select distinct p.child_id from block b join presentation p using (presentation_id) where b.key = :k"
             rows = conn.execute(text(sql), {"k": block_key((system, value))}).all()
         return rows[0].child_id if len(rows) == 1 else None
@@ -112,7 +134,7 @@ class Reading:
         """
         said_last = "(select max(c.number) from conclusion c where c.about = m.match_id) desc nulls last"
         order = "m.raised_at" if state == "OPEN" else said_last
-        with self._engine.connect() as conn:
+        with self._caught_up() as conn:
             sql = (
                 "select m.* from possible_match m join presentation p on p.presentation_id = m.presentation_id "
                 "join presentation a on a.presentation_id = m.anchor "
@@ -127,12 +149,12 @@ class Reading:
             "join presentation p on p.presentation_id = m.presentation_id join presentation a on a.presentation_id = m.anchor "
             "where m.state = 'OPEN' and p.child_id <> a.child_id order by m.number, m.match_id"
         )
-        with self._engine.connect() as conn:
+        with self._caught_up() as conn:
             return [(r.match_id, (r.agency, r.local_id), (r.other, r.other_id)) for r in conn.execute(text(sql))]
 
     def possible_match(self, match_id: str) -> Json | None:
         """One possible match."""
-        with self._engine.connect() as conn:
+        with self._caught_up() as conn:
             row = conn.execute(text("select * from possible_match where match_id = :m"), {"m": match_id}).one_or_none()
             return None if row is None else self._pair(conn, row)
 
@@ -164,7 +186,7 @@ class Reading:
         return self._about(recommendation_id)
 
     def _about(self, about: str) -> tuple[str, Json] | None:
-        with self._engine.connect() as conn:
+        with self._caught_up() as conn:
             book = Book()
             book.load_about(conn, [about])
             if about not in book.about:
@@ -177,7 +199,7 @@ class Reading:
 
     def gp_inbox(self, practice_ods: str, states: Sequence[str]) -> list[tuple[str, str, int]]:
         """A practice's own messages: (message id, state, sent at), oldest first; never a withdrawn one."""
-        with self._engine.connect() as conn:
+        with self._caught_up() as conn:
             sql = "select message_id, at from gp_inbox where practice_ods = :p and change = 'WAITING' order by at, message_id"
             rows = conn.execute(text(sql), {"p": practice_ods}).all()
         out = []
@@ -189,7 +211,7 @@ class Reading:
 
     def gp_message(self, message_id: str, practice_ods: str) -> tuple[Json, Json] | None:
         """(child view, message) when it lies in this practice's inbox."""
-        with self._engine.connect() as conn:
+        with self._caught_up() as conn:
             sql = "select 1 from gp_inbox where message_id = :m and practice_ods = :p and change = 'WAITING'"
             if conn.execute(text(sql), {"m": message_id, "p": practice_ods}).one_or_none() is None:
                 return None
@@ -206,7 +228,7 @@ class Reading:
 
     def gp_exceptions(self, limit: int) -> list[tuple[str, Json, Json]]:
         """(message id, child view, message) of messages with an exception nobody has resolved, oldest first."""
-        with self._engine.connect() as conn:
+        with self._caught_up() as conn:
             sql = text("select distinct child_id from conclusion where kind = 'gp_exception'")
             raised = [r.child_id for r in conn.execute(sql)]
             book = Book()
@@ -298,13 +320,13 @@ class Reading:
 
     def current_child(self, child_id: str) -> str | None:
         """Where a child id leads today."""
-        with self._engine.connect() as conn:
+        with self._caught_up() as conn:
             book = Book()
             book.load_founders(conn, [child_id])
         return book.current(child_id) if book.founder else None
 
     def _views(self, sql: str, values: Mapping[str, Any]) -> list[Json]:
-        with self._engine.connect() as conn:
+        with self._caught_up() as conn:
             return [orjson.loads(r.view) for r in conn.execute(text(sql), values)]
 
 
@@ -335,3 +357,7 @@ def _fits(shown: Presentation, words: set[str], birth_date: str | None, identifi
             return None
         score += 5
     return score
+
+
+_CAUGHT_UP: Final = text("select not catching_up from relay where id = 1")
+"""No row: no relay has looked yet whether the ledger holds more."""

@@ -29,6 +29,7 @@ relay: Final = Table(
     Column("owner", Text, nullable=False),
     Column("relayed", BigInteger, nullable=False, comment="every entry up to here, and its outputs, is acknowledged"),
     Column("relayed_at", BigInteger, nullable=False),
+    Column("catching_up", Boolean, nullable=False, server_default=text("false"), comment="views lack what the ledger holds"),
 )
 
 position: Final = Table(

@@ -57,7 +57,7 @@ def topics() -> tuple[Topic, ...]:
         Topic("keys", 1, FOR_EVER, ("unify",), ("unify", "relay"), compacted=True),
         Topic("accesses", 1, FOR_EVER, ("web",), ("web",)),
         Topic("recommendations", 1, DAYS_90_MS, ("relay",), ("relay", "web", "agency.csc", "agency.police", "agency.health")),
-        Topic("gp.messages", 1, DAYS_90_MS, ("relay",), ("relay", "deliver")),
+        Topic("gp.messages", 1, FOR_EVER, ("relay",), ("relay", "deliver")),
         Topic("pulse", 1, DAYS_90_MS, ("pulse",), ("web", "pulse")),
         Topic(f"pulse-{PULSE_TABLE}-changelog", INTAKE_PARTITIONS, FOR_EVER, ("pulse",), ("pulse",), compacted=True),
         *outcomes,

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from domain.problems import InvalidFact
+from projections.reading import CatchingUp
 from web.acting import BadTicket, SaidOtherwise
 from web.house import BadForm, Forbidden, NotFound, NotSignedIn, house_of
 from web.ports import Unavailable
@@ -85,6 +86,14 @@ TROUBLES: Final[Mapping[type[Exception], Trouble]] = {
         "unavailable",
         "Sightline cannot answer just now",
         "Nothing was recorded. Try again in a minute. If a child may be at risk now, do not wait: call.",
+        "transient",
+    ),
+    CatchingUp: Trouble(
+        503,
+        "catching-up",
+        "Sightline is catching up",
+        "It was restarted or restored and is reading what it holds. Nothing is shown until it is complete, because half a "
+        "picture can look like safety. Try again in a minute. If a child may be at risk now, do not wait: call.",
         "transient",
     ),
     SQLAlchemyError: Trouble(

@@ -195,10 +195,9 @@ class ViewsReading:
     def ready(self) -> Mapping[str, bool]:
         """See `web.ports.Reading`."""
         try:
-            self._views.feed_position()
+            return {"views": True, "caught_up": self._views.caught_up()}
         except SQLAlchemyError:
-            return {"views": False}
-        return {"views": True}
+            return {"views": False, "caught_up": False}
 
 
 def measures(views: Sequence[Json], now: int) -> list[Measure]:

@@ -13,7 +13,7 @@ from typing import Final
 
 import click
 
-from infra.errors import InfraError
+from domain.problems import SightlineError
 
 COMMANDS: Final[dict[str, str]] = {
     "run": "infra.command.run",
@@ -69,6 +69,6 @@ def main() -> None:
     """The console script: one line and exit status 1 for what a person can mend."""
     try:
         sightline(prog_name="sightline")
-    except InfraError as error:
+    except SightlineError as error:
         click.echo(f"sightline: {error}", err=True)
         sys.exit(1)

@@ -19,7 +19,7 @@ from infra.handshake import check_access
 from infra.registry import compatibility
 from infra.settings import Settings
 
-COLOURS = {"up": "green", "given": "green", "starting": "yellow", "waiting": "yellow", "absent": "yellow"}
+COLOURS = {"up": "green", "given": "green", "starting": "yellow", "waiting": "yellow", "absent": "red"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Row:
 
     @property
     def well(self) -> bool:
-        """True when it works (or is not there yet)."""
-        return self.condition in {"up", "given", "absent"}
+        """True when it works."""
+        return self.condition in {"up", "given"}
 
 
 @click.command()

@@ -1,0 +1,159 @@
+"""The one sender: what a relay that another has superseded may still do, and what an expired topic means."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from kafka import TopicPartition
+
+from consumers.ledger import LedgerReader
+from consumers.relay import Relay, Superseded
+from infra import assembly
+from infra.provision import admin_client
+from projections.reading import CatchingUp
+from tests.integration import restoring
+from tests.integration.test_intake import concerns
+from tests.services import Deployment
+
+OUTCOMES = "outcomes.education"
+DAY_US = 86_400_000_000
+
+
+def relay(d: Deployment, name: str, *, hook: Callable[[str], None] = lambda _: None, ahead_us: int = 0) -> Relay:
+    """A relay whose clock goes `ahead_us` ahead."""
+    return Relay(
+        d.access("relay"), assembly.engine(d.views_dsn, name), assembly.codec(d.settings), assembly.applier(d.settings),
+        owner=name, now_us=lambda: assembly.now_us() + ahead_us, hook=hook,
+    )  # fmt: skip
+
+
+def run(one: Relay, into: list[BaseException]) -> threading.Thread:
+    """In a thread, noting how it ended."""
+
+    def body() -> None:
+        try:
+            one.run()
+        except Superseded as err:
+            into.append(err)
+
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    return thread
+
+
+def until(what: str, condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for it."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def everything_relayed(d: Deployment) -> bool:
+    """The database says so."""
+    return bool(restoring.rows(d.views_dsn, "select 1 from counter c, relay r where c.number > 0 and c.number = r.relayed"))
+
+
+@pytest.fixture
+def decided(new_deployment: Callable[..., Deployment], tmp_path: Path) -> Deployment:
+    """Five facts decided, none relayed."""
+    d = new_deployment()
+    assembly.register_schemas(d.settings)
+    first = relay(d, "first")
+    thread = run(first, [])  # for its takeover alone: unify waits for one
+    until(
+        "a relay takes over", lambda: restoring.rows(d.views_dsn, "select 1 from relay where epoch = 1 and relayed_at > 0") != []
+    )
+    first.stop()
+    thread.join(30)
+    worker = assembly.unify(d.settings, 0)
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    concerns(d, tmp_path / "spool", 5)
+    until("five facts are decided", lambda: restoring.rows(d.views_dsn, "select count(*) from fact") == [(5,)])
+    worker.stop()
+    thread.join(30)
+    return d
+
+
+@pytest.mark.slow
+class TestSuperseded:
+    """A relay held up between reading and sending, while another takes over."""
+
+    def test_sends_nothing_on(self, decided: Deployment) -> None:
+        """Its entries come to lie behind the takeover: readers ignore them, and it stops before the first output."""
+        said: list[BaseException] = []
+        second = relay(decided, "second")
+        threads: dict[str, threading.Thread] = {}
+
+        def held_up(point: str) -> None:
+            if point == "read" and "second" not in threads:
+                threads["second"] = run(second, said)
+                until("the second has relayed everything", lambda: everything_relayed(decided))
+
+        frozen = relay(decided, "frozen", hook=held_up)
+        threads["frozen"] = run(frozen, said)
+        until("the frozen one notices", lambda: said != [])
+        assert ["another relay has taken over: stopping"] == [str(e) for e in said]
+        second.stop()
+        for thread in threads.values():
+            thread.join(30)
+        assert (0, 5) == restoring.ends(decided, OUTCOMES, 0), "each outcome once"
+        with closing(LedgerReader(decided.access("relay"))) as reader:
+            numbers = [sent.number for sent in reader.entries()]
+        assert list(range(1, len(numbers) + 1)) == numbers
+        assert len(numbers) < restoring.ends(decided, "ledger", 0)[1] - 3, "the frozen one's entries lie there, and are ignored"
+
+
+@pytest.mark.slow
+class TestExpired:
+    """An output topic whose records have all expired."""
+
+    @pytest.mark.parametrize(("days", "again"), [(91, 0), (0, 5)])
+    def test_what_is_owed(self, decided: Deployment, days: int, again: int) -> None:
+        """Older than the retention: done. Younger: it should be there, so it is sent (again): better twice than never."""
+        for ahead, expected in ((0, 5), (days * DAY_US, 5 + again)):
+            one = relay(decided, f"ahead-{ahead}", ahead_us=ahead)
+            since = restoring.rows(decided.views_dsn, "select epoch from relay")
+            thread = run(one, [])
+            until(
+                "it has taken over and relayed",
+                lambda: restoring.rows(decided.views_dsn, "select epoch from relay") != since and everything_relayed(decided),  # noqa: B023
+            )
+            until("it has sent what was owed", lambda: restoring.ends(decided, OUTCOMES, 0)[1] >= expected)  # noqa: B023
+            one.stop()
+            thread.join(30)
+            assert expected == restoring.ends(decided, OUTCOMES, 0)[1]
+            with admin_client(decided.access("admin")) as client:
+                client.delete_records({TopicPartition(decided.prefix + OUTCOMES, 0): expected})
+
+
+@pytest.mark.slow
+class TestCatchingUp:
+    """`views` dropped: between its being made anew and a relay's having caught up, an empty page would look like safety."""
+
+    def test_nothing_is_shown(self, decided: Deployment) -> None:
+        """Refused, then whole."""
+        first = relay(decided, "first")
+        thread = run(first, [])
+        until("everything is relayed", lambda: everything_relayed(decided))
+        first.stop()
+        thread.join(30)
+        reading = assembly.reading(decided.settings)
+        (child,) = reading.children()
+        decided.drop_views()
+        assert not reading.caught_up()
+        for look in (lambda: reading.queue(10), lambda: reading.child_view(child["child_id"]), lambda: list(reading.children())):
+            with pytest.raises(CatchingUp, match="catching up"):
+                look()
+        second = relay(decided, "second")
+        thread = run(second, [])
+        until("caught up", reading.caught_up)
+        second.stop()
+        thread.join(30)
+        assert [child["child_id"]] == [c["child_id"] for c in reading.children()]
