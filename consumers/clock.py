@@ -1,14 +1,17 @@
 """clock: what changes by itself is folded anew; what falls due is said on topic `clock`, once everything said before is read.
 
-A due time fires only when every intake position has reached the end that the intake had after the due instant (at most
-five minutes later, naming who is behind): what people did in time is never called overdue.
+A due time fires only when every intake position has reached the end that the intake had after the due instant. Agencies' facts
+are waited for at most five minutes, and who is behind is named. What people and practices did (`decisions`, `receipts`) is waited
+for as long as it takes, because it can only be unread while nothing is decided: what they did in time is never called overdue,
+also after an outage longer than the due time. One who acted in time, but whose act reached the intake later still, takes the
+escalation back when it is read (`domain.acts`, `overdue_withdrawn`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -32,7 +35,10 @@ WAIT_US_MAX: Final = 300 * SECOND_US
 BATCH: Final = 200
 """Children a tick: a wave of due times (a new policy) is spread out, so that people's facts pass between."""
 
-INTAKE: Final = (*(f"facts.{a}" for a in AGENCIES), "decisions", "receipts")
+ACTS: Final = frozenset({"decisions", "receipts"})
+"""What answers a due time: never fired over."""
+
+INTAKE: Final = (*(f"facts.{a}" for a in AGENCIES), *sorted(ACTS))
 Ends = Mapping[tuple[str, int], int]
 
 
@@ -41,6 +47,16 @@ class Speaking(Protocol):
 
     def send(self, record_name: str, value: Mapping[str, Any]) -> str:
         """Send, acknowledged."""
+
+
+def behind(ends: Ends, positions: Ends) -> list[str]:
+    """Topics of which something that lay in the intake by `ends` is not decided yet."""
+    return sorted({t for (t, p), end in ends.items() if positions.get((t, p), 0) < end})
+
+
+def must_wait(unread: Collection[str], waited_us: int) -> bool:
+    """May a due time not fire yet, with these topics behind?"""
+    return bool(ACTS & set(unread)) or (bool(unread) and waited_us < WAIT_US_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +76,8 @@ class Clock:
     ) -> None:
         self._access, self._engine, self._speaking, self._applier, self._now = access, engine, speaking, applier, now_us
         self._said: dict[str, int] = {}
+        self._waiting: Due | None = None
+        self._alarmed_at = 0
         self._stopping = False
 
     def stop(self) -> None:
@@ -68,20 +86,23 @@ class Clock:
 
     def run(self) -> None:
         """Tick until stopped."""
-        waiting: Due | None = None
         consumer = KafkaConsumer(**self._access.options(), group_id=None, enable_auto_commit=False)
         with contextlib.closing(consumer):
             while not self._stopping:
                 started = time.monotonic()
                 try:
-                    with self._engine.connect() as conn:
-                        self._refold(conn)
-                        waiting = self._fire(conn, waiting) if waiting else self._look(conn, consumer)
+                    self.tick(consumer)
                 except (DBAPIError, KafkaError, KeyError) as err:  # KeyError: kafka-python's, while a leader is unknown
                     log.warning("clock-interrupted", kind=type(err).__name__)
                     self._engine.dispose()
-                    waiting = None
+                    self._waiting = None
                 time.sleep(max(0.05, TICK_S - (time.monotonic() - started)))
+
+    def tick(self, consumer: KafkaConsumer) -> None:
+        """Fold again what changes by itself; fire what is due, or begin or go on to wait for who is behind."""
+        with self._engine.connect() as conn:
+            self._refold(conn)
+            self._waiting = self._fire(conn, self._waiting) if self._waiting else self._look(conn, consumer)
 
     def _refold(self, conn: Connection) -> None:
         """Views whose time has come to change by themselves; under the counter's lock, so that no decision is overwritten."""
@@ -110,18 +131,32 @@ class Clock:
         with conn.begin():
             rows = conn.execute(text("select topic, partition, next_offset from position"))
             positions = {(r.topic, r.partition): r.next_offset for r in rows}
-        behind = sorted({t for (t, p), end in due.ends.items() if positions.get((t, p), 0) < end})
-        if behind and self._now() - due.noted_at < WAIT_US_MAX:
+            still = self._still_due(conn, due)
+        unread, waited_us = behind(due.ends, positions), self._now() - due.noted_at
+        if still and must_wait(unread, waited_us):
+            self._alarm(unread, waited_us)
             return due
-        for child, due_at in due.children.items():
+        for child, due_at in still.items():
             act = {
                 "event_id": make_id("clock", child, due_at), "actor_id": "clock", "actor_role": "clock", "child_id": child,
                 "acted_at": due_at, "based_on": None, "correlation_id": None,
             }  # fmt: skip
-            self._speaking.send("ClockFired", {"act": act, "due_at": due_at, "behind": behind})
+            self._speaking.send("ClockFired", {"act": act, "due_at": due_at, "behind": unread})
             self._said[child] = due_at
-        log.info("clock-fired", children=len(due.children), behind=behind)
+        log.info("clock-fired", children=len(still), behind=unread)
         return None
+
+    def _still_due(self, conn: Connection, due: Due) -> dict[str, int]:
+        """Those of the waiting that nobody has answered meanwhile; the ends were noted after each of these instants."""
+        sql = text("select child_id, due_at from child where child_id = any(:c) and due_at <= :at order by due_at, child_id")
+        rows = conn.execute(sql, {"c": list(due.children), "at": due.noted_at})
+        return {r.child_id: r.due_at for r in rows if self._said.get(r.child_id) != r.due_at}
+
+    def _alarm(self, unread: Collection[str], waited_us: int) -> None:
+        """People's acts have waited longer than facts may: nothing is decided, and somebody has to know."""
+        if waited_us >= WAIT_US_MAX and self._now() - self._alarmed_at >= WAIT_US_MAX:
+            self._alarmed_at = self._now()
+            log.error("due-times-wait", behind=unread, waited_s=waited_us // SECOND_US, alarm=True)
 
     def _some(self, conn: Connection, column: str, now: int) -> dict[str, int]:
         sql = text(f"select child_id, {column} as at from child where {column} <= :now order by {column} limit :n")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from domain.conclude import conclude
-from domain.meetings import Recommendation, recommendations
+from domain.meetings import Recommendation, is_for, planned_at, recommendations
 from domain.messages import PROGRESS, Message, messages
 from domain.model import History, Json
 from domain.policy import Reference
@@ -93,13 +93,24 @@ def _decided(do: Doing) -> Found:  # noqa: PLR0911  one return a rule reads best
         return Refused("already-decided")
     about = {**do.who, "recommendation_id": rec.recommendation_id, "rationale": do.value["rationale"]}
     if do.value["decision"] == "CONVENE":
-        return [("convened", about | {"meeting_at": do.value["meeting_at"]})]
+        planned = do.value["meeting_at"]
+        held_due = do.reference.register.due(do.reference.policy.due_held, planned_at(planned, do.now))
+        return [*_in_time(do, rec), ("convened", about | {"meeting_at": planned, "held_due_at": held_due})]
     missing = [n for n in ("reason", "rationale") if not (do.value[n] or "").strip()]
     if missing:
         return Refused(
             "required-to-decline", tuple(Problem(n, "required-to-decline", "is needed to decline (R1)") for n in missing)
         )
-    return [("declined", about | {"reason": do.value["reason"]})]
+    return [*_in_time(do, rec), ("declined", about | {"reason": do.value["reason"]})]
+
+
+def _in_time(do: Doing, rec: Recommendation) -> list[tuple[str, Json]]:
+    """It was called overdue, and this act is from before it was due: read late, by an outage of ours, and not late itself."""
+    acted_at = do.act["acted_at"]
+    if rec.passed is None or acted_at > rec.passed.data["due_at"]:
+        return []
+    told = {"recommendation_id": rec.recommendation_id, "due_at": rec.passed.data["due_at"], "acted_at": acted_at}
+    return [("overdue_withdrawn", {"child_id": do.history.child_id, **told})]
 
 
 def _held(do: Doing) -> Found:
@@ -113,7 +124,8 @@ def _held(do: Doing) -> Found:
     if rec.state != "CONVENED":
         return Refused("not-convened")
     told = {k: do.value[k] for k in ("held_at", "attended", "outcome", "outcome_text")}
-    return [("held", {**do.who, "recommendation_id": rec.recommendation_id, **told, "attended": list(told["attended"])})]
+    held = {**do.who, "recommendation_id": rec.recommendation_id, **told, "attended": list(told["attended"])}
+    return [*_in_time(do, rec), ("held", held)]
 
 
 def _disagreed(do: Doing) -> Found:
@@ -140,21 +152,32 @@ def _closed(do: Doing) -> Found:
         return Refused("already-decided")
     if not rec.changed:
         return Refused("evidence-stands")
-    return [("closed", {**do.who, "recommendation_id": rec.recommendation_id, "rationale": do.value["rationale"]})]
+    closed = {**do.who, "recommendation_id": rec.recommendation_id, "rationale": do.value["rationale"]}
+    return [*_in_time(do, rec), ("closed", closed)]
 
 
 def _case(do: Doing) -> Found:
-    role, by = do.act["actor_role"], do.act["actor_id"]
-    if role not in ROLES:
+    if do.act["actor_role"] not in ROLES:
         return Refused("not-permitted")
     holder = do.view["case"]
-    if do.value["taken"]:
-        if holder is None:
-            return [("case_taken", {**do.who, "taken": True})]
-        return [] if holder["by"] == by else Refused("already-taken")
+    return _take(do, holder) if do.value["taken"] else _give_back(do, holder)
+
+
+def _take(do: Doing, holder: Json | None) -> Found:
+    """Somebody's case is taken over only by one to whom something overdue on it was passed."""
+    role, by = do.act["actor_role"], do.act["actor_id"]
+    if holder is not None and holder["by"] == by:
+        return []
+    passed = [r.passed.data.get("passed_to", ()) for r in recommendations(select(do.history, do.now)) if r.passed is not None]
+    if holder is None or any(is_for(to, role, by) for to in passed):
+        return [("case_taken", {**do.who, "taken": True})]
+    return Refused("already-taken")
+
+
+def _give_back(do: Doing, holder: Json | None) -> Found:
     if holder is None:
         return []
-    if holder["by"] != by and role not in DECIDE_ROLES:
+    if holder["by"] != do.act["actor_id"] and do.act["actor_role"] not in DECIDE_ROLES:
         return Refused("not-yours")
     return [("case_taken", {**do.who, "taken": False})]
 

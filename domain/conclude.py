@@ -8,8 +8,9 @@ Raising a recommendation (R1, R3):
   discussion is convened and not yet held, only a new harm trigger does.
 Evidence of an open recommendation withdrawn, replaced by something weaker, or moved to another child: `evidence_changed`.
 
-What falls due (overdue, unread) is concluded only when the clock has fired for that instant: until then somebody may have
-acted in time and not been read yet. What has risen by itself (72 hours gone, a night away) is concluded with whatever comes.
+What falls due (undecided, convened and not held, unread) is concluded only when the clock has fired for that instant: until then
+somebody may have acted in time and not been read yet. What has risen by itself (72 hours gone, a night away) is concluded with
+whatever comes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 
 from domain.fold import Folded, parts
 from domain.involvement import voice_missing
-from domain.meetings import Recommendation
+from domain.meetings import Recommendation, case, passed_to
 from domain.missing import episodes
 from domain.model import Fact, History, Json, make_id
 from domain.policy import Reference
@@ -41,7 +42,7 @@ def conclude(
     folded = parts(history, reference, now)
     out = _recommend(history, folded, reference, now)
     out += _evidence(folded)
-    out += _overdue(folded, fired, behind)
+    out += _overdue(folded, reference, fired, behind)
     out += gp_messages(folded, reference, now, fired)
     out += _voices(folded.known)
     return [(kind, {"child_id": view["child_id"], **data}) for kind, data in out]
@@ -168,12 +169,17 @@ def _evidence(folded: Folded) -> Conclusions:
     return out
 
 
-def _overdue(folded: Folded, fired: int | None, behind: Sequence[str]) -> Conclusions:
-    return [
-        ("recommendation_overdue", {"recommendation_id": r.recommendation_id, "due_at": r.due_at, "behind": list(behind)})
-        for r in folded.recommendations
-        if fired is not None and r.open and not r.overdue and r.due_at <= fired
-    ]
+def _overdue(folded: Folded, reference: Reference, fired: int | None, behind: Sequence[str]) -> Conclusions:
+    """What the clock has found undecided, or convened and not held: it goes to somebody other than the one who is late."""
+    out: Conclusions = []
+    for rec in folded.recommendations:
+        due = rec.waits_until
+        if fired is None or due is None or due > fired:
+            continue
+        to = passed_to(rec, case(folded.known), reference)
+        data: Json = {"recommendation_id": rec.recommendation_id, "due_at": due, "behind": list(behind), "passed_to": to}
+        out.append(("recommendation_overdue" if rec.open else "meeting_overdue", data))
+    return out
 
 
 def _voices(known: Known) -> Conclusions:

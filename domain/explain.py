@@ -68,10 +68,15 @@ def _recommendations(view: Json) -> list[str]:
         out.append(f"  {rec['state']} on {rec['basis']} {dates} (version {rec['version']})")
         out += [f"    - {r['text']}" for r in rec["reasons"]]
         for step in rec["history"]:
-            by = f" by {step['by_role_label']}" if step["by_role"] else ""
+            by = f" by {step['by_role_label']}" if step["by_role"] else _to(step)
             text = f": {step['text']}" if step["text"] else ""
             out.append(f"    {moment(step['at'])} {step['label']}{by}{text}")
     return out
+
+
+def _to(step: Json) -> str:
+    to = [t["role_label"] + (" (not the one who is late)" if t["other_than"] else "") for t in step.get("passed_to", ())]
+    return f": to {', '.join(to)}" if to else ""
 
 
 def _currency(view: Json) -> list[str]:

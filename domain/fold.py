@@ -86,7 +86,7 @@ def bare(history: History, reference: Reference, as_of: int, known_at: int | Non
     known = select(history, as_of, known_at)
     raised = meetings.recommendations(known)
     told = _told(history, known, reference, raised, messages.messages(known))
-    due = [r.due_at for r in raised if r.open and not r.overdue]
+    due = [at for r in raised if (at := r.waits_until) is not None]
     return told | dict.fromkeys(WORKED_OUT) | {"due_at": min(due, default=None)}
 
 
@@ -188,7 +188,7 @@ SPANS = (
 
 def due_at(folded: Folded) -> int | None:
     """The next instant at which something may have to be concluded; in the past when it already is and nobody has."""
-    due = [r.due_at for r in folded.recommendations if r.open and not r.overdue]
+    due = [at for r in folded.recommendations if (at := r.waits_until) is not None]
     due += [int(m.raised.data["due_at"]) for m in folded.messages if m.waits]
     ahead = [e.due_at for e in folded.situation.episodes if e.clock == "RUNNING" and e.due_at is not None]
     ahead += [missing.next_overnight(e.started_at) for e in folded.situation.episodes if e.ended_at is None]

@@ -3,24 +3,31 @@
 OPEN → (EVIDENCE_CHANGED) → (OVERDUE) → CONVENED → HELD, or DECLINED, or CLOSED. `open` means that a decision is still owed.
 `version` is the entry that last changed what there is to decide: a decision based on an older one is stale. Going overdue or a
 disagreement does not change it.
+
+Undecided when due, or convened and not held when due: it is passed to another person and to the duty team (`passed`), until it
+is decided or held. One who had acted in time and was read late takes that back (`overdue_withdrawn`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from domain.model import Conclusion, Fact, Json
 from domain.policy import Reference
 from domain.risk import recalled
 from domain.selection import Known
+from domain.times import to_us
 
 DECIDED: Final = {"convened": "CONVENED", "declined": "DECLINED", "held": "HELD", "closed": "CLOSED"}
 
 WORDS: Final[Mapping[str, str]] = {
     "recommended": "Recommended", "evidence_changed": "Evidence changed",
     "recommendation_overdue": "Overdue: passed on to another person and to EDT",
+    "meeting_overdue": "Convened and not held: passed on to another person and to EDT",
+    "overdue_withdrawn": "Not overdue: somebody had acted in time",
     "convened": "Convened", "declined": "Declined", "held": "Held", "disagreed": "Disagreed", "closed": "Closed",
 }  # fmt: skip
 
@@ -35,7 +42,7 @@ class Recommendation:
     version: int = 0
     decision: str | None = None
     decided: Conclusion | None = None
-    overdue: bool = False
+    passed: Conclusion | None = None
     changed: set[str] = field(default_factory=set)
     steps: list[Conclusion] = field(default_factory=list)
 
@@ -49,12 +56,27 @@ class Recommendation:
         """OPEN, OVERDUE, EVIDENCE_CHANGED, CONVENED, DECLINED, HELD or CLOSED."""
         if self.decision is not None:
             return self.decision
-        return "OVERDUE" if self.overdue else "EVIDENCE_CHANGED" if self.changed else "OPEN"
+        return "OVERDUE" if self.passed else "EVIDENCE_CHANGED" if self.changed else "OPEN"
 
     @property
     def due_at(self) -> int:
         """When the decision is due, µs UTC; computed once, when raised."""
         return int(self.raised.data["due_at"])
+
+    @property
+    def held_due_at(self) -> int | None:
+        """When a convened discussion is to have been held, µs UTC; computed once, when convened. None: nothing is convened."""
+        if self.decision != "CONVENED" or self.decided is None:
+            return None
+        found: int | None = self.decided.data.get("held_due_at")
+        return found
+
+    @property
+    def waits_until(self) -> int | None:
+        """When what somebody owes here becomes overdue, µs UTC; None: nothing is owed, or it was passed on already."""
+        if self.passed is not None:
+            return None
+        return self.due_at if self.open else self.held_due_at
 
     @property
     def evidence(self) -> frozenset[str]:
@@ -82,16 +104,19 @@ def _step(rec: Recommendation, c: Conclusion) -> None:
     rec.steps.append(c)
     match c.kind:
         case "recommended":
-            rec.raised, rec.overdue = c, False
+            rec.raised, rec.passed = c, None
         case "evidence_changed":
             rec.changed |= set(c.data["facts"])
-        case "recommendation_overdue":
-            rec.overdue = True
+        case "recommendation_overdue" | "meeting_overdue":
+            rec.passed = c
+            return
+        case "overdue_withdrawn":
+            rec.passed = None
             return
         case "disagreed":
             return
         case _:
-            rec.decision, rec.decided = DECIDED[c.kind], c
+            rec.decision, rec.decided, rec.passed = DECIDED[c.kind], c, None
     rec.version = c.number
 
 
@@ -109,8 +134,49 @@ def shown(rec: Recommendation, reference: Reference, facts: Mapping[str, Fact]) 
             for c in rec.steps
             if c.kind == "disagreed"
         ],
-        "open": rec.open,
+        "open": rec.open, "held_due_at": rec.held_due_at, "passed_on": _passed(rec, reference),
     }  # fmt: skip
+
+
+def _passed(rec: Recommendation, reference: Reference) -> Json | None:
+    """To whom it was passed on, while that is so."""
+    if rec.passed is None:
+        return None
+    d = rec.passed.data
+    what = "MEETING" if rec.passed.kind == "meeting_overdue" else "DECISION"
+    to = _to(d, reference)
+    return {"at": rec.passed.accepted_at, "what": what, "due_at": d["due_at"], "to": to, "behind": list(d["behind"])}
+
+
+def _to(data: Mapping[str, Any], reference: Reference) -> list[Json]:
+    return [
+        {"role": t["role"], "role_label": reference.label("role", t["role"]), "other_than": list(t["other_than"])}
+        for t in data.get("passed_to", ())
+    ]
+
+
+def passed_to(rec: Recommendation, holder: Json | None, reference: Reference) -> list[Json]:
+    """Who gets what is overdue: each role that the policy names, but never the person who is late (R2)."""
+    late = [(holder["by"], holder["by_role"])] if holder is not None else []
+    if rec.decision == "CONVENED" and rec.decided is not None:
+        late.append((rec.decided.data["by"], rec.decided.data["by_role"]))
+    return [
+        {"role": role, "other_than": sorted({by for by, by_role in late if by_role == role})}
+        for role in reference.policy.overdue_to
+    ]
+
+
+def is_for(passed: Iterable[Mapping[str, Any]], role: str, account_id: str) -> bool:
+    """Was it passed on to this person?"""
+    return any(t["role"] == role and account_id not in t["other_than"] for t in passed)
+
+
+def planned_at(meeting_at: str | None, now: int) -> int:
+    """The instant for which a discussion is convened, µs UTC, never before `now`; `now` when none is given."""
+    try:
+        return max(now, to_us(datetime.fromisoformat(meeting_at or "")))
+    except ValueError:
+        return now
 
 
 def _history(c: Conclusion, reference: Reference) -> Json:
@@ -123,7 +189,10 @@ def _history(c: Conclusion, reference: Reference) -> Json:
     for key, codes in (("reason", "decline-reason"), ("outcome", "strategy-outcome")):
         if d.get(key) is not None:
             item |= {key: d[key], f"{key}_label": reference.label(codes, d[key])}
-    return item | {k: d[k] for k in ("meeting_at", "held_at", "attended", "agency", "due_at", "behind") if d.get(k) is not None}
+    if "passed_to" in d:
+        item["passed_to"] = _to(d, reference)
+    told = ("meeting_at", "held_due_at", "held_at", "attended", "agency", "due_at", "behind", "acted_at")
+    return item | {k: d[k] for k in told if d.get(k) is not None}
 
 
 def case(known: Known) -> Json | None:

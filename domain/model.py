@@ -101,8 +101,11 @@ KINDS: Final[Mapping[str, str]] = {
     "recommended": "recommendation_id, child_id, basis (HARM|POINTS), points, triggers[], "
     "reasons[{rule, points, facts[], agencies[]}], due_at, policy, presentation_id",
     "evidence_changed": "recommendation_id, child_id, facts[]",
-    "recommendation_overdue": "recommendation_id, child_id, due_at, behind[]: goes to another person and EDT",
-    "convened": "recommendation_id, child_id, by, by_role, rationale, meeting_at",
+    "recommendation_overdue": "recommendation_id, child_id, due_at, behind[], passed_to[{role, other_than[account id]}]: "
+    "undecided when due, so it goes to another person and EDT",
+    "meeting_overdue": "the same fields: convened and not held when due",
+    "overdue_withdrawn": "recommendation_id, child_id, due_at, acted_at: somebody had acted in time, and we read it late",
+    "convened": "recommendation_id, child_id, by, by_role, rationale, meeting_at, held_due_at",
     "declined": "recommendation_id, child_id, by, by_role, reason, rationale",
     "held": "recommendation_id, child_id, by, by_role, held_at, attended[], outcome, outcome_text",
     "disagreed": "recommendation_id, child_id, by, by_role, agency, ground",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from domain.problems import Problem
@@ -64,6 +65,8 @@ def _act(record: str, value: Mapping[str, Any], now_us: int) -> list[Problem]:
     problems: list[Problem] = []
     if value["act"]["acted_at"] > now_us + CLOCK_SKEW_US:
         problems.append(Problem("act.acted_at", "future", "lies in the future"))
+    if record == "RecommendationDecided" and value["meeting_at"] is not None and not _is_instant(value["meeting_at"]):
+        problems.append(Problem("meeting_at", "instant", "is not an ISO 8601 instant with an offset"))
     if record == "RecommendationDecided" and value["decision"] == "DECLINE":
         problems += [
             Problem(name, "required-to-decline", "is needed to decline (R1)")
@@ -75,3 +78,10 @@ def _act(record: str, value: Mapping[str, Any], now_us: int) -> list[Problem]:
     if record == "StrategyMeetingHeld" and value["held_at"] > now_us + CLOCK_SKEW_US:
         problems.append(Problem("held_at", "future", "lies in the future: convened is not held"))
     return problems
+
+
+def _is_instant(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False

@@ -80,10 +80,12 @@ class Policy:
     threshold: int
     due_harm: str
     due_points: str
+    due_held: str
     interview_due: str
     reraise_points: int
     gp_unread: str
     gp_in_force_days: int
+    overdue_to: tuple[str, ...]
     rules: tuple[Rule, ...]
 
     def rule(self, rule_id: str) -> Rule | None:

@@ -118,7 +118,8 @@ def _facts(known: Known, history: History, limit: int) -> dict[FactKey, Fact]:
     return found
 
 
-RANKS: Final = {kind: n for n, kind in enumerate(("recommended", "gp_withdrawn", "gp_message", "gp_receipt", "gp_exception"))}
+ORDERED: Final = ("recommended", "overdue_withdrawn", "gp_withdrawn", "gp_message", "gp_receipt", "gp_exception")
+RANKS: Final = {kind: n for n, kind in enumerate(ORDERED)}
 """Order of conclusions of one entry where it matters; the others are of different things."""
 
 

@@ -182,7 +182,7 @@ def relay(settings: Settings, instance: int, hook: Hook = lambda _: None) -> Sto
     )  # fmt: skip
 
 
-def clock(settings: Settings, instance: int) -> Stoppable:
+def clock(settings: Settings, instance: int) -> Clock:
     """The clock."""
     del instance
     access = settings.access("clock")

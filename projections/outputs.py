@@ -13,7 +13,8 @@ Output = tuple[str, str, str, Json]
 """(topic without prefix, key, record name, value)."""
 
 NOTICES: Final = {
-    "recommended": "OPEN", "evidence_changed": "EVIDENCE_CHANGED", "recommendation_overdue": "OVERDUE", "convened": "CONVENED",
+    "recommended": "OPEN", "evidence_changed": "EVIDENCE_CHANGED", "recommendation_overdue": "OVERDUE",
+    "meeting_overdue": "OVERDUE", "overdue_withdrawn": "OVERDUE_WITHDRAWN", "convened": "CONVENED",
     "declined": "DECLINED", "held": "HELD", "disagreed": "DISAGREED", "closed": "CLOSED",
 }  # fmt: skip
 
@@ -91,7 +92,7 @@ def _notice(entry: Entry, seq: int, kind: str, data: Json) -> Json:
     return {
         "notice_id": make_id("notice", entry.number, seq), "recommendation_id": data["recommendation_id"],
         "child_id": data["child_id"], "state": NOTICES[kind], "due_at": data.get("due_at"), "number": entry.number,
-        "at": entry.accepted_at,
+        "at": entry.accepted_at, "passed_to": [t["role"] for t in data.get("passed_to", ())],
     }  # fmt: skip
 
 

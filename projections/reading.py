@@ -331,8 +331,9 @@ class Reading:
 
 
 def _first_due(view: Json) -> tuple[int, str]:
-    dues = [r["due_at"] for r in view["recommendations"] if r["state"] in ACTIVE and r["due_at"] is not None]
-    return min(dues, default=2**62), view["child_id"]
+    active = [r for r in view["recommendations"] if r["state"] in ACTIVE]
+    dues = [r["held_due_at"] if r["state"] == "CONVENED" else r["due_at"] for r in active]
+    return min((d for d in dues if d is not None), default=2**62), view["child_id"]
 
 
 def _fits(shown: Presentation, words: set[str], birth_date: str | None, identifier: str | None) -> int | None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import yaml
 
+from domain.acts import DECIDE_ROLES
 from domain.calendar import Calendar
 from domain.deadlines import UNITS, Deadline, Register
 from domain.policy import KINDS, LISTS, Line, Policy, RecordText, Reference, Rule
@@ -55,7 +56,7 @@ def reference() -> Reference:
     found = policies()
     newest = max(found.values(), key=lambda p: (p.valid_from, p.version))
     deadlines = register()
-    for name in (newest.due_harm, newest.due_points, newest.interview_due, newest.gp_unread):
+    for name in (newest.due_harm, newest.due_points, newest.due_held, newest.interview_due, newest.gp_unread):
         if name not in deadlines.deadlines:
             raise PolicyError(f"{newest.id}: deadlines.yaml has no deadline {name}")
     labels = {lst.id: {c.code: c.label for c in lst.codes.values()} for lst in code_lists().values()}
@@ -98,8 +99,9 @@ def read_policy(name: str, text: str) -> Policy:
     try:
         return Policy(
             data["id"], data["title"], int(data["version"]), data["authority"], str(data["valid_from"]), int(data["threshold"]),
-            data["due"]["harm"], data["due"]["points"], data["due"]["interview"], int(data["reraise"]["points"]),
-            data["gp"]["unread"], int(data["gp"]["in_force_days"]), tuple(rules),
+            data["due"]["harm"], data["due"]["points"], data["due"]["held"], data["due"]["interview"],
+            int(data["reraise"]["points"]), data["gp"]["unread"], int(data["gp"]["in_force_days"]), _overdue_to(name, data),
+            tuple(rules),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as err:
         raise PolicyError(f"{name}: {err} is missing or of the wrong type") from err
@@ -137,6 +139,13 @@ def _calendars() -> Mapping[str, Calendar]:
         closed = frozenset([*c.get("closed", ()), *(bank if c.get("bank_holidays") else ())])
         out[c["id"]] = Calendar(c["id"], c["title"], closed, tuple((a, b) for a, b in c.get("breaks", ())))
     return out
+
+
+def _overdue_to(name: str, data: Mapping[str, Any]) -> tuple[str, ...]:
+    roles = tuple(_list(name, data, "overdue_to"))
+    if not roles or set(roles) - DECIDE_ROLES:
+        raise PolicyError(f"{name}: overdue_to must name roles that may decide: {', '.join(sorted(DECIDE_ROLES))}")
+    return roles
 
 
 def _rule(name: str, data: Mapping[str, Any], *, trigger: bool) -> Rule:

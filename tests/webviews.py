@@ -122,12 +122,18 @@ def recommendation(
     rid: str, state: str, due_in_h: float, reasons: list[Json], *, basis: str = "POINTS", history: list[Json] | None = None
 ) -> Json:
     """An item of `recommendations`."""
+    due_at = NOW + int(due_in_h * HOUR_US)
+    to = [
+        {"role": "icart_manager", "role_label": "iCART manager", "other_than": []},
+        {"role": "edt", "role_label": "Emergency duty team", "other_than": []},
+    ]
+    passed_on = {"at": due_at + 1_000_000, "what": "DECISION", "due_at": due_at, "to": to, "behind": []}
     return {
         "recommendation_id": rid,
         "state": state,
         "basis": basis,
         "raised_at": NOW - 20 * HOUR_US,
-        "due_at": NOW + int(due_in_h * HOUR_US),
+        "due_at": due_at,
         "points": sum(r["points"] for r in reasons),
         "policy": "p1",
         "reasons": reasons,
@@ -136,6 +142,8 @@ def recommendation(
         "history": history or [],
         "disagreements": [],
         "open": state in ("OPEN", "OVERDUE", "EVIDENCE_CHANGED"),
+        "held_due_at": NOW + DAY_US if state == "CONVENED" else None,
+        "passed_on": passed_on if state == "OVERDUE" else None,
     }
 
 

@@ -53,6 +53,8 @@ KINDS: Final = {
     "closed": "Closed",
     "evidence_changed": "Evidence changed",
     "recommendation_overdue": "Overdue: passed on to others",
+    "meeting_overdue": "Convened and not held: passed on to others",
+    "overdue_withdrawn": "Not overdue: somebody had acted in time",
     "disagreed": "Disagreed with",
     "match_confirmed": "Confirmed as the same child",
     "match_rejected": "Rejected: not the same child",
@@ -105,6 +107,7 @@ def make_environment() -> Environment:
         text=plain,
         record_name=record_name,
         planned=planned,
+        lower_first=lower_first,
     )
     environment.globals.update(
         govukRebrand=False,
@@ -198,6 +201,11 @@ def record_name(record: str) -> str:
     """A record name in words: MissingEpisodeReported becomes Missing episode reported."""
     parts = re.findall(r"[A-Z][a-z0-9]*", record)
     return " ".join(parts).capitalize() if parts else record
+
+
+def lower_first(text: str) -> str:
+    """A name of a role in the middle of a sentence: Emergency duty team, but iCART as it is."""
+    return text[:1].lower() + text[1:]
 
 
 def planned(text: str) -> str:

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any, Final
 
 from domain.identifiers import normalised_name
+from domain.meetings import is_for
 from domain.times import local
 from web.ports import Json, SearchTerms
 
@@ -67,7 +68,8 @@ def withheld(items: object) -> list[Json]:
 
 
 def recommendation_row(rec: Mapping[str, Any], now: int) -> Json:
-    """A recommendation in short: state, due time, why."""
+    """A recommendation in short: state, due time (of the decision, or once convened of the discussion), why."""
+    due_at = rec.get("held_due_at") if rec["state"] == "CONVENED" else rec.get("due_at")
     reasons = [
         r if not is_withheld(r) else {"text": "A reason that is withheld from you", "agencies": []} for r in rec["reasons"]
     ]
@@ -76,8 +78,9 @@ def recommendation_row(rec: Mapping[str, Any], now: int) -> Json:
         "state": rec["state"],
         "basis": rec.get("basis"),
         "raised_at": rec["raised_at"],
-        "due_at": rec.get("due_at"),
-        "overdue": rec["state"] == "OVERDUE" or (rec["state"] in DECIDABLE and (rec.get("due_at") or now + 1) <= now),
+        "due_at": due_at,
+        "overdue": rec.get("passed_on") is not None or (rec["state"] in WAITING and (due_at or now + 1) <= now),
+        "passed_on": rec.get("passed_on"),
         "evidence_changed": bool(rec.get("evidence_changed")),
         "reasons": [{"text": plain(r.get("text")), "agencies": r.get("agencies", [])} for r in reasons],
         "disagreements": len(rec.get("disagreements", [])),
@@ -127,7 +130,13 @@ def people_in(view: Mapping[str, Any]) -> set[str]:
     done = [h.get("by") for r in recs for h in [*r.get("history", []), *r.get("disagreements", [])]]
     matches = [m.get("by") for k in ("rejected_matches", "undone_matches") for m in seen(view.get(k, []))]
     case = view.get("case") or {}
-    return {b for b in [*done, *matches, case.get("by")] if b}
+    late = [a for r in recs for h in r.get("history", []) for t in h.get("passed_to", []) for a in t["other_than"]]
+    return {b for b in [*done, *matches, *late, case.get("by")] if b}
+
+
+def passed_to(recs: Iterable[Mapping[str, Any]], role: str, account_id: str) -> bool:
+    """Whether something overdue among these was passed to this person."""
+    return any(r.get("passed_on") is not None and is_for(r["passed_on"]["to"], role, account_id) for r in recs)
 
 
 def still_fits(view: Mapping[str, Any], terms: SearchTerms) -> bool:

@@ -196,10 +196,12 @@ def outputs_once(house: House, ledger: Ledger, sent: Mapping[str, list[Any]]) ->
 
 def _effects(house: House, values: Mapping[str, list[dict[str, Any]]]) -> list[Violation]:
     """I3: a recommendation is opened once, a message told once a practice, and a practice's inbox is what was last said."""
-    states = {"recommended": "OPEN", "evidence_changed": "EVIDENCE_CHANGED", "recommendation_overdue": "OVERDUE"}
-    kept = house.rows(
-        "select number, about, kind from conclusion where kind in ('recommended', 'evidence_changed', 'recommendation_overdue')"
-    )
+    states = {
+        "recommended": "OPEN", "evidence_changed": "EVIDENCE_CHANGED", "recommendation_overdue": "OVERDUE",
+        "meeting_overdue": "OVERDUE", "overdue_withdrawn": "OVERDUE_WITHDRAWN",
+    }  # fmt: skip
+    listed = ", ".join(f"'{kind}'" for kind in states)
+    kept = house.rows(f"select number, about, kind from conclusion where kind in ({listed})")
     bad = _same(
         "recommendations",
         {(v["number"], v["recommendation_id"], v["state"]) for v in values["recommendations"]},

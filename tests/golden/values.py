@@ -317,10 +317,11 @@ VALUES: dict[str, Json] = {
         "notice_id": UUIDS[9],
         "recommendation_id": UUIDS[6],
         "child_id": UUIDS[4],
-        "state": "OPEN",
+        "state": "OVERDUE",
         "due_at": LATER,
         "number": 13,
         "at": AT,
+        "passed_to": ["icart_manager", "edt"],
     },
     "GpMessagePointer": {
         "notice_id": UUIDS[9],

@@ -8,6 +8,7 @@ import pytest
 
 from domain.acts import Refused, judge
 from domain.model import Json
+from domain.times import to_datetime
 from tests.unit.children import CHILD, DAY, HOUR, NOW, REFERENCE, Child, r19
 from tests.unit.test_domain_conclude import csog
 
@@ -38,6 +39,7 @@ def act(child: Child, record: str, now: int = NOW, **value: Any) -> Refused | li
         "actor_role": value.pop("role", role),
         "based_on": value.pop("based_on", rec["version"]),
         "child_id": CHILD,
+        "acted_at": value.pop("acted_at", now),
     }
     about = {
         "act": envelope,
@@ -186,6 +188,88 @@ class TestClosed:
         act(child, "RecommendationClosed")
         assert ("CLOSED", False) == tuple(child.view()["recommendations"][0][k] for k in ("state", "open"))
         assert "already-decided" == refusal(act(child, "RecommendationClosed"))
+
+
+class TestOverdue:
+    """§7: what is overdue goes to somebody else, and what was done in time is never left called overdue."""
+
+    def fired(self, child: Child, at: int) -> list[str]:
+        """The clock fires for what is due at `at`; the kinds of its conclusions."""
+        found = act(child, "ClockFired", at, due_at=at)
+        assert isinstance(found, list)
+        return [kind for kind, _ in found]
+
+    def test_convened_and_never_held(self) -> None:
+        """24 hours after the time it was convened for: passed to a manager other than who convened it, and to EDT; once."""
+        child = raised()
+        child.adds([("case_taken", {"child_id": CHILD, "by": "m2", "by_role": "icart_manager", "taken": True})])
+        meeting = NOW + 6 * HOUR
+        act(child, "RecommendationDecided", meeting_at=to_datetime(meeting).isoformat())
+        (rec,) = child.view()["recommendations"]
+        due = meeting + 24 * HOUR
+        assert (due, None) == (rec["held_due_at"], rec["passed_on"])
+        assert due == child.view()["due_at"]
+        assert [] == child.concludes(due + HOUR), "a fact alone concludes nothing: it may have been held and not been read"
+        assert [] == self.fired(child, due - 1)
+        assert ["meeting_overdue"] == self.fired(child, due)
+        assert [] == self.fired(child, due + HOUR)
+        (rec,) = child.view(due)["recommendations"]
+        assert ("CONVENED", False, "MEETING", due) == (
+            rec["state"],
+            rec["open"],
+            rec["passed_on"]["what"],
+            rec["passed_on"]["due_at"],
+        )
+        assert {"icart_manager": ["m1", "m2"], "edt": []} == {t["role"]: t["other_than"] for t in rec["passed_on"]["to"]}
+        assert None is child.view(due)["due_at"]
+        act(child, "StrategyMeetingHeld", due + 2 * HOUR)
+        (rec,) = child.view(due + 2 * HOUR)["recommendations"]
+        assert ("HELD", None) == (rec["state"], rec["passed_on"])
+        wanted = ["recommended", "convened", "meeting_overdue", "held"]
+        assert wanted == [h["kind"] for h in rec["history"]]
+
+    @pytest.mark.parametrize("meeting_at", [None, "2020-01-01T10:00:00Z"])
+    def test_convened_for_no_time_to_come(self, meeting_at: str | None) -> None:
+        """The deadline runs from the decision."""
+        child = raised()
+        act(child, "RecommendationDecided", meeting_at=meeting_at)
+        assert NOW + 24 * HOUR == child.view()["recommendations"][0]["held_due_at"]
+
+    @pytest.mark.parametrize(("before_us", "kinds"), [(0, ["overdue_withdrawn"]), (-1, [])])
+    @pytest.mark.parametrize("decision", ["CONVENE", "DECLINE"])
+    def test_acted_in_time_and_read_late(self, before_us: int, kinds: list[str], decision: str) -> None:
+        """An outage of ours longer than the due time: what was decided before it is not late, whatever we read first."""
+        child = raised()
+        due = child.view()["recommendations"][0]["due_at"]
+        assert ["recommendation_overdue"] == self.fired(child, due)
+        said = {"decision": decision, "reason": "OTHER_RESPONSE", "rationale": "Seen"}
+        found = act(child, "RecommendationDecided", due + DAY, acted_at=due - before_us, **said)
+        assert isinstance(found, list)
+        assert kinds == [k for k, _ in found if k == "overdue_withdrawn"]
+        (rec,) = child.view(due + DAY)["recommendations"]
+        assert None is rec["passed_on"]
+        assert kinds == [h["kind"] for h in rec["history"] if h["kind"] == "overdue_withdrawn"]
+
+    def test_held_in_time_and_read_late(self) -> None:
+        """The same for a discussion."""
+        child = raised()
+        act(child, "RecommendationDecided", meeting_at=None)
+        due = NOW + 24 * HOUR
+        self.fired(child, due)
+        found = act(child, "StrategyMeetingHeld", due + DAY, acted_at=due - HOUR, held_at=due - 2 * HOUR)
+        assert isinstance(found, list)
+        assert ["overdue_withdrawn", "held"] == [k for k, _ in found]
+
+    def test_the_other_person_takes_the_case_over(self) -> None:
+        """Before it is overdue nobody may; then a manager or EDT, but no other social worker."""
+        child = raised()
+        act(child, "CaseTaken", by="m1")
+        due = child.view()["recommendations"][0]["due_at"]
+        assert "already-taken" == refusal(act(child, "CaseTaken", by="m2"))
+        self.fired(child, due)
+        assert "already-taken" == refusal(act(child, "CaseTaken", due, by="w1", role="icart_social_worker"))
+        assert [] != act(child, "CaseTaken", due, by="d1", role="edt")
+        assert "d1" == child.view(due)["case"]["by"]
 
 
 class TestCase:

@@ -92,9 +92,10 @@ class TestRegister:
             assert deadline.authority
 
     def test_the_defaults(self) -> None:
-        """Harm trigger 4 clock hours; 45 working days for an assessment is nine weeks without holidays."""
+        """Harm trigger 4 clock hours; a convened discussion 24; 45 working days for an assessment is nine weeks."""
         start = at("2026-06-01T23:00+01:00")
         assert start + 4 * HOUR_US == REGISTER.due("recommendation-harm", start)
+        assert start + 24 * HOUR_US == REGISTER.due("discussion-held", start)
         assert date(2026, 8, 3) == local(REGISTER.due("assessment", start)).date()
 
     def test_unknown_deadline(self) -> None:

@@ -268,8 +268,41 @@ class TestDue:
         assert [("recommendation_overdue", ["facts.police"])] == [(k, d["behind"]) for k, d in found]
         (rec,) = child.view(late)["recommendations"]
         assert ("OVERDUE", True) == (rec["state"], rec["open"])
+        anybody = [("icart_manager", "iCART manager", []), ("edt", "Emergency duty team", [])]
+        assert anybody == [(t["role"], t["role_label"], t["other_than"]) for t in rec["passed_on"]["to"]]
+        assert ("DECISION", late, due) == tuple(rec["passed_on"][k] for k in ("what", "at", "due_at"))
+        assert [] == child.concludes(late + HOUR, fired=due), "once"
         assert rec["version"] < child.number
         assert child.view(late)["due_at"] is None
+
+    @pytest.mark.parametrize(
+        ("holder", "manager", "edt"),
+        [
+            (("m1", "icart_manager"), ["m1"], []),
+            (("d1", "edt"), [], ["d1"]),
+            (("s1", "icart_social_worker"), [], []),
+            (None, [], []),
+        ],
+    )
+    def test_never_to_the_one_who_is_late(self, holder: tuple[str, str] | None, manager: list[str], edt: list[str]) -> None:
+        """A manager and the duty team, but not the person who took the case (R2)."""
+        child = r19()
+        due = dict(child.concludes())["recommended"]["due_at"]
+        if holder is not None:
+            child.adds([("case_taken", {"child_id": CHILD, "by": holder[0], "by_role": holder[1], "taken": True})])
+        (found,) = child.concludes(due, fired=due)
+        assert {"icart_manager": manager, "edt": edt} == {t["role"]: t["other_than"] for t in found[1]["passed_to"]}
+
+    def test_made_urgent_again(self) -> None:
+        """A harm trigger after it was overdue: a new due time, and a new escalation when that passes too."""
+        child = r19()
+        due = dict(child.concludes())["recommended"]["due_at"]
+        child.concludes(due, fired=due)
+        child.says("police", VPAS, due, {"concerns": ["DISCLOSURE_ABUSE"]})
+        (again,) = child.concludes(due + HOUR)
+        assert "recommended" == again[0]
+        assert None is child.view(due + HOUR)["recommendations"][0]["passed_on"]
+        assert child.view(due + HOUR)["due_at"] == again[1]["due_at"]
 
     def test_72_hours_gone(self) -> None:
         """The clock is due when an interview is: what rises by itself is concluded then."""

@@ -75,6 +75,17 @@ def rich() -> Child:
     return child
 
 
+def overdue() -> Child:
+    """A child whose case a manager took, and whose recommendation nobody decided."""
+    child = r19()
+    found = dict(child.concludes(NOW - 9 * DAY))
+    taken = {"child_id": child.history.child_id, "by": "nobody-known", "by_role": "icart_manager", "taken": True}
+    child.adds([("case_taken", taken)], NOW - 9 * DAY)
+    due = found["recommended"]["due_at"]
+    assert ["recommendation_overdue"] == [kind for kind, _ in child.concludes(due, fired=due, behind=["facts.police"])]
+    return child
+
+
 def keys(value: object, at: str = "") -> set[str]:
     """Every key path of a document; the items of a list are one."""
     if isinstance(value, Mapping):
@@ -92,7 +103,7 @@ def dark(paths: set[str]) -> set[str]:
 
 def test_the_small_world_has_the_shape_of_the_fold() -> None:
     """No key in a hand-written view that the fold does not write: otherwise the tests over it prove nothing."""
-    real = dark(keys(rich().view(NOW)))
+    real = dark(keys(rich().view(NOW)) | keys(overdue().view(NOW)))
     written = dark(set().union(*(keys(v) for v in (callum(), *others()))))
     elsewhere = {
         p
@@ -127,6 +138,24 @@ def test_a_folded_child_on_every_page(site: Site, role: str) -> None:
     assert ("High" in page.split('id="missing"')[1].split("</section>")[0]) == (role != "icart_education")
     assert "Undefined" not in page
     assert "{&#39;" not in page
+
+
+@pytest.mark.parametrize(("role", "for_you"), [("icart_manager", True), ("edt", True), ("icart_police", False)])
+def test_overdue_goes_to_another_person(site: Site, role: str, *, for_you: bool) -> None:
+    """Queue, child and recommendation say to whom it was passed and when; it is marked for those, who may take the case over."""
+    view = overdue().view(NOW)
+    site.world.views = {view["child_id"]: view}
+    rec = view["recommendations"][0]["recommendation_id"]
+    client = site.person(role)
+    for path in ("/queue", f"/children/{view['child_id']}", f"/recommendations/{rec}"):
+        page = client.get(path).text
+        assert "Passed to another iCART manager than the one who is late, emergency duty team" in page, path
+        assert "no decision was recorded by" in page
+        assert "1 source behind" in page
+    assert for_you is ("Passed to you" in client.get("/queue").text)
+    assert for_you is ("Take the case over" in client.get(f"/children/{view['child_id']}").text)
+    (row,) = client.get("/api/queue").json()["items"]
+    assert [for_you] == [r["for_you"] for r in row["recommendations"]]
 
 
 def test_a_folded_message_makes_a_bundle() -> None:

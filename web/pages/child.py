@@ -12,7 +12,7 @@ from web.forms import Form
 from web.house import PURPOSES, ChildReader, House, TheHouse, Visitor
 from web.pages.common import child_for
 from web.ports import Json
-from web.shapes import age, child_name, people_in
+from web.shapes import age, child_name, passed_to, people_in, seen
 
 router: Final = APIRouter(include_in_schema=False)
 
@@ -40,5 +40,12 @@ def child_page(house: House, request: Request, visitor: Visitor, view: Json, for
         names=house.names(people_in(view)),
         form=form,
         past=past,
+        may_take_over=_may_take_over(visitor, view),
         case_ticket=house.acting.open(f"case:{view['child_id']}", None),
     )
+
+
+def _may_take_over(visitor: Visitor, view: Json) -> bool:
+    """Somebody else has the case, and something overdue on it was passed to this visitor."""
+    me, case = visitor.account.account_id, view.get("case")
+    return case is not None and case["by"] != me and passed_to(seen(view.get("recommendations", [])), visitor.role, me)

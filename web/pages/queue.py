@@ -11,7 +11,7 @@ from domain.times import DAY_US
 from web.house import ChildReader, House, Taker, TheHouse, Visitor
 from web.pages.common import Posted, act, child_for, plain_conflict
 from web.ports import Json
-from web.shapes import DECIDED, child_row, seen
+from web.shapes import DECIDED, child_row, passed_to, seen
 
 router: Final = APIRouter(include_in_schema=False)
 
@@ -20,10 +20,15 @@ RECENT_MAX: Final = 100
 
 
 def queue_rows(house: House, visitor: Visitor) -> list[Json]:
-    """Rows of the queue for this visitor, earliest due first."""
+    """Rows of the queue for this visitor: what was passed to them because somebody is late, then the earliest due."""
     views = [house.redact(v, visitor) for v in house.reading.queue(house.config.queue_max)]
     rows = [child_row(v, house.now()) for v in views if v is not None]
-    return sorted((r for r in rows if r["recommendations"]), key=lambda r: (r["due_at"] is None, r["due_at"] or 0))
+    for rec in (rec for row in rows for rec in row["recommendations"]):
+        rec["for_you"] = passed_to([rec], visitor.role, visitor.account.account_id)
+    waiting = (r for r in rows if r["recommendations"])
+    return sorted(
+        waiting, key=lambda r: (not any(x["for_you"] for x in r["recommendations"]), r["due_at"] is None, r["due_at"] or 0)
+    )
 
 
 def decided_rows(house: House, visitor: Visitor) -> list[Json]:
@@ -79,5 +84,8 @@ def take(request: Request, house: TheHouse, visitor: Taker, child_id: UUID, form
 def _queue(request: Request, house: House, visitor: Visitor, template: str) -> Response:
     found = queue_rows(house, visitor)
     house.shown(request, visitor, "FRONT_DOOR", [r["child_id"] for r in found])
-    names = house.names(r["case"]["by"] for r in found if r["case"])
+    late = [
+        a for r in found for x in r["recommendations"] if x["passed_on"] for t in x["passed_on"]["to"] for a in t["other_than"]
+    ]
+    names = house.names([*(r["case"]["by"] for r in found if r["case"]), *late])
     return house.page(request, template, visitor, rows=found, names=names, pulse=house.reading.pulse())
