@@ -28,6 +28,7 @@ from infra import migrate, sealed_file
 from infra.errors import InfraError
 from infra.postgres import wheel
 from infra.settings import Settings
+from projections.accesses import Access, Merged, merge_accesses
 from projections.keyring import KeyRing, Publish
 
 READ_BYTES: Final = 1024 * 1024
@@ -53,6 +54,11 @@ class Restored:
 
     created_at: int
     keys: Reconciled
+    accesses: Merged
+
+
+Accesses = Callable[[], Iterable[Access]]
+"""Reads topic `accesses`."""
 
 
 def back_up(settings: Settings, path: Path, now_us: int) -> int:
@@ -64,11 +70,15 @@ def back_up(settings: Settings, path: Path, now_us: int) -> int:
     return sealed_file.write(path, settings.master_key, _dump(settings), now_us)
 
 
-def restore(settings: Settings, path: Path, keys: Callable[[], WrappedKeys], publish: Publish) -> Restored:
-    """Put the `keep` of `path` in the place of the one there is, if there is one. `keys` reads topic `keys`.
+def restore(  # noqa: PLR0917  what is restored, and the two topics it is completed from
+    settings: Settings, path: Path, keys: Callable[[], WrappedKeys], publish: Publish, accesses: Accesses, now_us: int
+) -> Restored:
+    """Put the `keep` of `path` in the place of the one there is, if there is one. `keys` and `accesses` read the topics that
+    hold what happened since: keys that were made, and who was shown which children (I7).
 
     Raises:
-        BackupRefused, KeepError, MigrationError, WrongMasterKey, KeyUnreadable, KafkaError: nothing has changed then.
+        BackupRefused, KeepError, MigrationError, WrongMasterKey, KeyUnreadable, AccessUnreadable, KafkaError: nothing has
+            changed then.
     """
     header = sealed_file.check(path, settings.master_key)
     aside = _with_suffix(settings.keep_dsn, "_restored")
@@ -81,11 +91,12 @@ def restore(settings: Settings, path: Path, keys: Callable[[], WrappedKeys], pub
             reconciled = reconcile(aside, settings.master_key, keys(), publish)
             # Here, and nowhere later: re-apply the ledger's destructions to `aside`. Nobody has read it yet (design, "Two
             # databases"). The ledger has no entry that destroys keys so far; what topic `keys` calls destroyed is so by now.
+            merged = reconcile_accesses(aside, accesses, now_us)
             _take_place(settings.keep_dsn, aside)
         except BaseException:
             migrate.drop_database(aside)
             raise
-    return Restored(header.created_at, reconciled)
+    return Restored(header.created_at, reconciled, merged)
 
 
 def reconcile(dsn: str, master: bytes, there: WrappedKeys, publish: Publish) -> Reconciled:
@@ -97,6 +108,13 @@ def reconcile(dsn: str, master: bytes, there: WrappedKeys, publish: Publish) -> 
     engine = create_engine(migrate.engine_url(dsn), poolclass=NullPool)
     ring = KeyRing(engine, master, publish)
     return Reconciled(ring.merge(there), ring.publish_lacking(there))
+
+
+def reconcile_accesses(dsn: str, accesses: Accesses, now_us: int) -> Merged:
+    """Make the `keep` at `dsn` hold every access record of the topic; those that the topic lacks the web sends again."""
+    engine = create_engine(migrate.engine_url(dsn), poolclass=NullPool)
+    with engine.begin() as conn:
+        return merge_accesses(conn, accesses(), now=now_us)
 
 
 def _dump(settings: Settings) -> Iterator[bytes]:

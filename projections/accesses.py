@@ -8,11 +8,13 @@ import json
 import re
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy.dialects import postgresql
 
 from domain.times import DAY_US
 from projections.accounts import AccountError
@@ -74,6 +76,38 @@ def mark_published(conn: Connection, access_ids: Iterable[str], *, now: int) -> 
     """Topic `accesses` has acknowledged these."""
     ids = list(access_ids)
     conn.execute(update(access_record).where(access_record.c.access_id.in_(ids)).values(published_at=now))
+
+
+MERGED_AT_ONCE: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """How many records came back into `keep` from topic `accesses`, and how many will be sent to it again as it lacks them."""
+
+    put_back: int
+    unsent: int
+
+
+def merge_accesses(conn: Connection, there: Iterable[Access], *, now: int) -> Merged:
+    """Make `keep` hold what topic `accesses` holds; what was sent before `now` and is not there any more waits to be sent again.
+
+    Idempotent. A record that both have is left as it is, but for being known to be sent.
+    """
+    conn.execute(text("create temporary table there (access_id text primary key) on commit drop"))
+    put_back, records = 0, iter(there)
+    while some := {a.access_id: a for a in islice(records, MERGED_AT_ONCE)}:
+        conn.execute(text("insert into there select unnest(cast(:ids as text[])) on conflict do nothing"), {"ids": list(some)})
+        rows = [{**asdict(a), "children": json.dumps(a.children), "published_at": now} for a in some.values()]
+        new = postgresql.insert(access_record).on_conflict_do_nothing().returning(access_record.c.access_id)
+        put_back += len(conn.execute(new, rows).all())
+    sent = "update access_record a set published_at = :now from there t where a.access_id = t.access_id and published_at is null"
+    conn.execute(text(sent), {"now": now})
+    gone = text(
+        "update access_record a set published_at = null "
+        "where published_at < :now and not exists (select 1 from there t where t.access_id = a.access_id)"
+    )
+    return Merged(put_back, conn.execute(gone, {"now": now}).rowcount)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 from kafka.errors import KafkaError
 
+from consumers.accesses import read_accesses
 from consumers.keys import read_keys
 from domain.problems import SightlineError
 from domain.times import iso
@@ -19,6 +20,7 @@ from infra.asleep import asleep
 from infra.errors import InfraError
 from infra.settings import Settings
 from infra.state import State
+from projections.accesses import Merged
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -48,9 +50,9 @@ def backup(*, file: Path, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Also while workers run: they are cut off from `keep`, and start again.")
 @click.option("--json", "as_json", is_flag=True, help="For a script.")
 def restore(*, file: Path, yes: bool, force: bool, as_json: bool) -> None:
-    """Put the `keep` of FILE in the place of the one there is, then add the keys that topic `keys` holds since.
+    """Put the `keep` of FILE in the place of the one there is, then add what topics hold since: keys and access records.
 
-    Accounts, credentials and access records are as they were when FILE was made; everybody signs in anew.
+    Accounts and credentials are as they were when FILE was made; everybody signs in anew.
     """
     if not yes:
         click.confirm("Replace database `keep` by the one in this file?", abort=True)
@@ -60,19 +62,26 @@ def restore(*, file: Path, yes: bool, force: bool, as_json: bool) -> None:
         assembly.register_schemas(settings)  # a new registry knows none, and keys may have to go to the topic
         codec = assembly.codec(settings)
         publish = assembly.KeyPublisher(settings.access("unify"), codec)
-        done = keep_backup.restore(settings, file, lambda: read_keys(settings.access("relay"), codec), publish)
+        done = keep_backup.restore(
+            settings,
+            file,
+            lambda: read_keys(settings.access("relay"), codec),
+            publish,
+            lambda: read_accesses(settings.access("web"), codec),
+            assembly.now_us(),
+        )
     if as_json:
-        click.echo(json.dumps({"created_at": iso(done.created_at), "put_back": done.keys.put_back, "sent": done.keys.sent}))
+        click.echo(json.dumps({"created_at": iso(done.created_at), **_as_json(done.keys, done.accesses)}))
         return
-    click.echo(f"Restored to {iso(done.created_at)}. {_told(done.keys)}")
+    click.echo(f"Restored to {iso(done.created_at)}. {_told(done.keys, done.accesses)}")
 
 
 @command.command()
 @click.option("--json", "as_json", is_flag=True, help="For a script.")
 def reconcile(*, as_json: bool) -> None:
-    """Make `keep` and topic `keys` hold the same keys, each giving the other what it lacks; destroyed ones stay so.
+    """Make `keep` and the topics hold the same keys and access records, each giving the other what it lacks.
 
-    After the broker was lost. It may run while the house lives.
+    After the broker was lost. It may run while the house lives. Destroyed keys stay destroyed.
     """
     from infra import assembly
 
@@ -80,12 +89,26 @@ def reconcile(*, as_json: bool) -> None:
     with _plainly():
         codec = assembly.codec(settings)
         publish = assembly.KeyPublisher(settings.access("unify"), codec)
-        done = keep_backup.reconcile(settings.keep_dsn, settings.master_key, read_keys(settings.access("relay"), codec), publish)
-    click.echo(json.dumps({"put_back": done.put_back, "sent": done.sent}) if as_json else _told(done))
+        keys = keep_backup.reconcile(settings.keep_dsn, settings.master_key, read_keys(settings.access("relay"), codec), publish)
+        now = assembly.now_us()
+        accesses = keep_backup.reconcile_accesses(settings.keep_dsn, lambda: read_accesses(settings.access("web"), codec), now)
+    click.echo(json.dumps(_as_json(keys, accesses)) if as_json else _told(keys, accesses))
 
 
-def _told(done: keep_backup.Reconciled) -> str:
-    return f"{done.put_back} keys came back from topic keys; {done.sent} keys went to it that it lacked."
+def _as_json(keys: keep_backup.Reconciled, accesses: Merged) -> dict[str, int]:
+    return {
+        "put_back": keys.put_back,
+        "sent": keys.sent,
+        "accesses_put_back": accesses.put_back,
+        "accesses_unsent": accesses.unsent,
+    }
+
+
+def _told(keys: keep_backup.Reconciled, accesses: Merged) -> str:
+    return (
+        f"{keys.put_back} keys came back from topic keys; {keys.sent} keys went to it that it lacked. "
+        f"{accesses.put_back} access records came back from topic accesses; {accesses.unsent} will be sent to it again."
+    )
 
 
 @contextmanager

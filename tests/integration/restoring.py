@@ -15,17 +15,20 @@ from typing import Any
 
 import psycopg
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
+from consumers.accesses import read_accesses
 from consumers.archive import Archive
 from consumers.keys import WrappedKeys, read_keys
 from consumers.ledger import ENTRY, LedgerReader, headers
 from infra import assembly, keep_backup, migrate
 from infra.intake import known_positions
+from infra.web import AccessPublisher
 from producers.client import AgencyClient
 from producers.halton.borough import Borough
 from producers.halton.simulate import publish_all
+from projections.accesses import record_access
 from projections.accounts import add_account, sign_in
 from projections.keyring import KeyRing
 from projections.rebuild import Difference, rebuild, verify
@@ -63,9 +66,41 @@ def keys_topic(d: Deployment) -> WrappedKeys:
     return read_keys(d.access("relay"), codec_of(d))
 
 
-def restore_keep(d: Deployment, path: Path) -> keep_backup.Restored:
-    """As the command does it."""
-    return keep_backup.restore(d.settings, path, lambda: keys_topic(d), assembly.KeyPublisher(d.access("unify"), codec_of(d)))
+def looked(d: Deployment, purpose: str, *children: str) -> str:
+    """Somebody was shown children, as the web records and sends it; the record's id."""
+    with keep_engine(d).begin() as conn:
+        made = record_access(
+            conn, actor_id="m1", role="icart_manager", action="GET /children", purpose=purpose, children=children,
+            now=assembly.now_us(),
+        )  # fmt: skip
+    published(d, [made.access_id])
+    return made.access_id
+
+
+def published(d: Deployment, access_ids: Iterable[str]) -> None:
+    """The web's own publisher has sent these, and noted it."""
+    ids = list(access_ids)
+    with keep_engine(d).begin() as conn:
+        conn.execute(text("update access_record set published_at = null where access_id = any(:i)"), {"i": ids})
+    publisher = AccessPublisher(d.settings, keep_engine(d))
+    deadline = time.monotonic() + WAIT_S
+    publisher(None)  # type: ignore[arg-type]  it only wakes it
+    while rows(d.keep_dsn, "select 1 from access_record where published_at is null"):
+        assert time.monotonic() < deadline, "not sent in time"
+        time.sleep(0.05)
+
+
+def restore_keep(d: Deployment, path: Path, keys_of: Deployment | None = None) -> keep_backup.Restored:
+    """As the command does it; with the keys of another deployment's topic, if one is given."""
+    publish = assembly.KeyPublisher(d.access("unify"), codec_of(d))
+    return keep_backup.restore(
+        d.settings,
+        path,
+        lambda: keys_topic(keys_of or d),
+        publish,
+        lambda: read_accesses(d.access("web"), codec_of(d)),
+        assembly.now_us(),
+    )
 
 
 def rows(dsn: str, query: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:

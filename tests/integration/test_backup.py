@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from consumers import ledger_backup
+from consumers.accesses import AccessUnreadable
 from consumers.archive import Archive, ArchiveDamaged
 from consumers.keys import KeyUnreadable
 from consumers.ledger import LedgerReader
@@ -23,6 +24,7 @@ from infra.intake import known_positions, raise_ends
 from infra.keep_check import check_keep
 from infra.sealed_file import BackupRefused
 from infra.workers import PREPARATIONS
+from projections.accesses import record_access
 from projections.accounts import sign_in
 from projections.keyring import KeyRing, WrongMasterKey
 from tests.integration import restoring
@@ -31,6 +33,10 @@ from tests.services import Deployment, Services
 Deploy = Callable[..., Deployment]
 NAMES = [("p" * 64, "identity"), ("p" * 64, "concern"), ("q" * 64, "identity")]
 KEYS = "select holder, record_class, wrapped, created_at, published from presentation_key order by 1, 2"
+
+
+ACCESSES = "select access_id, at, actor_id, role, action, purpose, children from access_record order by 1"
+SENT = "select access_id from access_record where published_at is not null"
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +50,7 @@ class TestKeep:
 
     def test_lost_and_restored(self, new_deployment: Deploy, tmp_path: Path) -> None:
         """The database is dropped: accounts sign in again, every key opens what it sealed, sessions have ended."""
-        d = new_deployment(only=["keys"])
+        d = new_deployment(only=["keys", "accesses"])
         restoring.account(d)
         ring = restoring.key_ring(d)
         ring.ensure(NAMES)
@@ -64,7 +70,7 @@ class TestKeep:
 
     def test_keys_made_since_come_back(self, new_deployment: Deploy, tmp_path: Path) -> None:
         """A key younger than the backup comes from topic `keys`, with when it was made; one that the topic lacks goes there."""
-        d = new_deployment(only=["keys"])
+        d = new_deployment(only=["keys", "accesses"])
         restoring.key_ring(d, publish=lambda keys: None).ensure(NAMES[:1])  # an old broker acknowledged it
         keep_backup.back_up(d.settings, tmp_path / "keep", assembly.now_us())
         ring = restoring.key_ring(d)
@@ -79,7 +85,7 @@ class TestKeep:
 
     def test_destroyed_stays_destroyed(self, new_deployment: Deploy, tmp_path: Path) -> None:
         """Destroyed since the backup, by a null or a tombstone in the topic; destroyed before it, with the topic not knowing."""
-        d = new_deployment(only=["keys"])
+        d = new_deployment(only=["keys", "accesses"])
         restoring.key_ring(d).ensure(NAMES)
         restoring.execute(d.keep_dsn, "update presentation_key set wrapped = null where record_class = 'concern'")
         keep_backup.back_up(d.settings, tmp_path / "keep", assembly.now_us())
@@ -89,9 +95,31 @@ class TestKeep:
         assert 0 == restoring.restore_keep(d, tmp_path / "keep").keys.put_back
         assert [(None,)] * 3 == restoring.rows(d.keep_dsn, "select wrapped from presentation_key")
 
+    def test_who_was_shown_what_since(self, new_deployment: Deploy, tmp_path: Path) -> None:
+        """Access records younger than the backup come back from topic `accesses`, once; what the topic lacks is sent again."""
+        d = new_deployment(only=["keys", "accesses"])
+        before = restoring.looked(d, "before the backup", "c1", "c2")
+        with restoring.keep_engine(d).begin() as conn:
+            record_access(
+                conn, actor_id="a", role="edt", action="GET /", purpose="FRONT_DOOR", children=["c9"], now=assembly.now_us()
+            )
+        restoring.execute(d.keep_dsn, "update access_record set published_at = 1 where children like '%c9%'")
+        keep_backup.back_up(d.settings, tmp_path / "keep", assembly.now_us())
+        since = restoring.looked(d, "since", "c3")
+        nobody = restoring.looked(d, "a search without hits")
+        restoring.published(d, [since])  # the web was killed between sending and noting it: it is there twice
+        held = restoring.rows(d.keep_dsn, ACCESSES)
+        migrate.drop_database(d.keep_dsn)
+        done = restoring.restore_keep(d, tmp_path / "keep")
+        assert (2, 1) == (done.accesses.put_back, done.accesses.unsent)
+        assert held == restoring.rows(d.keep_dsn, ACCESSES)
+        assert {before, since, nobody} == {r[0] for r in restoring.rows(d.keep_dsn, SENT)}
+        again = restoring.sightline(d, tmp_path, "keep", "reconcile", "--json")
+        assert (0, 0) == tuple(json.loads(again)[k] for k in ("accesses_put_back", "accesses_unsent"))
+
     def test_what_is_refused_changes_nothing(self, new_deployment: Deploy, tmp_path: Path) -> None:
         """A torn file, another master key, and keys of another deployment: the living `keep` stays, and nothing beside it."""
-        d, other = new_deployment(only=["keys"]), new_deployment(only=["keys"])
+        d, other = new_deployment(only=["keys", "accesses"]), new_deployment(only=["keys", "accesses"])
         restoring.account(d)
         for one in (d, other):
             keep_backup.back_up(one.settings, tmp_path / one.prefix, assembly.now_us())
@@ -102,10 +130,13 @@ class TestKeep:
             restoring.restore_keep(d, tmp_path / other.prefix)
         restoring.key_ring(other).ensure(NAMES)
         with pytest.raises(WrongMasterKey):
-            keep_backup.restore(d.settings, tmp_path / d.prefix, lambda: restoring.keys_topic(other), lambda keys: None)
+            restoring.restore_keep(d, tmp_path / d.prefix, keys_of=other)
         restoring.say(d, "keys", "unify", b"a/b", b"not a key")
         with pytest.raises(KeyUnreadable, match="offset 0"):
             restoring.restore_keep(d, tmp_path / d.prefix)
+        restoring.say(other, "accesses", "web", b"a", b"not an access record")
+        with pytest.raises(AccessUnreadable, match="offset 0"):
+            restoring.restore_keep(other, tmp_path / other.prefix)
         assert [("mo.manager",)] == restoring.rows(d.keep_dsn, "select name from account")
         with psycopg.connect(d.keep_dsn) as connection:
             names = "select datname from pg_database where datname like %s"
@@ -113,7 +144,7 @@ class TestKeep:
 
     def test_no_database_to_back_up(self, new_deployment: Deploy, tmp_path: Path) -> None:
         """One line in PostgreSQL's words, and no file."""
-        d = new_deployment(only=["keys"])
+        d = new_deployment(only=["keys", "accesses"])
         migrate.drop_database(d.keep_dsn)
         with pytest.raises(keep_backup.KeepError, match=r"pg_dump failed: .*does not exist"):
             keep_backup.back_up(d.settings, tmp_path / "keep", assembly.now_us())
