@@ -94,7 +94,7 @@ def _told(
     history: History, known: Known, reference: Reference, raised: list[meetings.Recommendation], sent: list[messages.Message]
 ) -> Json:
     """What is said by facts and acts themselves: no rule has a part in it."""
-    who = identity(known)
+    who = identity(known, history)
     # after an undo, what a recommendation rested on may be another child's: it is not told here (I5)
     here = {i: f for i, f in known.everything.items() if f.presentation_id in known.links}
     return {

@@ -26,11 +26,18 @@ TRACED: Final = "01"
 PREVIOUS: Final = {"match_confirmed": "CONFIRMED", "match_rejected": "REJECTED", "match_undone": "UNDONE"}
 
 
-def identity(known: Known) -> list[Json]:
-    """Every presentation on the child, in the order first seen."""
+def identity(known: Known, history: History) -> list[Json]:
+    """Every presentation on the child, in the order first seen.
+
+    In a view of the past, none of a presentation's facts may have happened yet: who may see it is then said by those to come.
+    """
     carried: dict[str, list[Fact]] = defaultdict(list)
     for fact in known.facts:
         carried[fact.presentation_id].append(fact)
+    to_come = {p.presentation_id for p in known.presentations} - carried.keys()
+    for fact in sorted(history.facts, key=lambda f: f.event_id) if to_come else ():
+        if fact.presentation_id in to_come and (known.known_at is None or fact.accepted_at <= known.known_at):
+            carried[fact.presentation_id].append(fact)
     return [_shown(p, known, carried[p.presentation_id]) for p in known.presentations]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -25,11 +26,14 @@ STREAMS_MAX: Final = 300
 
 
 class Feed:
-    """The newest ledger number readers may see, and a way to wait for a newer one."""
+    """The newest ledger number readers may see, and a way to wait for a newer one.
+
+    No lock: a stream whose reader goes away is cancelled in the middle of any wait, and must not take one along.
+    """
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
-        self._changed = asyncio.Condition()
+        self._moved = asyncio.Event()
         self.position = 0
         self.streams = 0
         self.stopping = False
@@ -44,25 +48,29 @@ class Feed:
                 await asyncio.sleep(AWAY_S)
                 continue
             if found != self.position:
-                async with self._changed:
-                    self.position = found
-                    self._changed.notify_all()
+                self.position = found
+                self._tell()
 
     async def stop(self) -> None:
         """Let every stream end."""
-        async with self._changed:
-            self.stopping = True
-            self._changed.notify_all()
+        self.stopping = True
+        self._tell()
 
     async def after(self, position: int, timeout_s: float) -> int:
         """The position once it is above `position`, or when the time is over."""
-        async with self._changed:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait_for(lambda: self.position > position or self.stopping), timeout_s)
-            return self.position
+        return await self._wait(lambda: self.position > position, timeout_s)
 
     async def pause(self, seconds: float) -> None:
         """Wait, but not for a house that stops."""
-        async with self._changed:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait_for(lambda: self.stopping), seconds)
+        await self._wait(lambda: False, seconds)
+
+    def _tell(self) -> None:
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    async def _wait(self, enough: Callable[[], bool], seconds: float) -> int:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not (enough() or self.stopping):
+                    await self._moved.wait()
+        return self.position

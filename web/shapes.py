@@ -70,9 +70,6 @@ def withheld(items: object) -> list[Json]:
 def recommendation_row(rec: Mapping[str, Any], now: int) -> Json:
     """A recommendation in short: state, due time (of the decision, or once convened of the discussion), why."""
     due_at = rec.get("held_due_at") if rec["state"] == "CONVENED" else rec.get("due_at")
-    reasons = [
-        r if not is_withheld(r) else {"text": "A reason that is withheld from you", "agencies": []} for r in rec["reasons"]
-    ]
     return {
         "recommendation_id": rec["recommendation_id"],
         "state": rec["state"],
@@ -82,7 +79,9 @@ def recommendation_row(rec: Mapping[str, Any], now: int) -> Json:
         "overdue": rec.get("passed_on") is not None or (rec["state"] in WAITING and (due_at or now + 1) <= now),
         "passed_on": rec.get("passed_on"),
         "evidence_changed": bool(rec.get("evidence_changed")),
-        "reasons": [{"text": plain(r.get("text")), "agencies": r.get("agencies", [])} for r in reasons],
+        "reasons": [
+            {"text": plain(r.get("text")), "agencies": r.get("agencies", []), "withheld": is_withheld(r)} for r in rec["reasons"]
+        ],
         "disagreements": len(rec.get("disagreements", [])),
         "version": rec.get("version"),
     }

@@ -105,7 +105,7 @@ def test_the_queue_and_the_child_page_follow_the_ledger(visit: Visit) -> None:
         decline(manager)
         visit.world.touch(CALLUM)
         expect(queue.get_by_role("link", name="Callum Ashworth", exact=True)).to_have_count(0, timeout=15_000)
-        expect(child.get_by_text("view has changed since you opened it")).to_be_visible(timeout=15_000)
+        expect(child.get_by_text("has changed since you opened this page")).to_be_visible(timeout=15_000)
         assert [] == violations(child)
 
 

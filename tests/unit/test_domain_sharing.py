@@ -265,3 +265,15 @@ class TestExplain:
     def test_no_children_for_the_board(self) -> None:
         """One line."""
         assert ["Information withheld; contact the iCART manager."] == explain(redact(r19().view(), Reader("board_analyst")))
+
+
+@pytest.mark.parametrize("label", [{"sensitivity": "SEALED"}, {"scope": "OWNER"}])
+def test_a_view_of_the_past_shows_no_identity_that_today_hides(label: dict[str, str]) -> None:
+    """Before a presentation's first fact happened it carries none: its name and address stay as guarded as they are today."""
+    child = Child()
+    child.shows("csc", postcode="WA7 9ZZ")
+    child.says("csc", "SocialCareStatus", NOW - 5 * DAY, **label)
+    for as_of in (NOW, NOW - 6 * DAY):
+        seen = redact(child.view(as_of), Reader("icart_police"))
+        assert "WA7 9ZZ" not in str(seen), as_of
+        assert {"given": None, "family": None} == seen["name"], as_of

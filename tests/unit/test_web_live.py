@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from tests.webfixtures import Site, site
 from tests.webworld import CALLUM
+from web.feed import Feed
 from web.house import House
 from web.pages import live
 
@@ -70,7 +71,10 @@ def test_a_changed_child_is_told_once_the_ledger_moved(site: Site) -> None:
     request = request_of(site, "icart_police")
 
     async def what(house: House) -> str:
-        stream = live.live_child(request, house, house.visitor(request), site_id(), 100).body_iterator  # type: ignore[attr-defined]
+        answer = live.live_child(
+            request=request, house=house, visitor=house.visitor(request), child_id=site_id(), version=100, recommendation=None
+        )
+        stream = answer.body_iterator  # type: ignore[attr-defined]
         await anext(stream)
         site.world.touch(CALLUM)
         return await take(stream, "event: changed")
@@ -78,6 +82,31 @@ def test_a_changed_child_is_told_once_the_ledger_moved(site: Site) -> None:
     told = run(site, what)
     assert CALLUM in told
     assert "Callum" not in told
+
+
+def test_streams_that_break_off_take_nobody_along(site: Site) -> None:
+    """A hundred readers go away at once, twice over as frameworks do it, while the ledger moves: those who stay are told."""
+    house: House = site.app.state.house
+
+    async def what() -> int:
+        feed = Feed(house.reading)
+        watcher = asyncio.create_task(feed.watch())
+        gone = [asyncio.create_task(feed.after(10_000, 30)) for _ in range(100)]
+        await asyncio.sleep(0.1)
+        for _ in range(3):
+            site.world.touch(CALLUM)
+            for task in gone:
+                task.cancel()
+            await asyncio.sleep(0)
+        position = feed.position
+        stays = asyncio.create_task(feed.after(position, 10))
+        site.world.touch(CALLUM)
+        found = await stays
+        await feed.stop()
+        watcher.cancel()
+        return found - position
+
+    assert asyncio.run(what()) > 0
 
 
 def test_the_queue_is_told(site: Site) -> None:

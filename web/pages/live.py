@@ -34,10 +34,13 @@ def live_queue(request: Request, house: TheHouse, visitor: ChildReader) -> Respo
 
 
 @router.get("/live/children/{child_id}")
-def live_child(request: Request, house: TheHouse, visitor: ChildReader, child_id: UUID, version: int) -> Response:
-    """Event `changed` when the child's view is newer than `version`: a banner, no content."""
+def live_child(
+    *, request: Request, house: TheHouse, visitor: ChildReader, child_id: UUID, version: int, recommendation: UUID | None = None
+) -> Response:
+    """Event `changed` when the child's view is newer than `version`: a banner, no content. It leads back to the page it is on."""
     child_for(house, visitor, child_id)
-    banner = house.environment.get_template("changed.html").render(child_id=child_id)
+    newest = f"/children/{child_id}" if recommendation is None else f"/recommendations/{recommendation}"
+    banner = house.environment.get_template("changed.html").render(newest=newest)
 
     def newer() -> str | None:
         found = house.reading.child_version(str(child_id))

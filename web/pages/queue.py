@@ -53,10 +53,20 @@ def rows(request: Request, house: TheHouse, visitor: ChildReader) -> Response:
 @router.get("/decisions")
 def decisions(request: Request, house: TheHouse, visitor: ChildReader) -> Response:
     """What was decided in the last seven days: visible at once to police, health and education."""
+    return _decisions(request, house, visitor, "decisions.html")
+
+
+@router.get("/decisions/rows")
+def decided(request: Request, house: TheHouse, visitor: ChildReader) -> Response:
+    """The decisions alone, asked for when the ledger has moved."""
+    return _decisions(request, house, visitor, "decisions_rows.html")
+
+
+def _decisions(request: Request, house: House, visitor: Visitor, template: str) -> Response:
     found = decided_rows(house, visitor)
     house.shown(request, visitor, "FRONT_DOOR", [r["child_id"] for r in found])
     names = house.names(h.get("by") for r in found for rec in seen(r["decided"]) for h in rec.get("history", ()))
-    return house.page(request, "decisions.html", visitor, rows=found, names=names)
+    return house.page(request, template, visitor, rows=found, names=names)
 
 
 @router.post("/children/{child_id}/case")
