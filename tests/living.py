@@ -33,13 +33,13 @@ from tests.fault.harness import ROOT, House
 from tests.fault.story import tell
 from tests.services import Services
 from tests.webfixtures import static_dir
+from tests.webviews import PASSWORD
 from web.app import create_app
 from web.config import WebConfig
 from web.house import COOKIE
 from web.house import House as WebHouse
 from web.security import CSRF_HEADER, csrf_token
 
-PASSWORD: Final = "correct horse battery staple"
 UP_S: Final = 60.0
 SECOND_MANAGER: Final = "manager2"
 PEOPLE: Final = {**{role: role for role in PEOPLE_ROLES}, SECOND_MANAGER: "icart_manager"}
@@ -251,6 +251,11 @@ class Living:
         self.house.publish(facts)
         self.house.flush(facts)
         self.house.settle()
+
+    def recommendation_of(self, child_id: str) -> str:
+        """The newest recommendation on a child."""
+        query = "select about from conclusion where kind = 'recommended' and child_id = '{}' order by number desc"
+        return self.ids(query.format(child_id))[0]
 
     def child_of(self, told: SimulatedFact) -> str:
         """The child that a fact hangs on."""
