@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -94,7 +95,7 @@ class TestAccounts:
     def test_a_lock_holds_against_many_at_once(self, house: Living) -> None:
         """Guesses at the same moment are each counted: after five the right password is refused, until the lock is over."""
         guessers = [house.stranger() for _ in range(FAILURES_MAX)]
-        answers = at_once([lambda g=g: g.sign_in("edt", "wrong password") for g in guessers])
+        answers = at_once([partial(g.sign_in, "edt", "wrong password") for g in guessers])
         assert {400} == {a.status for a in answers}
         assert 400 == house.stranger().sign_in("edt").status
         change(house, f"update account set locked_until = locked_until - {LOCKED_US - 5_000_000} where name = 'edt'")
