@@ -12,10 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 class SightlineError(Exception):
-    """Root of the error tree."""
+    """Root of the error tree. `loggable`: the text holds nothing that a sender wrote, so a log may hold it (I7)."""
+
+    loggable: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,9 @@ class Problem:
 
 
 class InvalidFact(SightlineError):
-    """A fact breaks the contract; `problems` says where and how."""
+    """A fact breaks the contract; `problems` says where and how. A field that the sender made up is named: not for logs."""
+
+    loggable: ClassVar[bool] = False
 
     def __init__(self, record: str, problems: Sequence[Problem]) -> None:
         super().__init__(f"{record}: " + "; ".join(map(str, problems)))

@@ -13,8 +13,10 @@ InfraError
 
 from __future__ import annotations
 
+from domain.problems import SightlineError
 
-class InfraError(Exception):
+
+class InfraError(SightlineError):
     """Something the person at the keyboard can mend; the message says how."""
 
 

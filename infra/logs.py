@@ -1,7 +1,7 @@
 """JSON logs without personal data (I7).
 
 An exception is logged by its type and where it was raised, never by its text: a database's or a decoder's message can
-quote a name or a date of birth. Our own `InfraError`s carry none and keep theirs.
+quote a name or a date of birth. Our own errors say in one line what to do, and keep theirs (`SightlineError.loggable`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import structlog
 
-from infra.errors import InfraError
+from domain.problems import SightlineError
 from infra.state import REPOSITORY
 
 FRAMES_MAX: Final = 12
@@ -63,9 +63,20 @@ def _plain_exception(logger: object, method: str, event: MutableMapping[str, Any
     if isinstance(error, BaseException):
         event["error"] = type(error).__name__
         event["raised_at"] = places(error.__traceback__)
-        if isinstance(error, InfraError):
-            event["message"] = str(error)
+        if (text := telling(error)) is not None:
+            event["message"] = text
     return event
+
+
+def telling(error: BaseException) -> str | None:
+    """The text of an error of ours that a log may hold; None for any other."""
+    return str(error) if isinstance(error, SightlineError) and error.loggable else None
+
+
+def hush() -> None:
+    """We are stopping our own servers: clients that lose them are no news."""
+    for logger in CHATTY:
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
 
 
 def places(traceback: TracebackType | None) -> list[str]:

@@ -21,9 +21,9 @@ from urllib.request import urlopen
 import structlog
 
 from infra import migrate, parts, records
-from infra.errors import InfraError, StateError
+from infra.errors import StateError
 from infra.kafka import Broker
-from infra.logs import places
+from infra.logs import hush, places, telling
 from infra.part import Part
 from infra.postgres import Postgres
 from infra.processes import Identity, end
@@ -49,9 +49,11 @@ log = structlog.get_logger("sightline.supervisor")
 class Supervisor:
     """One deployment's processes on this machine. Use `run` once, from the main thread."""
 
-    def __init__(self, state: State, tell: Tell) -> None:
+    def __init__(self, state: State, tell: Tell, leaving: Callable[[], None] = lambda: None) -> None:
+        """`leaving` is called before anything is stopped."""
         self.state = state
         self.tell_person = tell
+        self._leaving = leaving
         self.parts: list[Part] = []
         self.children: list[Child] = []
         self.revivals: dict[str, Future[float]] = {}
@@ -79,7 +81,7 @@ class Supervisor:
                 self._record("stopping")
             except Exception as error:  # whatever it was: first stop in good order what had started
                 self._setting_up = False
-                self._record("failed", error=str(error) if isinstance(error, InfraError) else _unforeseen(error))
+                self._record("failed", error=telling(error) or _unforeseen(error))
                 self._end_all()
                 raise
             self._setting_up = False
@@ -172,7 +174,9 @@ class Supervisor:
             self.revivals[part.name] = self._pool.submit(part.start)
 
     def _end_all(self) -> None:
-        """Workers first, all at once; then the parts in reverse order of their start."""
+        """Who lives in this process first, then the workers, all at once; then the parts in reverse order of their start."""
+        self._leaving()
+        hush()
         for child in self.children:
             child.ask_to_stop()
         for child in self.children:

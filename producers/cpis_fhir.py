@@ -4,6 +4,7 @@ A CarePlan with its Patient becomes one `CpisStatusChanged`; its CareTeam gives 
 its Flag says that the national service shows it. Reading is pure and knows no order: `join` takes every resource at hand.
 A CarePlan or Flag without what it names waits (`producers.waiting`). A plan does not wait for its CareTeam: a telephone
 number is no reason to withhold that a child is on a plan; when the team comes, a fuller fact supersedes the first.
+A plan whose status is entered-in-error was never so: what was told of it last is retracted, once.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ PLAN_TYPES: Final[Mapping[str, str]] = {
 }  # fmt: skip
 """SNOMED CT category (or CP-IS's code) of a CarePlan → plan type. 375041000000100 is a *family member* on a plan: not here."""
 
+ERROR: Final = "entered-in-error"
 ENDED: Final = frozenset({"completed", "revoked"})
 LIVE: Final = frozenset({"active", "on-hold"})
 SEX: Final[Mapping[str, str]] = {"male": "M", "female": "F"}
@@ -45,11 +47,17 @@ _HISTORY: Final = re.compile(r"/_history/[^/]*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What was last published of a CarePlan: the fact's id, its content's id, and whether its CareTeam was missing."""
+    """What was last published of a CarePlan: the fact's id, its content's id, and whether its CareTeam was missing.
+
+    `facts`: every fact told of it so far and not withdrawn, this one included: all are withdrawn with it. `updated`: the version
+    that was found to be in error.
+    """
 
     event_id: str
     content: str
     bare: bool
+    facts: tuple[str, ...] = ()
+    updated: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +205,13 @@ def _plan(plan: Resource, shelf: _Shelf, flagged: Mapping[str, list[tuple[Resour
     patient = _resolve(plan, "subject", text(plan.node, "subject", "reference"), "Patient", shelf=shelf, desk=desk)
     if patient is None:
         return
+    if text(plan.node, "status") == ERROR:
+        _withdraw(plan, _subject(patient, desk), desk)
+        return
+    before = desk.before.get(plan.ref)
+    if before is not None and before.content == ERROR and updated(plan) <= before.updated:
+        desk.counts["told_before"] += 1  # an older version, come late, of what is known to be wrong
+        return
     flags = flagged.get(plan.ref, [])
     if any(other.ref != patient.ref for _, other in flags):
         desk.waiting += [plan, *(flag for flag, _ in flags)]
@@ -265,8 +280,39 @@ def _tell(plan: Resource, subject: dict[str, Any], body: dict[str, Any], desk: _
     value = {"envelope": envelope, **body}
     chosen = event_id(plan.ref, "CpisStatusChanged", value)
     envelope["event_id"] = chosen
-    desk.after[plan.ref] = Sent(chosen, content, bare)
+    told = () if before is None or before.content == ERROR else before.facts or (before.event_id,)
+    desk.after[plan.ref] = Sent(chosen, content, bare, (*(f for f in told if f != chosen), chosen))
     desk.drafts.append(Draft("CpisStatusChanged", value, plan.file, plan.line))
+
+
+def _withdraw(plan: Resource, subject: dict[str, Any], desk: _Desk) -> None:
+    """The plan was entered in error: a Retraction of each fact that was told of it; nothing when none was, or it was done."""
+    before = desk.before.get(plan.ref)
+    if before is None:
+        desk.say(
+            plan, "status", "entered-in-error", "was entered in error, and nothing was told of it: nothing is told", kept=True
+        )
+        return
+    facts = before.facts or (before.event_id,)
+    if before.content == ERROR:
+        desk.counts["told_before"] += 1
+        return
+    said = updated(plan) or text(plan.node, "created")
+    at = _instant(said)
+    if at is None:
+        desk.say(
+            plan, "meta.lastUpdated", "required", "is required of a plan entered in error (when was it found?): nothing is told"
+        )
+        return
+    for fact in facts:
+        envelope: dict[str, Any] = {
+            "agency": AGENCY, "subject": subject, "occurred_at": at, "recorded_at": at, "reported_by": "CP-IS",
+            "regime": "UKGDPR", "sensitivity": "SPECIAL", "scope": "PARTNERSHIP", "retracts": fact,
+        }  # fmt: skip
+        value = {"envelope": envelope, "reason": "ENTERED_IN_ERROR"}
+        envelope["event_id"] = event_id(plan.ref, "Retraction", {"retracts": fact, "at": at})
+        desk.drafts.append(Draft("Retraction", value, plan.file, plan.line))
+    desk.after[plan.ref] = Sent(desk.drafts[-1].value["envelope"]["event_id"], ERROR, bare=False, updated=said or "")
 
 
 def _subject(patient: Resource, desk: _Desk) -> dict[str, Any]:

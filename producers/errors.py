@@ -18,6 +18,8 @@ domain.problems.SightlineError
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from domain.problems import SightlineError
 
 
@@ -62,4 +64,6 @@ class NotAuthorised(ProducerError):
 
 
 class SourceError(ProducerError):
-    """A file cannot be read at all as what it claims to be."""
+    """A file cannot be read at all as what it claims to be. Its name may be a child's: not for logs."""
+
+    loggable: ClassVar[bool] = False

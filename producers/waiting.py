@@ -87,7 +87,10 @@ class WaitingRoom:
 
     def _sent(self) -> Mapping[str, Sent]:
         with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
-            return {ref: Sent(**kept) for ref, kept in json.loads((self._folder / "sent.json").read_text()).items()}
+            return {
+                ref: Sent(**{**kept, "facts": tuple(kept.get("facts", ()))})
+                for ref, kept in json.loads((self._folder / "sent.json").read_text()).items()
+            }
         return {}  # lost: facts go out again under the ids they had, and count once
 
     def _write(self, path: Path, value: Mapping[str, Any]) -> None:

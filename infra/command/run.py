@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import logging
 import threading
+from typing import Final
 
 import click
 import structlog
@@ -15,6 +16,9 @@ from infra.logs import configure
 from infra.settings import Settings
 from infra.state import State
 from infra.supervisor import Supervisor
+
+LEAVE_S: Final = 5.0
+"""The borough is given this long to say its last; an import under way is not: it goes on at the next start."""
 
 log = structlog.get_logger("sightline.run")
 
@@ -32,6 +36,7 @@ def command(*, demo: bool) -> None:
     demo = demo and bool(importlib.util.find_spec("infra.demo"))
     if demo:
         importlib.import_module("infra.demo").begin(Settings.load())
+    leave, borough = threading.Event(), list[threading.Thread]()
     with console.status("") as spinner:
 
         def tell(step: str) -> None:
@@ -43,15 +48,23 @@ def command(*, demo: bool) -> None:
             console.print(f"\n[bold]Sightline is up:[/] http://{settings.web_host}:{settings.web_port}/   (Ctrl-C stops it)\n")
             if demo:
                 # daemon: the borough must not outlive the house, and what it left half-said is said again next time
-                threading.Thread(target=_live, args=(settings, console), name="demo", daemon=True).start()
+                borough.append(threading.Thread(target=_live, args=(settings, console, leave), name="demo", daemon=True))
+                borough[0].start()
 
-        Supervisor(State.open(), tell).run(ready)
+        def leaving() -> None:
+            leave.set()
+            for thread in borough:
+                thread.join(LEAVE_S)
+
+        Supervisor(State.open(), tell, leaving).run(ready)
     console.print("Everything is stopped; the data is kept.")
 
 
-def _live(settings: Settings, console: Console) -> None:
+def _live(settings: Settings, console: Console, leave: threading.Event) -> None:
     try:
-        importlib.import_module("infra.demo").run(settings, console)
+        importlib.import_module("infra.demo").run(settings, console, stop=leave)
     except Exception as error:  # whatever it was: the house goes on without the borough, and says so
+        if leave.is_set():
+            return
         log.warning("borough-stopped", error=type(error).__name__)
         console.print(f"[yellow]The simulated borough has stopped ({type(error).__name__}); start again to go on.[/]")

@@ -129,7 +129,7 @@ class TestJoin:
         ("change", "rule", "facts"),
         [
             ({"category": [{"coding": [{"code": "375041000000100"}]}]}, "unknown-code", 0),  # a family member on a plan
-            ({"status": "entered-in-error"}, "unknown-code", 0),
+            ({"status": "entered-in-error"}, "entered-in-error", 0),
             ({"status": "completed"}, "required", 0),
             ({"period": {}}, "required", 0),
             ({"period": {"start": "05/01/2026"}}, "instant", 0),
@@ -218,6 +218,34 @@ class TestWaiting:
         assert first.value["la_contact"] is None
         (second,) = self.receive(folder, ["team.json"])
         assert first.value["envelope"]["event_id"] == second.value["envelope"]["supersedes"]
+
+    def test_entered_in_error(self, folder: Path) -> None:
+        """What was told of the plan is retracted, each fact once; the same file again adds nothing; told anew if it was right."""
+        (bare,) = self.receive(folder, ["patient.xml", "plan.json", "flag.json"])
+        (full,) = self.receive(folder, ["team.json"])
+        wrong = bundle({**PLAN, "status": "entered-in-error", "meta": {"lastUpdated": "2026-02-02T00:00:00Z"}})
+        found = self.bundles(folder, wrong)
+        told = [d.value["envelope"]["event_id"] for d in (bare, full)]
+        assert [("Retraction", i) for i in told] == [(d.record, d.value["envelope"]["retracts"]) for d in found]
+        assert 2 == len({d.value["envelope"]["event_id"] for d in found})
+        for draft in found:
+            prepare("health", b"s" * 16, draft.record, draft.value, NOW)
+        assert [] == self.bundles(folder, wrong)
+        assert [] == self.receive(folder, list(FILES)), "an older version that comes late is none"
+        right = bundle({**PLAN, "meta": {"lastUpdated": "2026-03-03T00:00:00Z"}}, TEAM, FLAG)
+        (again,) = self.bundles(folder, right)
+        assert ("CpisStatusChanged", None) == (again.record, again.value["envelope"].get("supersedes"))
+        assert again.value["envelope"]["event_id"] not in told, "the retracted facts stay retracted: it is said anew"
+
+    def bundles(self, folder: Path, *bundles: bytes) -> list[Draft]:
+        """As one call of the command; what was told."""
+        room = WaitingRoom(folder)
+        try:
+            joined = room.receive([r for n, data in enumerate(bundles) for r in parse(f"b{n}", data)])
+            room.told(joined)
+            return list(joined.drafts)
+        finally:
+            room.close()
 
     def test_lost_memory_repeats_the_same_id(self, folder: Path) -> None:
         """With the memory gone the same fact goes out under its own id, which the ledger counts once."""
