@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin
 
 from schemas.catalogue import FOLDER, NAMESPACE, RecordSpec, catalogue
 from schemas.codes import CodeList, code_lists
 from schemas.topics import AGENCIES, Topic, topics
+from web.api import models
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 SHARED: Final = ("Envelope", "Presentation", "Act")
@@ -28,7 +29,50 @@ def event_catalogue() -> str:
     return "\n".join(_catalogue()) + "\n"
 
 
-DOCUMENTS: Final[dict[str, Callable[[], str]]] = {"event-catalogue.md": event_catalogue}
+def api_shapes() -> str:
+    """`docs/api.md`: the shape of every answer about children, as OpenAPI tells it."""
+    return "\n".join(_shapes()) + "\n"
+
+
+DOCUMENTS: Final[dict[str, Callable[[], str]]] = {"event-catalogue.md": event_catalogue, "api.md": api_shapes}
+
+
+def _shapes() -> Iterator[str]:
+    yield "# Answers of the JSON API\n"
+    yield "Made by `make docs` from `web/api/models.py`; do not edit it by hand. `/api/openapi.json` tells the same."
+    yield "Any item that shows facts may stand as [Withheld](#withheld). Every answer"
+    yield "about a child is redacted for its reader (docs/sharing.md)."
+    for shape in (s for s in vars(models).values() if isinstance(s, type) and issubclass(s, models.Shape)):
+        own = dict(shape.model_fields)
+        if not own:
+            continue
+        yield f"\n## {shape.__name__}\n\n{shape.__doc__}\n"
+        if issubclass(shape, models.Labelled) and shape is not models.Labelled:
+            yield "With the fields of [Labelled](#labelled).\n"
+            own = {n: f for n, f in own.items() if n not in models.Labelled.model_fields}
+        yield "| field | type |"
+        yield "|---|---|"
+        for name, field in own.items():
+            yield f"| `{field.alias or name}` | {_type(field.annotation)} |"
+
+
+def _type(kind: Any) -> str:  # noqa: PLR0911  one return a kind of type reads best
+    if kind is type(None):
+        return "null"
+    if get_origin(kind) is Literal:
+        return " or ".join(f"`{json.dumps(a)}`" for a in get_args(kind))
+    args = [_type(a) for a in get_args(kind)]
+    if get_origin(kind) is list:
+        return f"list of ({args[0]})" if " or " in args[0] else f"list of {args[0]}"
+    if get_origin(kind) is tuple:
+        return f"[{', '.join(args)}]"
+    if get_origin(kind) is dict:
+        return "object" if kind.__args__[1] is Any else f"object of {args[1]}"
+    if args:
+        return " or ".join(args)
+    if isinstance(kind, type) and issubclass(kind, models.Shape):
+        return f"[{kind.__name__}](#{kind.__name__.lower()})"
+    return str(kind.__name__)
 
 
 def _catalogue() -> Iterator[str]:

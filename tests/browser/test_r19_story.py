@@ -1,4 +1,4 @@
-"""The R19 story on the real parts, in a browser: two agencies' facts meet, a manager declines, police disagree, a practice answers.
+"""The R19 story on the real parts, in a browser: facts meet, a manager declines, police disagree, a practice answers.
 
 Four ways: as most people do it; without scripts; at phone width; by keyboard alone.
 """

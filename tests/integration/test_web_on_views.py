@@ -18,6 +18,8 @@ from tests.fault.harness import OUTPUTS
 from tests.living import Answer, Living, Person, at_once, fact, living
 from tests.livingworld import BORN, FAMILY, GIVEN, HIDDEN_ADDRESS, NHS, SEALED_NAME, World, everyone, told
 from tests.services import Services
+from tests.unit.test_web_contract import MODELS
+from web.api import models
 from web.app import EVERY_ROUTER
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
@@ -112,6 +114,11 @@ def crawl(world: World, person: Person) -> list[Answer]:
     return list(person.seen)
 
 
+def shape_of(path: str) -> type[models.Shape] | None:
+    """The model of an answer about children."""
+    return next((m for p, m in MODELS.items() if re.fullmatch(re.sub(r"{\w+}", "[0-9a-f-]{36}", p), path)), None)
+
+
 class TestEveryWayOut:
     """The canaries: bodies, headers, addresses, JSON, FHIR, events, logs, topics."""
 
@@ -138,6 +145,10 @@ class TestEveryWayOut:
         withheld = list(world.withheld_from(role))
         assert [] == [c for c in withheld if c in everything]
         assert [] == sorted(c for c in world.story.withheld if c not in withheld and c not in everything)
+        for a in answers:
+            path = a.url.removeprefix(world.living.base).partition("?")[0]
+            if a.status == 200 and (model := shape_of(path)) is not None:
+                model.model_validate_json(a.body)
         manager = role == "icart_manager"
         assert manager == (SEALED_NAME.casefold() in everything)
         assert (role in ("icart_manager", "icart_police")) == (HIDDEN_ADDRESS.casefold() in everything)

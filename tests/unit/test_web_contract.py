@@ -13,6 +13,7 @@ from domain.sharing import redact
 from tests.unit.children import DAY, HOUR, NOW, REFERENCE, Child, r19
 from tests.webfixtures import Site, site
 from tests.webviews import callum, others
+from web.api import models
 from web.fhir import gp_content, message_bundle
 from web.ports import Json
 from web.readers import reader_for
@@ -199,3 +200,35 @@ def test_facts_are_shown_when_our_own_rules_fail(site: Site, monkeypatch: pytest
     assert client.get(f"/api/children/{view['child_id']}").json()["risk"] is None
     for path in ("/queue", "/decisions"):
         assert 200 == client.get(path).status_code
+
+
+MODELS = {
+    "/api/queue": models.Queue,
+    "/api/decisions": models.Decisions,
+    "/api/children/{child_id}": models.ChildView,
+    "/api/recommendations/{recommendation_id}": models.RecommendationOf,
+    "/api/matches": models.Matches,
+    "/api/matches/{match_id}": models.MatchPair,
+    "/api/gp-exceptions": models.GpExceptions,
+    "/api/search": models.Hits,
+}
+
+
+@pytest.mark.parametrize("role", ["icart_manager", "icart_police", "icart_education"])
+def test_documents_have_the_shapes_that_openapi_tells(monkeypatch: pytest.MonkeyPatch, role: str) -> None:
+    """Really folded, redacted, and when our rules fail: nothing missing, nothing more, nothing of another type."""
+    child = rich()
+    models.ChildView.model_validate(redact(child.view(NOW), reader_for(role)))
+    monkeypatch.setattr("domain.fold.risk.evaluate", broken)
+    child.says("education", "SchoolConcern", NOW - DAY)
+    models.ChildView.model_validate(redact(child.view(NOW), reader_for(role)))
+
+
+def test_openapi_names_the_shape_of_every_answer_about_children(site: Site) -> None:
+    """No answer whose document is known is an untyped object."""
+    told = site.stranger().get("/api/openapi.json").json()
+    for path, model in MODELS.items():
+        operation = told["paths"][path]["post" if path == "/api/search" else "get"]
+        shape = operation["responses"]["200"]["content"]["application/json"]["schema"]
+        assert f"#/components/schemas/{model.__name__}" == shape["$ref"].replace("web__api__models__", ""), path
+    assert {"ChildView", "Recommendation", "GpMessage", "Withheld"} <= told["components"]["schemas"].keys()

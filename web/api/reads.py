@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from domain.times import to_us
 from schemas.topics import AGENCIES
+from web.api import models
 from web.house import Analyst, Anyone, ChildReader, GpResolver, Matcher, NotFound, Operator, TheHouse
 from web.pages.board import tables
 from web.pages.common import child_for
@@ -25,6 +26,11 @@ from web.pages.search import hits
 from web.ports import Json, SearchTerms
 
 router: Final = APIRouter(prefix="/api", tags=["reading"])
+
+
+def gives(model: type[models.Shape]) -> dict[int | str, dict[str, Any]]:
+    """The shape of an answer, for OpenAPI; the answer itself is not looked through a second time."""
+    return {200: {"model": model}}
 
 
 class Purpose(StrEnum):
@@ -55,7 +61,7 @@ class Search(BaseModel):
     purpose: Purpose
 
 
-@router.get("/queue")
+@router.get("/queue", response_model=None, responses=gives(models.Queue))
 def queue(request: Request, house: TheHouse, visitor: ChildReader) -> Json:
     """Children with a recommendation that waits for somebody, earliest due first."""
     rows = queue_rows(house, visitor)
@@ -63,7 +69,7 @@ def queue(request: Request, house: TheHouse, visitor: ChildReader) -> Json:
     return {"items": rows}
 
 
-@router.get("/decisions")
+@router.get("/decisions", response_model=None, responses=gives(models.Decisions))
 def decisions(request: Request, house: TheHouse, visitor: ChildReader) -> Json:
     """Decisions of the last seven days."""
     rows = decided_rows(house, visitor)
@@ -71,7 +77,7 @@ def decisions(request: Request, house: TheHouse, visitor: ChildReader) -> Json:
     return {"items": rows}
 
 
-@router.post("/search")
+@router.post("/search", response_model=None, responses=gives(models.Hits))
 def search(request: Request, house: TheHouse, visitor: ChildReader, body: Search) -> Json:
     """Children that fit every term given; recorded also when there is none. Changes nothing, so it needs no token."""
     if not (body.name or body.birth_date or body.identifier):
@@ -82,7 +88,7 @@ def search(request: Request, house: TheHouse, visitor: ChildReader, body: Search
     return {"items": rows, "more": more}
 
 
-@router.get("/children/{child_id}")
+@router.get("/children/{child_id}", response_model=None, responses=gives(models.ChildView))
 def child(
     *,
     request: Request,
@@ -99,7 +105,7 @@ def child(
     return view
 
 
-@router.get("/recommendations/{recommendation_id}")
+@router.get("/recommendations/{recommendation_id}", response_model=None, responses=gives(models.RecommendationOf))
 def recommendation(request: Request, house: TheHouse, visitor: ChildReader, recommendation_id: UUID) -> Json:
     """One recommendation, with the child id. `version` is what an act on it is `based_on`."""
     child_id, _, rec = load_recommendation(house, visitor, recommendation_id)
@@ -107,7 +113,7 @@ def recommendation(request: Request, house: TheHouse, visitor: ChildReader, reco
     return {"child_id": child_id, "recommendation": rec}
 
 
-@router.get("/matches")
+@router.get("/matches", response_model=None, responses=gives(models.Matches))
 def matches(request: Request, house: TheHouse, visitor: Matcher, state: MatchState = MatchState.OPEN) -> Json:
     """Possible matches in a state."""
     rows, children = match_rows(house, visitor, state)
@@ -115,7 +121,7 @@ def matches(request: Request, house: TheHouse, visitor: Matcher, state: MatchSta
     return {"items": rows}
 
 
-@router.get("/matches/{match_id}")
+@router.get("/matches/{match_id}", response_model=None, responses=gives(models.MatchPair))
 def match(request: Request, house: TheHouse, visitor: Matcher, match_id: UUID) -> Json:
     """One possible match: the presentation, the child, what was decided before."""
     pair = load_match(house, match_id)
@@ -130,7 +136,7 @@ def match(request: Request, house: TheHouse, visitor: Matcher, match_id: UUID) -
     }  # fmt: skip
 
 
-@router.get("/gp-exceptions")
+@router.get("/gp-exceptions", response_model=None, responses=gives(models.GpExceptions))
 def gp_exceptions(request: Request, house: TheHouse, visitor: GpResolver) -> Json:
     """GP messages that did not arrive."""
     rows = exception_rows(house, visitor)
