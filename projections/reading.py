@@ -19,8 +19,10 @@ from domain import identifiers
 from domain.fold import fold
 from domain.model import Json, Presentation
 from domain.policy import Reference
-from domain.problems import SightlineError
+from domain.problems import PolicyError, SightlineError
 from projections.book import Book, block_key
+from projections.entries import header
+from schemas.policies import past_reference
 
 log: Final = structlog.get_logger()
 
@@ -86,13 +88,29 @@ class Reading:
             book = Book()
             book.load_children(conn, [child_id])
             book.load_beside(conn, child_id)
+            reference = self._reference if known_at is None else self._in_force(conn, known_at)
         history = book.history(child_id, beside=True)
         if not history.links:
             return None
-        view = fold(history, self._reference, as_of or self._now(), known_at)
+        view = fold(history, reference, as_of or self._now(), known_at)
         if view["evaluated_at"] is None:
             log.error("not-evaluated", version=view["version"], alarm=True)
         return view
+
+    def _in_force(self, conn: Connection, at: int) -> Reference:
+        """Policy, deadlines, calendars and code lists that decided at `at` (µs): those of the last entry accepted by then.
+
+        Today's before the first entry, and where this release cannot read the text of that time; the view names its policy.
+        """
+        named = _decided_under(conn, at)
+        if named is None:
+            return self._reference
+        texts = {k: _reference_text(conn, k, f) for k, f in zip(("policy", "codes"), named, strict=True)}
+        try:
+            return past_reference(texts["policy"], texts["codes"])
+        except PolicyError:
+            log.warning("past-policy-unreadable", policy=named[0])
+            return self._reference
 
     def child_version(self, child_id: str) -> int | None:
         """The version of the newest view."""
@@ -328,6 +346,33 @@ class Reading:
     def _views(self, sql: str, values: Mapping[str, Any]) -> list[Json]:
         with self._caught_up() as conn:
             return [orjson.loads(r.view) for r in conn.execute(text(sql), values)]
+
+
+def _decided_under(conn: Connection, at: int) -> tuple[str, str] | None:
+    """Fingerprints (policy, code lists) that the last decided entry accepted by `at` names. Numbers have no gap and instants
+    never decrease, so it is found by halving: about twenty rows of a million.
+    """
+    low, high = 0, int(conn.execute(text("select coalesce(max(number), 0) from ledger")).scalar_one())
+    while low < high:
+        middle = (low + high + 1) // 2
+        found = _entry_header(conn, middle)
+        low, high = (middle, high) if found is not None and found["accepted_at"] <= at else (low, middle - 1)
+    while low > 0:
+        found = _entry_header(conn, low)
+        if found is not None and found["policy"] is not None and found["codes"] is not None:
+            return found["policy"], found["codes"]
+        low -= 1  # a REFERENCE entry: the one before it was decided
+    return None
+
+
+def _entry_header(conn: Connection, number: int) -> Json | None:
+    value = conn.execute(text("select value from ledger where number = :n"), {"n": number}).scalar_one_or_none()
+    return None if value is None else header(bytes(value))
+
+
+def _reference_text(conn: Connection, kind: str, fingerprint: str) -> bytes:
+    sql = text("select clear from reference where kind = :k and fingerprint = :f")
+    return bytes(conn.execute(sql, {"k": kind, "f": fingerprint}).scalar_one())
 
 
 def _first_due(view: Json) -> tuple[int, str]:

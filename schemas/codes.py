@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -50,7 +51,7 @@ def code_lists() -> Mapping[str, CodeList]:
     Raises:
         PolicyError: a file lacks a field or repeats a code.
     """
-    return {lst.id: lst for lst in (_read(path) for path in sorted(FOLDER.glob("*.yaml")))}
+    return {lst.id: lst for lst in (_read(path.name, path.read_text()) for path in sorted(FOLDER.glob("*.yaml")))}
 
 
 @cache
@@ -77,13 +78,26 @@ def ranks(list_id: str) -> Mapping[str, int]:
     return {c.code: c.rank for c in code_lists()[list_id].codes.values() if c.rank is not None}
 
 
-def _read(path: Path) -> CodeList:
-    data: dict[str, Any] = yaml.safe_load(path.read_text())
+def read_code_lists(texts: bytes) -> Mapping[str, CodeList]:
+    """The code lists of an earlier `code_lists_text()`, as the ledger keeps it.
+
+    Raises:
+        PolicyError: this release cannot read one of them.
+    """
+    found = _NAMED.split(texts.decode())
+    return {lst.id: lst for lst in map(_read, found[1::2], found[2::2])}
+
+
+_NAMED: Final = re.compile(r"^# ([\w.-]+\.yaml)\n", re.MULTILINE)
+
+
+def _read(name: str, text: str) -> CodeList:
+    data: dict[str, Any] = yaml.safe_load(text)
     try:
         codes = [Code(str(c["code"]), str(c["label"]), c["valid_from"], c.get("valid_to"), c.get("rank")) for c in data["codes"]]
         found = CodeList(data["id"], data["title"], int(data["version"]), data["authority"], {c.code: c for c in codes})
     except (KeyError, TypeError) as err:
-        raise PolicyError(f"{path.name}: field {err} is missing or of the wrong type") from err
+        raise PolicyError(f"{name}: field {err} is missing or of the wrong type") from err
     if len(found.codes) != len(codes):
-        raise PolicyError(f"{path.name}: a code occurs twice")
+        raise PolicyError(f"{name}: a code occurs twice")
     return found

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from domain.deadlines import UNITS, Deadline, Register
 from domain.policy import KINDS, LISTS, Line, Policy, RecordText, Reference, Rule
 from domain.problems import PolicyError
 from schemas.catalogue import FieldRule, RecordSpec, catalogue
-from schemas.codes import code_lists
+from schemas.codes import CodeList, code_lists, read_code_lists
 
 HERE: Final = Path(__file__).parent
 FOLDER: Final = HERE / "policy"
@@ -53,14 +54,38 @@ def reference() -> Reference:
     Raises:
         PolicyError: a file is not usable; the text names file and rule.
     """
-    found = policies()
+    return _assembled(policies(), register(), code_lists())
+
+
+@lru_cache(maxsize=8)
+def past_reference(policy_texts: bytes, codes_texts: bytes) -> Reference:
+    """Everything a fold referred to under an earlier `policy_text()` and `code_lists_text()`, as the ledger keeps them.
+
+    How records are shown is today's; earlier recommendations are told in the words of their own policy, where it is known.
+
+    Raises:
+        PolicyError: this release cannot read that text.
+    """
+    found = _NAMED.split(policy_texts.decode())
+    texts = dict(zip(found[1::2], found[2::2], strict=True))
+    deadlines, calendars = (texts.pop(path.name, "") for path in (DEADLINES, CALENDARS))
+    then = {p.id: p for p in (read_policy(name, text) for name, text in texts.items())}
+    if not then:
+        raise PolicyError("the text of that time holds no policy")
+    made = _assembled(then, read_register(deadlines, calendars), read_code_lists(codes_texts))
+    return replace(made, policies={**policies(), **then})
+
+
+_NAMED: Final = re.compile(r"^([\w.-]+\.yaml)\n", re.MULTILINE)
+
+
+def _assembled(found: Mapping[str, Policy], deadlines: Register, lists: Mapping[str, CodeList]) -> Reference:
     newest = max(found.values(), key=lambda p: (p.valid_from, p.version))
-    deadlines = register()
     for name in (newest.due_harm, newest.due_points, newest.due_held, newest.interview_due, newest.gp_unread):
         if name not in deadlines.deadlines:
             raise PolicyError(f"{newest.id}: deadlines.yaml has no deadline {name}")
-    labels = {lst.id: {c.code: c.label for c in lst.codes.values()} for lst in code_lists().values()}
-    ranks = {lst.id: {c.code: c.rank for c in lst.codes.values() if c.rank is not None} for lst in code_lists().values()}
+    labels = {lst.id: {c.code: c.label for c in lst.codes.values()} for lst in lists.values()}
+    ranks = {lst.id: {c.code: c.rank for c in lst.codes.values() if c.rank is not None} for lst in lists.values()}
     records = {s.name: _record_text(s) for s in catalogue().values() if s.kind == "event"}
     return Reference(
         newest, found, deadlines, labels, ranks, records, tuple(labels["agency"]), deadlines.hours(newest.interview_due)
@@ -110,8 +135,17 @@ def read_policy(name: str, text: str) -> Policy:
 @cache
 def register() -> Register:
     """The deadline register with its calendars."""
-    calendars = _calendars()
-    data = _load(DEADLINES.name, DEADLINES.read_text())
+    return read_register(DEADLINES.read_text(), CALENDARS.read_text())
+
+
+def read_register(deadlines: str, calendars_text: str) -> Register:
+    """A deadline register from the YAML text of its deadlines and calendars.
+
+    Raises:
+        PolicyError: an entry is incomplete, or names an unknown unit or calendar.
+    """
+    calendars = _calendars(calendars_text)
+    data = _load(DEADLINES.name, deadlines)
     out: dict[str, Deadline] = {}
     for entry in _list(DEADLINES.name, data, "deadlines"):
         name = entry.get("id", "?")
@@ -131,8 +165,8 @@ def register() -> Register:
     return Register(out, calendars)
 
 
-def _calendars() -> Mapping[str, Calendar]:
-    data = _load(CALENDARS.name, CALENDARS.read_text())
+def _calendars(text: str) -> Mapping[str, Calendar]:
+    data = _load(CALENDARS.name, text)
     bank: Sequence[date] = _list(CALENDARS.name, data, "england_bank_holidays")
     out = {}
     for c in _list(CALENDARS.name, data, "calendars"):
