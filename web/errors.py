@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -12,12 +13,13 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from domain.problems import InvalidFact
 from projections.reading import CatchingUp
 from web.acting import BadTicket, SaidOtherwise
-from web.house import BadForm, Forbidden, NotFound, NotSignedIn, house_of
+from web.house import BadForm, Forbidden, NotFound, NotSignedIn, Visitor, house_of
 from web.ports import Unavailable
 
 log: Final = structlog.get_logger("web")
@@ -135,9 +137,17 @@ async def respond(request: Request, trouble: Trouble, details: list[dict[str, st
     typed = await _typed(request)
     if trouble.code == "not-signed-in" and not typed:
         return RedirectResponse(f"/sign-in?next={quote(path)}", 303)
+    visitor = await _who(request) if trouble.status < 500 and trouble.status != 401 else None
     return house_of(request).page(
-        request, "trouble.html", status=trouble.status, trouble=trouble, typed=typed, details=details or []
+        request, "trouble.html", visitor, status=trouble.status, trouble=trouble, typed=typed, details=details or []
     )
+
+
+async def _who(request: Request) -> Visitor | None:
+    """Who is signed in, if anybody: their way on stands on the page of an error too."""
+    with suppress(NotSignedIn, SQLAlchemyError):
+        return await run_in_threadpool(house_of(request).visitor, request)
+    return None
 
 
 def problem(trouble: Trouble, request_id: str, details: list[dict[str, str]] | None = None) -> JSONResponse:

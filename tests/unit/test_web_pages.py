@@ -424,3 +424,14 @@ def _between(page: str, before: str, after: str) -> list[str]:
 def test_the_clock_of_the_world() -> None:
     """The due times above rest on it."""
     assert 1_780_000_000_000_000 == NOW
+
+
+def test_an_error_page_leaves_a_way_on(site: Site) -> None:
+    """Who is signed in keeps navigation and sign-out on it; a stranger is shown neither."""
+    lost = site.person("icart_police").get("/children/00000000-0000-4000-8000-000000000000")
+    assert 404 == lost.status_code
+    assert [] == [w for w in ('href="/queue"', 'href="/search"', "Sign out") if w not in lost.text]
+    forbidden = site.person("admin").get("/queue")
+    assert 403 == forbidden.status_code
+    assert 'href="/status"' in forbidden.text and "Sign out" in forbidden.text
+    assert "Sign out" not in site.stranger().get("/nowhere").text
