@@ -71,10 +71,12 @@ class Due:
 class Clock:
     """One a deployment; a second does no harm (the same due time has the same id)."""
 
-    def __init__(
-        self, access: KafkaAccess, engine: Engine, speaking: Speaking, applier: Applier, now_us: Callable[[], int]
+    def __init__(  # noqa: PLR0917  its parts, each used once
+        self, access: KafkaAccess, engine: Engine, speaking: Speaking, applier: Applier, now_us: Callable[[], int], policy: str
     ) -> None:
+        """`policy`: fingerprint of the one in force."""
         self._access, self._engine, self._speaking, self._applier, self._now = access, engine, speaking, applier, now_us
+        self._policy, self._visited = policy, ""
         self._said: dict[str, int] = {}
         self._waiting: Due | None = None
         self._alarmed_at = 0
@@ -103,6 +105,28 @@ class Clock:
         with self._engine.connect() as conn:
             self._refold(conn)
             self._waiting = self._fire(conn, self._waiting) if self._waiting else self._look(conn, consumer)
+            self._under_a_new_policy(conn)
+
+    def _under_a_new_policy(self, conn: Connection) -> None:
+        """Children last judged under an earlier policy: one clock record each, a batch a tick, each child once a policy.
+
+        It is due for no instant (0), so that nothing is called overdue by it: it only lets what the new policy says be concluded.
+        The policy is in force from its first entry on.
+        """
+        with conn.begin():
+            rows = conn.execute(_OLDER, {"p": self._policy, "after": self._visited, "n": BATCH}).all()
+            acts = {make_id("policy", r.child_id, self._policy): r.child_id for r in rows}
+            said = conn.execute(_SAID, {"ids": list(acts)}).scalars().all() if acts else []
+        for event_id, child in acts.items():
+            if event_id not in said:
+                act = {
+                    "event_id": event_id, "actor_id": "clock", "actor_role": "clock", "child_id": child,
+                    "acted_at": self._now(), "based_on": None, "correlation_id": None,
+                }  # fmt: skip
+                self._speaking.send("ClockFired", {"act": act, "due_at": 0, "behind": []})
+        if rows:
+            self._visited = rows[-1].child_id
+            log.info("policy-changed", children=len(acts) - len(said))
 
     def _refold(self, conn: Connection) -> None:
         """Views whose time has come to change by themselves; under the counter's lock, so that no decision is overwritten."""
@@ -161,3 +185,10 @@ class Clock:
     def _some(self, conn: Connection, column: str, now: int) -> dict[str, int]:
         sql = text(f"select child_id, {column} as at from child where {column} <= :now order by {column} limit :n")
         return {r.child_id: r.at for r in conn.execute(sql, {"now": now, "n": BATCH})}
+
+
+_OLDER: Final = text(
+    "select child_id from child where child_id > :after and version < "
+    "(select number from reference where kind = 'policy' and fingerprint = :p) order by child_id limit :n"
+)
+_SAID: Final = text("select event_id from act where topic = 'clock' and event_id = any(cast(:ids as text[]))")

@@ -186,7 +186,8 @@ def clock(settings: Settings, instance: int) -> Clock:
     """The clock."""
     del instance
     access = settings.access("clock")
-    return Clock(access, engine(settings.views_dsn, "clock"), ActProducer(access, codec(settings)), applier(settings), now_us)
+    speaking = ActProducer(access, codec(settings))
+    return Clock(access, engine(settings.views_dsn, "clock"), speaking, applier(settings), now_us, policy_hash())
 
 
 def deliver(settings: Settings, instance: int) -> Stoppable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,8 +13,10 @@ from uuid import uuid4
 import orjson
 import pytest
 from kafka import KafkaConsumer
+from kafka.errors import KafkaError
 
 from consumers.clock import WAIT_US_MAX
+from domain.problems import SightlineError
 from domain.times import HOUR_US, SECOND_US
 from infra import assembly
 from producers.acts import ActProducer
@@ -57,15 +59,24 @@ class World:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """While unify and relay run."""
-        running = [assembly.unify(self.d.settings, 0), assembly.relay(self.d.settings, 0)]
-        threads = [threading.Thread(target=worker.run, daemon=True) for worker in running]
+        """While unify and relay run; one that dies is started again, as the supervisor does."""
+        leaving, running = threading.Event(), dict[str, assembly.Stoppable]()
+        makers = {"unify": lambda: assembly.unify(self.d.settings, 0), "relay": lambda: assembly.relay(self.d.settings, 0)}
+
+        def live(name: str) -> None:
+            while not leaving.is_set():
+                running[name] = makers[name]()
+                with suppress(KafkaError, SightlineError):
+                    running[name].run()
+
+        threads = [threading.Thread(target=live, args=(name,), daemon=True) for name in makers]
         for thread in threads:
             thread.start()
         try:
             yield
         finally:
-            for worker in running:
+            leaving.set()
+            for worker in running.values():
                 worker.stop()
             for thread in threads:
                 thread.join(30)
@@ -82,12 +93,12 @@ class World:
             assert time.monotonic() < deadline, "not in time"
             time.sleep(0.05)
 
-    def says(self, child: str) -> None:
-        """Police say of a child what is a harm trigger by itself."""
+    def says(self, child: str, concern: str = "DISCLOSURE_ABUSE") -> None:
+        """Police say something of a child; by default what is a harm trigger by itself."""
         at = self.now() - HOUR_US
         value = blank("VulnerabilitySubmission")
         subject = {**value["envelope"]["subject"], "local_id": child, "family_name": child, "birth_date": "2012-05-06"}
-        value |= {"submission_id": "v", "concerns": ["DISCLOSURE_ABUSE"], "seen": "YES", "seen_alone": "YES", "spoken_to": "YES"}
+        value |= {"submission_id": "v", "concerns": [concern], "seen": "YES", "seen_alone": "YES", "spoken_to": "YES"}
         value["envelope"] |= {
             "event_id": str(uuid4()), "agency": "police", "occurred_at": at, "recorded_at": at, "reported_by": "Officer",
             "sensitivity": "ORDINARY", "subject": subject,

@@ -9,15 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from consumers import clock
 from domain.times import HOUR_US
 from infra import assembly
 from schemas.codes import code_lists_text
 from schemas.policies import past_reference, policy_text, reference
+from tests.integration import restoring
 from tests.integration.test_clock import World
 from tests.services import Deployment
 
 pytestmark = [pytest.mark.timeout(240)]
 LATER = policy_text().replace(b"id: halton-risk-1\n", b"id: halton-risk-2\n").replace(b"threshold: 12\n", b"threshold: 99\n")
+MILDER = policy_text().replace(b"threshold: 12\n", b"threshold: 50\n")
+STRICTER = LATER.replace(b"threshold: 99\n", b"threshold: 1\n")
 UNREADABLE = policy_text().replace(b"threshold: 12\n", b"threshold: many\n")
 
 
@@ -55,6 +59,34 @@ def test_the_policy_then(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = found[before]
     assert kept is not None
     assert ["halton-risk-1"] == [r["policy"] for r in kept["recommendations"]]
+
+
+def test_every_child_is_judged_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stricter policy: who was below its threshold is recommended though nothing is said; once; nobody is called late."""
+    monkeypatch.setattr(clock, "BATCH", 2)
+    decide_under(monkeypatch, MILDER)
+    quiet = ["a", "b", "c"]
+    with world.working():
+        for child in quiet:
+            world.says(child, "BAD_HOUSING")
+        world.wait(lambda: all(world.view(child) is not None for child in quiet))
+        assert [[]] * 3 == [(world.view(c) or {})["recommendations"] for c in quiet]
+    decide_under(monkeypatch, STRICTER)
+    ours = assembly.clock(world.d.settings, 0)
+    with world.working():
+        ours.tick(world.consumer)
+        assert 0 == restoring.ends(world.d, "clock", 0)[1], "in force from its first entry on"
+        world.says("d", "BAD_HOUSING")
+        world.wait(lambda: bool((world.view("d") or {"recommendations": []})["recommendations"]))
+        ours.tick(world.consumer)
+        assert 2 == restoring.ends(world.d, "clock", 0)[1], "a batch a tick"
+        ours.tick(world.consumer)
+        assert ["halton-risk-2"] * 3 == [world.recommendation(c)["policy"] for c in quiet]
+        assert ["OPEN"] * 3 == [world.state(c) for c in quiet]
+        again = assembly.clock(world.d.settings, 0)
+        for one in (ours, again, again):
+            one.tick(world.consumer)
+        assert 3 == restoring.ends(world.d, "clock", 0)[1], "each child once, also after a restart"
 
 
 def test_a_text_that_this_release_cannot_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
