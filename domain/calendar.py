@@ -6,6 +6,7 @@ the data only weekends are free: a due time then falls early, never late.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
@@ -29,6 +30,7 @@ class Calendar:
     title: str
     closed: frozenset[date] = frozenset()
     breaks: tuple[tuple[date, date], ...] = field(default=())
+    _free: list[tuple[date, ...]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def is_open(self, day: date) -> bool:
         """True when `day` counts: no weekend, no closure, in no break."""
@@ -44,14 +46,20 @@ class Calendar:
     def between(self, first: date, last: date) -> int:
         """Open days from `first` to `last`, both included; 0 when `last` lies before `first`."""
         span = (last - first).days + 1
-        if span > 14 and not self.breaks:
-            return self._by_weeks(first, last, span)
-        return sum(self.is_open(first + timedelta(days=n)) for n in range(span))
-
-    def _by_weeks(self, first: date, last: date, span: int) -> int:
+        if span <= 0:
+            return 0
         weeks, rest = divmod(span, 7)
         tail = sum((last - timedelta(days=n)).weekday() < WEEKEND for n in range(rest))
-        return weeks * WEEKEND + tail - sum(first <= d <= last and d.weekday() < WEEKEND for d in self.closed)
+        free = self._free_weekdays
+        return weeks * WEEKEND + tail - (bisect_right(free, last) - bisect_left(free, first))
+
+    @property
+    def _free_weekdays(self) -> tuple[date, ...]:
+        """The weekdays that do not count, in order; made once, as a fold counts school days of many spans."""
+        if not self._free:
+            spans = (a + timedelta(days=n) for a, b in self.breaks for n in range((b - a).days + 1))
+            self._free.append(tuple(sorted(d for d in {*self.closed, *spans} if d.weekday() < WEEKEND)))
+        return self._free[0]
 
 
 def after_open_days(calendar: Calendar, start_us: int, days: int) -> int:

@@ -45,12 +45,20 @@ def currency(known: Known, reference: Reference) -> list[Json]:
 
 
 def _entry(fact: Fact, known: Known, reference: Reference) -> Json:
+    """A fact as it is listed: its own object each time, of parts that are made once (nobody changes them)."""
+    kept: tuple[Reference, Json] | None = fact.memo.get("chronology")
+    if kept is None or kept[0] is not reference:
+        kept = fact.memo["chronology"] = (reference, _written(fact, reference))
+    return kept[1] | {"state": known.state(fact)}
+
+
+def _written(fact: Fact, reference: Reference) -> Json:
     shown = reference.records.get(fact.record)
     return {
         "event_id": fact.event_id, "agency": fact.agency, "agency_label": reference.label("agency", fact.agency),
         "record": fact.record, "title": shown.title if shown else fact.record, "occurred_at": fact.occurred_at,
         "recorded_at": fact.recorded_at, "accepted_at": fact.accepted_at, "reported_by": fact.reported_by,
-        "historic": fact.historic, "state": known.state(fact), "body": fact.body,
+        "historic": fact.historic, "state": None, "body": fact.body,
         "lines": lines(fact.body, shown.lines if shown else (), reference), "sharing": label_of(fact), "facts": [fact.event_id],
     }  # fmt: skip
 

@@ -171,6 +171,8 @@ def _days(folded: Folded) -> Iterable[int]:
 def _counts_on(folded: Folded) -> bool:
     """A span without education is short of the highest tier: another school day may give points."""
     s = folded.situation
+    if not s.known.current.get("NoSchoolProvision"):
+        return False
     top = max((at_least for r in s.reference.policy.rules if r.kind == "no_provision" for at_least, _ in r.tiers), default=0)
     days = s.reference.register.calendars[SCHOOL_DAYS]
     spans = ((f, last) for f, last in gaps(folded.known) if last is None or last >= s.today)

@@ -42,6 +42,12 @@ class Fact:
     supersedes: str | None
     retracts: str | None
     body: Mapping[str, Any]
+    memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What pure functions of this fact alone made of it, as a history is folded again with each fact that joins it."""
+
+
+FACT_FIELDS: Final = tuple(name for name, f in Fact.__dataclass_fields__.items() if f.init)
+"""The fields by which a fact is made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,11 @@ import orjson
 from sqlalchemy import Connection, text
 
 from domain import matching
-from domain.model import Fact, Presentation
+from domain.model import FACT_FIELDS, Presentation
 from projections.arrays import Column
 from projections.book import MATCH_STATES, block_key, child_id_of
 from projections.entries import ACCEPTED, ACT, CONFLICT, FACT, REFERENCE, REFUSED, Entry, plain
 from projections.outputs import late_letter, letter, outputs
-
-FACT_FIELDS = tuple(Fact.__dataclass_fields__)
 
 
 class Rows:

@@ -72,8 +72,8 @@ class TestLatency:
         made = script(house, sum(counts))
         section = report.section(
             "Fact to committed view, open loop",
-            "From the instant at which a fact was due to be sent (not the one at which it could be) until another connection sees "
-            f"it committed with its view. {SECONDS} s at each rate after {WARM_S} s not counted; the producer is `AgencyClient`'s "
+            "From the instant at which a fact was due to be sent (not when it could be) until another connection sees it "
+            f"committed with its view. {SECONDS} s at each rate after {WARM_S} s not counted. The producer is `AgencyClient`'s "
             f"(idempotent, acks=all, linger 20 ms) without its spool. Two `unify` workers and the relay run. {made.workload}.",
         )
         at = 0

@@ -50,11 +50,11 @@ class TestWholePath:
         made = script(house, FACTS)
         section = report.section(
             "Whole path: fact to committed view",
-            f"{made.workload}, of {sum(len(r.value) for r in made.ready) / FACTS:.0f} bytes on average, lie in Kafka; two `unify` "
-            "worker processes decide about them, entries encrypted, synchronous commits, broker and database on the same machine. "
-            f"Counted from {STEADY[0]:.0%} to {STEADY[1]:.0%} of the facts. CPU is user and system time of the processes. The limit "
-            "is one process that polls and decodes the same facts; the plain loop writes the rows that the workers wrote, in "
-            f"batches of {BATCH}, and reads, decides and encrypts nothing. The relay sends entries and outcomes on afterwards, alone.",
+            f"{made.workload}, of {sum(len(r.value) for r in made.ready) / FACTS:.0f} bytes on average, lie in Kafka. Two "
+            "`unify` processes decide about them; entries encrypted, synchronous commits, broker and database on one machine. "
+            f"Counted from {STEADY[0]:.0%} to {STEADY[1]:.0%} of the facts. CPU is user and system time of the processes. The "
+            "limit is one process that polls and decodes the same facts. The plain loop is one process that writes the rows the "
+            f"workers wrote, in batches of {BATCH}; it reads, decides and encrypts nothing. The relay sends on afterwards, alone.",
         )
         with workers(house, tmp_path) as crew:
             take_over(house, crew)
