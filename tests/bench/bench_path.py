@@ -54,7 +54,7 @@ class TestWholePath:
             "`unify` processes decide about them; entries encrypted, synchronous commits, broker and database on one machine. "
             f"Counted from {STEADY[0]:.0%} to {STEADY[1]:.0%} of the facts. CPU is user and system time of the processes. The "
             "limit is one process that polls and decodes the same facts. The plain loop is one process that writes the rows the "
-            f"workers wrote, in batches of {BATCH}; it reads, decides and encrypts nothing. The relay sends on afterwards, alone.",
+            f"workers wrote, in batches of {BATCH}; it reads, decides and encrypts nothing. The relay sends on afterwards.",
         )
         with workers(house, tmp_path) as crew:
             take_over(house, crew)
