@@ -15,11 +15,11 @@ import orjson
 import structlog
 from sqlalchemy import Connection, Engine, text
 
-from domain import identifiers
 from domain.fold import fold
-from domain.model import Json, Presentation
+from domain.model import Json
 from domain.policy import Reference
 from domain.problems import PolicyError, SightlineError
+from domain.searching import SearchTerms
 from projections.book import Book, block_key
 from projections.entries import header
 from schemas.policies import past_reference
@@ -117,17 +117,12 @@ class Reading:
         with self._caught_up() as conn:
             return conn.execute(text("select version from child where child_id = :c"), {"c": child_id}).scalar_one_or_none()
 
-    def search(self, name: str | None, birth_date: str | None, identifier: str | None, limit: int) -> list[Json]:
-        """Views of children of whom some presentation fits every term given."""
+    def search(self, terms: SearchTerms, limit: int) -> list[Json]:
+        """Views of children of whom some presentation fits every term given, best first."""
         with self._caught_up() as conn:
-            rows = conn.execute(
-                text("select presentation_id, agency, number, accepted_at, fields, child_id from presentation")
-            ).all()
-            wanted = set(identifiers.normalised_name(name or "").split())
             ids: dict[str, int] = {}
-            for r in rows:
-                shown = Presentation(r.presentation_id, r.agency, r.number, r.accepted_at, orjson.loads(r.fields))
-                if (score := _fits(shown, wanted, birth_date, identifier)) is not None:
+            for r in conn.execute(_SIEVE, {"s": terms.sieve()}):
+                if (score := terms.score(orjson.loads(r.fields))) is not None:
                     ids[r.child_id] = max(score, ids.get(r.child_id, 0))
             best = sorted(ids, key=lambda c: (-ids[c], c))[:limit]
             found = {
@@ -381,29 +376,10 @@ def _first_due(view: Json) -> tuple[int, str]:
     return min((d for d in dues if d is not None), default=2**62), view["child_id"]
 
 
-def _fits(shown: Presentation, words: set[str], birth_date: str | None, identifier: str | None) -> int | None:
-    """How well a presentation fits the terms (higher is better); None when one does not."""
-    f, score = shown.fields, 0
-    if words:
-        names = set(
-            identifiers.normalised_name(" ".join(f.get(n) or "" for n in ("given_name", "family_name", "other_names"))).split()
-        )
-        hits = sum(any(n.startswith(w) for n in names) for w in words)
-        if hits < len(words):
-            return None
-        score += 2 * len(words & names)
-    if birth_date:
-        if f.get("birth_date") != birth_date:
-            return None
-        score += 3
-    if identifier:
-        wanted = identifier.replace(" ", "").upper()
-        held = [(f.get(n) or "").replace(" ", "").upper() for n in ("nhs_number", "upn", "la_child_id", "pnc", "local_id")]
-        if wanted not in held:
-            return None
-        score += 5
-    return score
-
-
 _CAUGHT_UP: Final = text("select not catching_up from relay where id = 1")
 """No row: no relay has looked yet whether the ledger holds more."""
+
+_SIEVE: Final = text(
+    "select fields, child_id from presentation "
+    "where (select bool_and(position(term in searched) > 0) from unnest(cast(:s as text[])) as term)"
+)

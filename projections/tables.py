@@ -94,6 +94,7 @@ presentation: Final = Table(
     Column("accepted_at", BigInteger, nullable=False),
     Column("fields", LargeBinary, nullable=False),
     Column("child_id", Text, nullable=False),
+    Column("searched", Text, nullable=False, comment="names, birth date and identifiers, for search alone"),
     Index("presentation_local", "agency", "local_id", "number"),
     Index("presentation_child", "child_id"),
 )

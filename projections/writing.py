@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 
 from domain import matching
 from domain.model import FACT_FIELDS, Presentation
+from domain.searching import searched
 from projections.arrays import Column
 from projections.book import MATCH_STATES, block_key, child_id_of
 from projections.entries import ACCEPTED, ACT, CONFLICT, FACT, REFERENCE, REFUSED, Entry, plain
@@ -63,6 +64,7 @@ class Rows:
                     entry.accepted_at,
                     plain(entry.identity),
                     child_id_of(pid),
+                    searched(shown.fields),
                 )
             )
             self.block += [(block_key(k), pid) for k in matching.person(shown).blocking_keys()]
@@ -116,7 +118,8 @@ class Rows:
         insert(
             conn,
             "presentation",
-            "presentation_id text, agency text, local_id text, number bigint, accepted_at bigint, fields bytea, child_id text",
+            "presentation_id text, agency text, local_id text, number bigint, accepted_at bigint, fields bytea, child_id text, "
+            "searched text",
             self.presentation,
         )
         insert(conn, "block", "key bytea, presentation_id text", self.block)

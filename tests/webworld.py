@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine
 
+from domain.searching import SearchTerms
 from domain.times import DAY_US, HOUR_US
 from projections.accesses import issue_credential
 from projections.accounts import PEOPLE_ROLES, add_account
@@ -45,7 +46,7 @@ from tests.webviews import (
     others,
 )  # fmt: skip
 from web.config import WebConfig
-from web.ports import Entry, GpException, InboxItem, Json, MatchPair, Measure, SearchTerms, Unavailable
+from web.ports import Entry, GpException, InboxItem, Json, MatchPair, Measure, Unavailable
 from web.shapes import WAITING
 
 __all__ = [

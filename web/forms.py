@@ -8,9 +8,9 @@ from dataclasses import field as made
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
+from domain.searching import SearchTerms
 from domain.times import LONDON, to_us
 from schemas.codes import code_lists
-from web.ports import SearchTerms
 
 TEXT_CHARS_MAX: Final = 4000
 NAME_CHARS_MAX: Final = 120

@@ -11,21 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from domain.problems import SightlineError
+from domain.searching import SearchTerms
 
 Json = dict[str, Any]
 
 
 class Unavailable(SightlineError):
     """The database or the broker is away for now; trying again later is right, and nothing was recorded."""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchTerms:
-    """What somebody searches for; at least one is given. `name` in any order and case, `birth_date` ISO."""
-
-    name: str | None = None
-    birth_date: str | None = None
-    identifier: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,14 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from sqlalchemy.exc import SQLAlchemyError
 
+from domain.searching import SearchTerms
 from domain.times import DAY_US
 from projections.reading import Reading as Views
 from schemas.codec import Codec, Undecodable
 from schemas.codes import label
 from schemas.registry import RegistryUnavailable
 from schemas.topics import AGENCIES, KafkaAccess
-from web.ports import Entry, GpException, InboxItem, Json, MatchPair, Measure, SearchTerms
+from web.ports import Entry, GpException, InboxItem, Json, MatchPair, Measure
 
 log = structlog.get_logger()
 
@@ -121,7 +122,7 @@ class ViewsReading:
 
     def search(self, terms: SearchTerms, limit: int) -> Sequence[Json]:
         """See `web.ports.Reading`."""
-        return self._views.search(terms.name, terms.birth_date, terms.identifier, limit)
+        return self._views.search(terms, limit)
 
     def possible_matches(self, state: str, limit: int) -> Sequence[MatchPair]:
         """See `web.ports.Reading`."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any, Final
 
-from domain.identifiers import normalised_name
 from domain.meetings import is_for
+from domain.searching import SearchTerms
 from domain.times import local
-from web.ports import Json, SearchTerms
+from web.ports import Json
 
 WAITING: Final = ("OPEN", "OVERDUE", "EVIDENCE_CHANGED", "CONVENED")
 """States in which a recommendation waits for somebody. Convened is not held."""
@@ -140,15 +140,5 @@ def passed_to(recs: Iterable[Mapping[str, Any]], role: str, account_id: str) -> 
 
 def still_fits(view: Mapping[str, Any], terms: SearchTerms) -> bool:
     """Whether one presentation that the reader may see fits every term: what is withheld must not be found by guessing it."""
-    return any(_fits(shown.get("fields") or {}, terms) for shown in seen(view.get("identity", [])))
-
-
-def _fits(fields: Mapping[str, Any], terms: SearchTerms) -> bool:
-    names = normalised_name(" ".join(plain(fields.get(n)) for n in ("given_name", "family_name", "other_names"))).split()
-    words = normalised_name(terms.name or "").split()
-    numbers = [plain(fields.get(n)).replace(" ", "").upper() for n in ("nhs_number", "upn", "la_child_id", "pnc", "local_id")]
-    return (
-        all(any(n.startswith(w) for n in names) for w in words)
-        and terms.birth_date in (None, plain(fields.get("birth_date")))
-        and (terms.identifier is None or terms.identifier.replace(" ", "").upper() in numbers)
-    )
+    shown = ({k: plain(v) for k, v in (p.get("fields") or {}).items()} for p in seen(view.get("identity", [])))
+    return any(terms.score(fields) is not None for fields in shown)

@@ -10,6 +10,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime, BaseModel, Field
 
+from domain.searching import SearchTerms
 from domain.times import to_us
 from schemas.topics import AGENCIES
 from web.api import models
@@ -23,7 +24,7 @@ from web.pages.operations import LETTERS_MAX
 from web.pages.queue import decided_rows, queue_rows
 from web.pages.recommendations import load as load_recommendation
 from web.pages.search import hits
-from web.ports import Json, SearchTerms
+from web.ports import Json
 
 router: Final = APIRouter(prefix="/api", tags=["reading"])
 

@@ -6,11 +6,12 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
+from domain.searching import SearchTerms
 from web import forms
 from web.forms import Form
 from web.house import SEARCH_PURPOSES, ChildReader, House, TheHouse, Visitor
 from web.pages.common import Posted
-from web.ports import Json, SearchTerms
+from web.ports import Json
 from web.shapes import hit_row, still_fits
 
 router: Final = APIRouter(include_in_schema=False)

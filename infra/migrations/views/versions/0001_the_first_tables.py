@@ -167,6 +167,7 @@ def upgrade() -> None:
         sa.Column("accepted_at", sa.BigInteger(), nullable=False),
         sa.Column("fields", sa.LargeBinary(), nullable=False),
         sa.Column("child_id", sa.Text(), nullable=False),
+        sa.Column("searched", sa.Text(), nullable=False, comment="names, birth date and identifiers, for search alone"),
         sa.PrimaryKeyConstraint("presentation_id"),
     )
     op.create_index("presentation_child", "presentation", ["child_id"], unique=False)
@@ -186,6 +187,13 @@ def upgrade() -> None:
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("relayed", sa.BigInteger(), nullable=False, comment="every entry up to here, and its outputs, is acknowledged"),
         sa.Column("relayed_at", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "catching_up",
+            sa.Boolean(),
+            server_default=sa.text("false"),
+            nullable=False,
+            comment="views lack what the ledger holds",
+        ),
         sa.PrimaryKeyConstraint("id"),
     )
 
