@@ -151,8 +151,8 @@ class Host(ConsumerRebalanceListener):
             self._consumer.close()
 
     def _step(self) -> None:
-        records = self._consumer.poll(POLL_MS)
         try:
+            records = self._consumer.poll(POLL_MS)
             if not self._claimed():
                 self._seek_back(records)
                 return
@@ -217,6 +217,8 @@ class Host(ConsumerRebalanceListener):
             PositionLost: retention has passed a position, or the broker has lost its end (I1).
         """
         firsts, ends = self._consumer.beginning_offsets(list(tps)), self._consumer.end_offsets(list(tps))
+        if not firsts.keys() & ends.keys() >= set(tps):  # kafka-python leaves out partitions whose leader it does not know yet
+            raise KafkaError("the leaders of some partitions are not known yet")
         for tp in tps:
             name, stands = f"{self._access.short(tp.topic)}[{tp.partition}]", self._expected[tp]
             if firsts[tp] > stands:
