@@ -11,7 +11,7 @@ from domain import matching
 from domain.acts import Found, Refused, judge
 from domain.conclude import conclude
 from domain.fold import Folded, document, fold, parts
-from domain.matching import Person
+from domain.matching import Match, Person
 from domain.model import History, Json, Presentation
 from domain.policy import Reference
 from domain.problems import Problem
@@ -187,11 +187,14 @@ class Decider:
         else:
             kind, moves = "match_rejected", []
         child = book.child_of[match.anchor]
-        said = {
-            "match_id": match.match_id, "presentation_id": match.presentation_id, "anchor": match.anchor, "child_id": child,
-            "by": by, "by_role": role, "rationale": value.get("rationale"),
-        }  # fmt: skip
-        return self._accept_act(entry, child, [*moves, (kind, said)])
+
+        def said(kind: str, about: Match, child_id: str) -> tuple[str, Json]:
+            both = {"match_id": about.match_id, "presentation_id": about.presentation_id, "anchor": about.anchor}
+            return (kind, {**both, "child_id": child_id, "by": by, "by_role": role, "rationale": value.get("rationale")})
+
+        apart = [] if kind == "match_confirmed" else matching.answered(cluster, match)
+        also = [said("match_rejected", m, book.child_of[m.anchor]) for m in apart]
+        return self._accept_act(entry, child, [*moves, said(kind, match, child), *also])
 
     def _accept_act(self, entry: Entry, child: str, conclusions: list[tuple[str, Json]]) -> set[str]:
         entry.presentation_id = min(self._book.members[child], key=lambda p: (self._book.shown[p].number, p))

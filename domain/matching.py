@@ -223,11 +223,14 @@ def undo(known: Cluster, match: Match, by: str) -> Conclusions:
     return out + _settle(known, here, "UNDONE", (), by)
 
 
-def reject(known: Cluster, match: Match) -> None:
-    """A person says they are not the same: it stands for this local id, whatever is presented under it later."""
-    known.matches[match.match_id] = Match(
-        match.match_id, match.presentation_id, match.anchor, match.evidence, "REJECTED", match.holder, match.strong
-    )
+def answered(known: Cluster, match: Match) -> list[Match]:
+    """The open matches between the same two clusters, `match` left out: `they are not the same child` answers them all."""
+    sides = {known.child_of[match.presentation_id], known.child_of[match.anchor]}
+    found = (m for m in known.matches.values() if m.state == "OPEN" and m.match_id != match.match_id)
+    between = [
+        m for m in found if len(sides) == 2 and {known.child_of.get(m.presentation_id), known.child_of.get(m.anchor)} == sides
+    ]
+    return sorted(between, key=lambda m: m.match_id)
 
 
 def _edge(a: str, b: str) -> tuple[str, str]:

@@ -143,24 +143,20 @@ class Reading:
     def possible_matches(self, state: str, limit: int) -> list[Json]:
         """Possible matches in a state: {match_id, state, raised_at, version, presentation, child, other_child_id, history}.
 
-        Open ones oldest first; the others by what was said about them last, newest first: a mistake is looked for there.
+        Open ones oldest first, and of several between the same two children the first: it is one question. The others by what was
+        said about them last, newest first: a mistake is looked for there.
         """
-        said_last = "(select max(c.number) from conclusion c where c.about = m.match_id) desc nulls last"
-        order = "m.raised_at" if state == "OPEN" else said_last
         with self._caught_up() as conn:
-            sql = (
-                "select m.* from possible_match m join presentation p on p.presentation_id = m.presentation_id "
-                "join presentation a on a.presentation_id = m.anchor "
-                f"where m.state = :s and (m.state <> 'OPEN' or p.child_id <> a.child_id) order by {order}, m.match_id limit :n"
+            found = (
+                conn.execute(_QUESTIONS, {"n": limit}) if state == "OPEN" else conn.execute(_ANSWERED, {"s": state, "n": limit})
             )
-            return [self._pair(conn, r) for r in conn.execute(text(sql), {"s": state, "n": limit}).all()]
+            return [self._pair(conn, r) for r in found.all()]
 
     def open_matches(self) -> list[tuple[str, tuple[str, str], tuple[str, str]]]:
-        """(match id, (agency, local id), (agency, local id)) of every open possible match, oldest first."""
+        """(match id, (agency, local id), (agency, local id)) of every question that is open, oldest first."""
         sql = (
-            "select m.match_id, p.agency, p.local_id, a.agency as other, a.local_id as other_id from possible_match m "
-            "join presentation p on p.presentation_id = m.presentation_id join presentation a on a.presentation_id = m.anchor "
-            "where m.state = 'OPEN' and p.child_id <> a.child_id order by m.number, m.match_id"
+            f"select m.match_id, p.agency, p.local_id, a.agency as other, a.local_id as other_id {_SIDES} "
+            f"where m.match_id in (select match_id from ({_FIRST_OF_PAIR}) q) order by m.number, m.match_id"
         )
         with self._caught_up() as conn:
             return [(r.match_id, (r.agency, r.local_id), (r.other, r.other_id)) for r in conn.execute(text(sql))]
@@ -378,6 +374,21 @@ def _first_due(view: Json) -> tuple[int, str]:
 
 _CAUGHT_UP: Final = text("select not catching_up from relay where id = 1")
 """No row: no relay has looked yet whether the ledger holds more."""
+
+_SIDES: Final = (
+    "from possible_match m join presentation p on p.presentation_id = m.presentation_id "
+    "join presentation a on a.presentation_id = m.anchor "
+)
+_FIRST_OF_PAIR: Final = (
+    "select distinct on (least(p.child_id, a.child_id), greatest(p.child_id, a.child_id)) m.* "
+    f"{_SIDES} where m.state = 'OPEN' and p.child_id <> a.child_id "
+    "order by least(p.child_id, a.child_id), greatest(p.child_id, a.child_id), m.number, m.match_id"
+)
+_QUESTIONS: Final = text(f"select * from ({_FIRST_OF_PAIR}) q order by raised_at, match_id limit :n")
+_ANSWERED: Final = text(
+    "select m.* from possible_match m where m.state = :s "
+    "order by (select max(c.number) from conclusion c where c.about = m.match_id) desc nulls last, m.match_id limit :n"
+)
 
 _SIEVE: Final = text(
     "select fields, child_id from presentation "

@@ -82,7 +82,8 @@ class Memory:
         matches = [m for m in self.book.matches.values() if m.state == "OPEN"]
         done = 0
         for match in matches:
-            if self.book.child_of[match.presentation_id] == self.book.child_of[match.anchor]:
+            answered = self.book.matches[match.match_id].state != "OPEN"
+            if answered or self.book.child_of[match.presentation_id] == self.book.child_of[match.anchor]:
                 continue
             sides = [self.book.shown[p] for p in (match.presentation_id, match.anchor)]
             record = answer(sides[0].agency, sides[0].local_id, sides[1].agency, sides[1].local_id)

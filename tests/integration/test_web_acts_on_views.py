@@ -221,3 +221,34 @@ def signed_in(house: Living, name: str) -> Person:
     person = house.stranger()
     assert 303 == person.sign_in(name).status
     return person
+
+
+class TestOneQuestion:
+    """Records that turn out to be one child are asked about once, whatever order they came in."""
+
+    def test_one_row_and_one_answer(self, house: Living) -> None:
+        """Police fit health and school, which social care then shows to be one: one row; the answer clears it."""
+        family = "Onequestion"
+        named = {"given_name": "Robin", "family_name": family, "birth_date": "2012-05-06"}
+        nhs, upn = {"nhs_number": "9990000050", "nhs_number_status": "01"}, {"upn": "R876252705460"}
+        said: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
+            ("VulnerabilitySubmission", "police", {}, {
+                "concerns": ["BAD_HOUSING"], "submission_id": "q", "seen": "YES", "seen_alone": "YES", "spoken_to": "YES"}),
+            ("GpRegistration", "health", nhs, {"practice_ods": "Y90001", "registered_from": "2020-01-05"}),
+            ("SchoolConcern", "education", upn, {"concern_id": "q", "concerns": ["WEIGHT_LOSS"]}),
+            ("SocialCareStatus", "csc", nhs | upn, {"status": "CIN", "from_date": "2026-01-05"}),
+        ]  # fmt: skip
+        for record, agency, numbers, body in said:
+            house.publish([fact(record, agency, {"local_id": f"{agency}-{family}", **named, **numbers}, body)])
+        worker = house.person("icart_social_worker")
+        page = worker.get("/matches").body
+        (match,) = re.findall(rf'href="/matches/([^"]+)"[^>]*>Robin {family} and a record of', page)
+        assert ("2",) == house.ids(
+            "select count(*) from possible_match m join presentation p using (presentation_id) "
+            f"join presentation a on a.presentation_id = m.anchor where p.searched like '%{family.lower()}%' "
+            "and m.state = 'OPEN' and p.child_id <> a.child_id"
+        )
+        form = hidden(worker.get(f"/matches/{match}"), f"/matches/{match}") | {"what": "reject", "rationale": "Cousins."}
+        assert 303 == worker.post(f"/matches/{match}", form).status
+        assert family not in worker.get("/matches").body
+        assert 2 == worker.get("/matches?state=REJECTED").body.count(f"Robin {family} and a record of")

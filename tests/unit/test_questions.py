@@ -1,0 +1,101 @@
+"""Several possible matches between the same two children are one question: one answer holds for all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from domain.model import Json
+from producers.halton.facts import blank
+from projections.entries import ACCEPTED, Entry
+from tests.fault.memory import Memory
+
+AT = 1_772_000_000_000_000
+NAMED = {"given_name": "Robin", "family_name": "Test", "birth_date": "2012-05-06"}
+NHS = {"nhs_number": "9990000018", "nhs_number_status": "01"}
+UPN = {"upn": "R876252705460"}
+
+
+SAID = {
+    "police": ("VulnerabilitySubmission", {
+        "concerns": ["BAD_HOUSING"], "submission_id": "v", "seen": "YES", "seen_alone": "YES", "spoken_to": "YES"}),
+    "health": ("GpRegistration", {"practice_ods": "Y90001", "registered_from": "2020-01-05"}),
+    "education": ("SchoolConcern", {"concern_id": "c", "concerns": ["WEIGHT_LOSS"]}),
+    "csc": ("SocialCareStatus", {"status": "CIN", "from_date": "2026-01-05"}),
+}  # fmt: skip
+
+
+def told(memory: Memory, agency: str, numbers: dict[str, str]) -> None:
+    """An agency says something about its record of Robin Test."""
+    record, body = SAID[agency]
+    value = blank(record) | body
+    value["envelope"] |= {
+        "event_id": str(uuid4()), "agency": agency, "occurred_at": AT, "recorded_at": AT, "reported_by": "Tester",
+        "sensitivity": "ORDINARY", "subject": {**value["envelope"]["subject"], "local_id": f"{agency}-1", **NAMED, **numbers},
+    }  # fmt: skip
+    assert ACCEPTED == memory.take(f"facts.{agency}", record, value).verdict
+
+
+def says(memory: Memory, record: str, match_id: str) -> Entry:
+    """A manager decides a match."""
+    act = {
+        "event_id": str(uuid4()), "actor_id": "m", "actor_role": "icart_manager", "child_id": None, "acted_at": memory.clock,
+        "based_on": None, "correlation_id": None,
+    }  # fmt: skip
+    return memory.take("decisions", record, {"act": act, "match_id": match_id, "rationale": "I know both"})
+
+
+def states(memory: Memory) -> list[str]:
+    """The states of all matches."""
+    return sorted(m.state for m in memory.book.matches.values())
+
+
+def listed(memory: Memory, key: str) -> list[list[Json]]:
+    """A list of matches in the view of each child."""
+    return [v[key] for v in memory.views()]
+
+
+@pytest.fixture
+def two() -> Memory:
+    """Police ask about health and about school, before social care shows that those two are one child."""
+    memory = Memory(AT)
+    for agency, numbers in (("police", {}), ("health", NHS), ("education", UPN), ("csc", NHS | UPN)):
+        told(memory, agency, numbers)
+    between = {frozenset((memory.book.child_of[m.presentation_id], memory.book.child_of[m.anchor])) for m in questions(memory)}
+    assert (2, 1) == (len(questions(memory)), len(between))
+    return memory
+
+
+def questions(memory: Memory) -> list[Any]:
+    """Open matches whose sides are not one child yet."""
+    of = memory.book.child_of
+    return [m for m in memory.book.matches.values() if m.state == "OPEN" and of[m.presentation_id] != of[m.anchor]]
+
+
+def test_not_the_same_answers_all(two: Memory) -> None:
+    """No second question about the same two, and both entries say who said so."""
+    entry = says(two, "MatchRejected", questions(two)[0].match_id)
+    rejected = [data for kind, data in entry.conclusions if kind == "match_rejected"]
+    assert [("m", "I know both")] * 2 == [(d["by"], d["rationale"]) for d in rejected]
+    assert (["OPEN", "REJECTED", "REJECTED"], []) == (states(two), questions(two))
+    assert [[], []] == listed(two, "possible_matches")
+
+
+def test_undone_is_not_asked_again(two: Memory) -> None:
+    """What was confirmed and undone stays apart, whichever of its records somebody might ask about."""
+    first = questions(two)[0].match_id
+    says(two, "MatchConfirmed", first)
+    assert [] == questions(two)
+    says(two, "MatchUndone", first)
+    assert (["OPEN", "REJECTED", "UNDONE"], []) == (states(two), questions(two))
+    assert 2 == len(two.views())
+
+
+def test_confirmed_after_all(two: Memory) -> None:
+    """An answer can be mended: any of the rejected ones can be confirmed."""
+    first, second = (m.match_id for m in questions(two))
+    says(two, "MatchRejected", first)
+    assert ACCEPTED == says(two, "MatchConfirmed", second).verdict
+    assert 1 == len(two.views())
