@@ -10,11 +10,12 @@ from consumers.preparing import Prepared
 from domain import matching
 from domain.acts import Found, Refused, judge
 from domain.conclude import conclude
-from domain.fold import Folded, document, fold, parts
+from domain.fold import Folded, fold, parts
 from domain.matching import Match, Person
 from domain.model import History, Json, Presentation
 from domain.policy import Reference
 from domain.problems import Problem
+from domain.standing import Standing, standing, standing_of
 from projections.book import Book, block_key
 from projections.entries import ACCEPTED, ACT, CONFLICT, DUPLICATE, FACT, REFUSED, Entry
 from schemas.topics import AGENCIES
@@ -33,18 +34,18 @@ class Decider:
         self._reference = reference
         self._book = Book()
         self._known: dict[tuple[str, str], tuple[bytes, str, str | None]] = {}
-        self._concluded: dict[str, tuple[History, Folded]] = {}
+        self._concluded: dict[str, Folded] = {}
 
     def begin(self, book: Book, known: Known) -> None:
         """Start a batch."""
         self._book, self._known, self._concluded = book, dict(known), {}
 
-    def view(self, child: str, at: int) -> Json:
-        """The child's view after the records decided so far. What the last conclusion was drawn from is not folded twice."""
+    def standing(self, child: str, at: int) -> Standing:
+        """Where the child stands after the records decided so far. What was concluded from is not folded twice."""
         found = self._concluded.pop(child, None)
-        if found is not None and found[1].known.as_of == at:
-            return document(*found, self._reference)
-        return fold(self._book.history(child), self._reference, at)
+        if found is not None and found.known.as_of == at:
+            return standing_of(found)
+        return standing(self._book.history(child), self._reference, at)
 
     def decide(self, item: Prepared, entry: Entry) -> set[str]:
         """Fill `entry` in; the children whose view may change."""
@@ -227,7 +228,7 @@ class Decider:
             try:
                 history = self._book.history(child)
                 found = conclude(history, {"child_id": child}, self._reference, entry.accepted_at)
-                self._concluded[child] = (history, parts(history, self._reference, entry.accepted_at))
+                self._concluded[child] = parts(history, self._reference, entry.accepted_at)
             except Exception as err:  # a defect of ours, of any kind, must not stop the facts of others
                 log.error("rule-failed", number=entry.number, record=entry.record, error=type(err).__name__, alarm=True)  # noqa: TRY400 (I7)
                 found = [("not_evaluated", {"child_id": child, "event_id": entry.event_id, "where": type(err).__name__})]

@@ -16,12 +16,12 @@ from sqlalchemy import Connection, text
 from consumers.deciding import Decider
 from consumers.host import Intake
 from consumers.preparing import Prepared, Preparer
-from domain.model import Json
 from domain.policy import Reference
+from domain.standing import Standing
 from projections.book import Book, block_key
 from projections.entries import ACT, FACT, IDENTITY, REFERENCE, Entry, header, key_names, record_class, seal
 from projections.keyring import KeyRing
-from projections.writing import Rows, save_views
+from projections.writing import Rows, save_children
 from schemas.catalogue import catalogue
 from schemas.codec import Codec
 from schemas.codes import code_lists_hash, code_lists_text
@@ -101,19 +101,19 @@ class Unify:
             touched |= self._decider.decide(item, entry)
             entries.append(entry)
         self._write(conn, entries, at)
-        save_views(conn, [v for child in sorted(touched) if (v := self._view(child, at)) is not None])
+        save_children(conn, [s for child in sorted(touched) if (s := self._standing(child, at)) is not None])
         conn.execute(text("select pg_notify(:c, '')"), {"c": CHANNEL})
 
-    def _view(self, child: str, at: int) -> Json | None:
-        """The child's view, with an alarm when it is not evaluated; None when there cannot be one: then the view before stays."""
+    def _standing(self, child: str, at: int) -> Standing | None:
+        """Where the child stands, with an alarm when it is not evaluated; None when nothing can be said: then what was stays."""
         try:
-            view = self._decider.view(child, at)
+            stands = self._decider.standing(child, at)
         except Exception as err:  # a defect of ours, of any kind, must not stop the facts of others
             log.error("fold-failed", number=self._counter.number, error=type(err).__name__, alarm=True)  # noqa: TRY400 (I7)
             return None
-        if view["evaluated_at"] is None:
+        if not stands.evaluated:
             log.error("not-evaluated", number=self._counter.number, alarm=True)
-        return view
+        return stands
 
     # -- writing ----------------------------------------------------------------------------------------------------
 

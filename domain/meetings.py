@@ -79,6 +79,16 @@ class Recommendation:
         return self.due_at if self.open else self.held_due_at
 
     @property
+    def owed(self) -> bool:
+        """Somebody has to do something: decide, or hold what was convened."""
+        return self.open or self.decision == "CONVENED"
+
+    @property
+    def owed_at(self) -> int:
+        """When what is owed was or is due, µs UTC, also when it was passed on."""
+        return self.held_due_at or self.due_at
+
+    @property
     def evidence(self) -> frozenset[str]:
         """The facts it was raised on, all tellings of it together."""
         return frozenset(f for c in self.steps if c.kind == "recommended" for r in c.data["reasons"] for f in r["facts"])

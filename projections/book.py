@@ -98,7 +98,7 @@ class Book:
         """All that the view of a child is folded from.
 
         `beside`: also the facts of presentations that may be this child, by which a reader's right to see them is judged
-        (loaded by `load_beside`; stored views go without, as they are never shown unfolded).
+        (loaded by `load_beside`).
         """
         ids = sorted(self.ever[child_id] | self.members[child_id])
         founded = [child_id_of(p) for p in self.members[child_id]]
@@ -309,11 +309,12 @@ class Book:
         # children merged away into these, or out of which these were taken: when a presentation moves, their views change too
         self.load_children(conn, {x.child_id for p in ids for x in self.links[p]})
 
-    def load_beside(self, conn: Connection, child_id: str) -> None:
-        """The facts of presentations that may also be this child."""
-        wanted = sorted(
-            {o.presentation_id for o in self.history(child_id).others.values()} - {p for p, f in self.facts.items() if f}
-        )
+    def load_beside(self, conn: Connection, child_ids: Iterable[str]) -> None:
+        """The facts of presentations that may also be these children."""
+        beside = {o.presentation_id for c in child_ids for o in self.history(c).others.values()}
+        wanted = sorted(beside - {p for p, f in self.facts.items() if f})
+        if not wanted:
+            return
         for r in conn.execute(text("select data from fact where presentation_id = any(:x)"), {"x": wanted}):
             self._hang(Fact(*orjson.loads(r.data)))
 

@@ -6,7 +6,7 @@ Only what the ledger topic has acknowledged is said to be saved (`entry_for`, `f
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Connection, Engine, text
 
 from domain.fold import fold
-from domain.model import Json
+from domain.model import History, Json
 from domain.policy import Reference
 from domain.problems import PolicyError, SightlineError
 from domain.searching import SearchTerms
@@ -26,7 +26,6 @@ from schemas.policies import past_reference
 
 log: Final = structlog.get_logger()
 
-ACTIVE: Final = ("OPEN", "OVERDUE", "EVIDENCE_CHANGED", "CONVENED")
 POLL_S: Final = 0.25
 
 
@@ -70,32 +69,42 @@ class Reading:
 
     def queue(self, limit: int) -> list[Json]:
         """Views of children with something that waits for somebody, earliest due first."""
-        views = self._views("select view from child where queued limit 5000", {})
-        return sorted(views, key=_first_due)[:limit]
+        with self._caught_up() as conn:
+            rows = conn.execute(_QUEUE, {"n": limit})
+            return self._views(conn, [r.child_id for r in rows])
 
     def recently_decided(self, since: int, limit: int) -> list[Json]:
         """Views of children with a recommendation decided, held or closed since then, newest first."""
-        sql = (
-            "select c.view, x.at from child c join (select child_id, max(accepted_at) as at from conclusion "
-            "where kind in ('convened', 'declined', 'held', 'closed') and accepted_at >= :s group by child_id) x "
-            "using (child_id) order by x.at desc limit :n"
-        )
-        return self._views(sql, {"s": since, "n": limit})
+        with self._caught_up() as conn:
+            decided = [r.child_id for r in conn.execute(_DECIDED, {"s": since, "n": limit})]
+            book = Book()
+            book.load_founders(conn, decided)
+            return self._views(conn, list(dict.fromkeys(map(book.current, decided))))
 
     def child_view(self, child_id: str, as_of: int | None = None, known_at: int | None = None) -> Json | None:
         """One child's view: today's (folded now, so clocks are right), or as true at `as_of` and known at `known_at`."""
         with self._caught_up() as conn:
             book = Book()
             book.load_children(conn, [child_id])
-            book.load_beside(conn, child_id)
+            book.load_beside(conn, [child_id])
             reference = self._reference if known_at is None else self._in_force(conn, known_at)
         history = book.history(child_id, beside=True)
-        if not history.links:
-            return None
-        view = fold(history, reference, as_of or self._now(), known_at)
+        return self._fold(history, reference, as_of or self._now(), known_at) if history.links else None
+
+    @staticmethod
+    def _fold(history: History, reference: Reference, as_of: int, known_at: int | None = None) -> Json:
+        view = fold(history, reference, as_of, known_at)
         if view["evaluated_at"] is None:
             log.error("not-evaluated", version=view["version"], alarm=True)
         return view
+
+    def _views(self, conn: Connection, child_ids: Sequence[str]) -> list[Json]:
+        """Today's views of these children, in this order; ids that nobody is known by are left out."""
+        book, now = Book(), self._now()
+        book.load_children(conn, child_ids)
+        book.load_beside(conn, child_ids)
+        histories = [book.history(c, beside=True) for c in child_ids]
+        return [self._fold(h, self._reference, now) for h in histories if h.links]
 
     def _in_force(self, conn: Connection, at: int) -> Reference:
         """Policy, deadlines, calendars and code lists that decided at `at` (µs): those of the last entry accepted by then.
@@ -125,11 +134,7 @@ class Reading:
                 if (score := terms.score(orjson.loads(r.fields))) is not None:
                     ids[r.child_id] = max(score, ids.get(r.child_id, 0))
             best = sorted(ids, key=lambda c: (-ids[c], c))[:limit]
-            found = {
-                r.child_id: orjson.loads(r.view)
-                for r in conn.execute(text("select child_id, view from child where child_id = any(:c)"), {"c": best})
-            }
-        return [found[c] for c in best if c in found]
+            return self._views(conn, best)
 
     def child_by_identifier(self, system: str, value: str) -> str | None:
         """The child that a checked identifier (nhs, upn, la, pnc) stands on; None when it stands on none, or on several."""
@@ -242,10 +247,10 @@ class Reading:
             raised = [r.child_id for r in conn.execute(sql)]
             book = Book()
             book.load_founders(conn, raised)
-        wanted = sorted({book.current(c) for c in raised})
+            views = self._views(conn, sorted({book.current(c) for c in raised}))
         found = [
             (m["message_id"], v, m)
-            for v in self._views("select view from child where child_id = any(:c)", {"c": wanted})
+            for v in views
             for m in v["messages"]
             if m["exception"] is not None and m["exception"]["resolved_at"] is None
         ]
@@ -323,9 +328,10 @@ class Reading:
         """One dead letter."""
         return next((x for x in self.dead_letters(None, 100_000) if x["letter_id"] == letter_id), None)
 
-    def children(self) -> Iterable[Json]:
-        """Every child's stored view, for counting."""
-        return self._views("select view from child", {})
+    def counts(self) -> list[Json]:
+        """What the board counts, of every child (`domain.standing`)."""
+        with self._caught_up() as conn:
+            return [orjson.loads(r.counts) for r in conn.execute(text("select counts from child"))]
 
     def current_child(self, child_id: str) -> str | None:
         """Where a child id leads today."""
@@ -333,10 +339,6 @@ class Reading:
             book = Book()
             book.load_founders(conn, [child_id])
         return book.current(child_id) if book.founder else None
-
-    def _views(self, sql: str, values: Mapping[str, Any]) -> list[Json]:
-        with self._caught_up() as conn:
-            return [orjson.loads(r.view) for r in conn.execute(text(sql), values)]
 
 
 def _decided_under(conn: Connection, at: int) -> tuple[str, str] | None:
@@ -366,15 +368,14 @@ def _reference_text(conn: Connection, kind: str, fingerprint: str) -> bytes:
     return bytes(conn.execute(sql, {"k": kind, "f": fingerprint}).scalar_one())
 
 
-def _first_due(view: Json) -> tuple[int, str]:
-    active = [r for r in view["recommendations"] if r["state"] in ACTIVE]
-    dues = [r["held_due_at"] if r["state"] == "CONVENED" else r["due_at"] for r in active]
-    return min((d for d in dues if d is not None), default=2**62), view["child_id"]
-
-
 _CAUGHT_UP: Final = text("select not catching_up from relay where id = 1")
 """No row: no relay has looked yet whether the ledger holds more."""
 
+_QUEUE: Final = text("select child_id from child where owed_at is not null order by owed_at, child_id limit :n")
+_DECIDED: Final = text(
+    "select child_id, max(accepted_at) as at from conclusion where kind in ('convened', 'declined', 'held', 'closed') "
+    "and accepted_at >= :s group by child_id order by at desc limit :n"
+)
 _SIDES: Final = (
     "from possible_match m join presentation p on p.presentation_id = m.presentation_id "
     "join presentation a on a.presentation_id = m.anchor "

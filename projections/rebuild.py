@@ -12,14 +12,14 @@ from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Engine, text
 
-from domain.fold import fold
 from domain.model import History
 from domain.policy import Reference
+from domain.standing import standing
 from projections.book import Book
-from projections.entries import FACT, REFERENCE, Entry, plain, unseal
+from projections.entries import FACT, REFERENCE, Entry, unseal
 from projections.keyring import KeyRing
 from projections.tables import FOLDED
-from projections.writing import Rows, save_views
+from projections.writing import Rows, child_row, save_children
 
 CHUNK: Final = 1_000
 """Entries a transaction: measured flat from 500 on."""
@@ -111,7 +111,7 @@ class Applier:
         book = Book()
         book.load_children(conn, wanted)
         histories = [book.history(c) for c in wanted]
-        save_views(conn, [fold(h, self._reference, as_of or newest(h)) for h in histories if h.links])
+        save_children(conn, [standing(h, self._reference, as_of or newest(h)) for h in histories if h.links])
 
 
 def newest(history: History) -> int:
@@ -204,7 +204,7 @@ def verify(
             there = conn.execute(text("select number from counter where id = 1")).scalar_one()
         applier.catch_up(conn, (bytes(r.value) for r in living.execute(text(sql), {"a": there, "z": number}).all()), 0)
         found = [d for t in FOLDED if t.name not in ("counter", "child", "position") for d in _compare(living, conn, t.name)]
-        count, different = _compare_views(living, conn, reference, sample)
+        count, different = _compare_children(living, conn, reference, sample)
         with conn.begin():
             conn.execute(text("drop schema verify cascade"))
         return count, [*found, *different]
@@ -224,10 +224,10 @@ def _compare(living: Connection, clean: Connection, table: str) -> Iterator[Diff
             yield Difference(table, k, "differs" if k in ours and k in theirs else "only living" if k in ours else "only clean")
 
 
-def _compare_views(
+def _compare_children(
     living: Connection, clean: Connection, reference: Reference, sample: int | None
 ) -> tuple[int, list[Difference]]:
-    sql = "select child_id, as_of, view from child order by child_id"
+    sql = "select * from child order by child_id"
     rows = living.execute(text(sql)).all()
     if sample is not None and rows:
         rows = rows[:: max(1, len(rows) // sample)][:sample]
@@ -239,7 +239,7 @@ def _compare_views(
             found += [
                 Difference("child", r.child_id, "differs")
                 for r in some
-                if plain(fold(book.history(r.child_id), reference, r.as_of)) != bytes(r.view)
+                if child_row(standing(book.history(r.child_id), reference, r.as_of)) != tuple(r)
             ]
     with clean.begin():
         ids = {r.child_id for r in clean.execute(text("select child_id from child"))}

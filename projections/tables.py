@@ -168,11 +168,11 @@ child: Final = Table(
     Column("as_of", BigInteger, nullable=False),
     Column("changes_at", BigInteger),
     Column("due_at", BigInteger),
-    Column("view", LargeBinary, nullable=False),
-    Column("queued", Boolean, nullable=False, comment="has a recommendation that waits for somebody"),
+    Column("owed_at", BigInteger, comment="when the first of what somebody owes is due; null: nothing waits for anybody"),
+    Column("counts", LargeBinary, nullable=False, comment="what the board counts"),
     Index("child_changes", "changes_at"),
     Index("child_due", "due_at"),
-    Index("child_queued", "queued", postgresql_where=text("queued")),
+    Index("child_owed", "owed_at"),
 )
 
 letter: Final = Table(

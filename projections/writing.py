@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 from domain import matching
 from domain.model import FACT_FIELDS, Presentation
 from domain.searching import searched
+from domain.standing import Standing
 from projections.arrays import Column
 from projections.book import MATCH_STATES, block_key, child_id_of
 from projections.entries import ACCEPTED, ACT, CONFLICT, FACT, REFERENCE, REFUSED, Entry, plain
@@ -171,11 +172,15 @@ class Rows:
         conn.execute(_MOVE, {"p": [row[0] for row in last], "c": [row[3] for row in last]})
 
 
-def save_views(conn: Connection, views: Iterable[Mapping[str, Any]]) -> None:
-    """Write child views (documents of `domain.fold.fold`)."""
-    upsert_children(
-        conn, [(v["child_id"], v["version"], v["as_of"], v["changes_at"], v["due_at"], plain(v), is_queued(v)) for v in views]
-    )
+def save_children(conn: Connection, stands: Iterable[Standing]) -> None:
+    """Write where children stand, each in the place of what was there before."""
+    upsert_children(conn, map(child_row, stands))
+
+
+def child_row(stands: Standing) -> tuple[Any, ...]:
+    """A row of table `child`."""
+    s = stands
+    return (s.child_id, s.version, s.as_of, s.changes_at, s.due_at, s.owed_at, plain(s.counts))
 
 
 def upsert_children(conn: Connection, rows: Iterable[Iterable[Any]]) -> None:
@@ -183,17 +188,11 @@ def upsert_children(conn: Connection, rows: Iterable[Iterable[Any]]) -> None:
     insert(
         conn,
         "child",
-        "child_id text, version bigint, as_of bigint, changes_at bigint, due_at bigint, view bytea, queued boolean",
+        "child_id text, version bigint, as_of bigint, changes_at bigint, due_at bigint, owed_at bigint, counts bytea",
         rows,
         "on conflict (child_id) do update set version = excluded.version, as_of = excluded.as_of, "
-        "changes_at = excluded.changes_at, "
-        "due_at = excluded.due_at, view = excluded.view, queued = excluded.queued",
-    )  # fmt: skip
-
-
-def is_queued(view: Mapping[str, Any]) -> bool:
-    """Somebody has to do something about this child: a recommendation is not closed, or a convened meeting not yet held."""
-    return view.get("merged_into") is None and any(r["open"] or r["state"] == "CONVENED" for r in view["recommendations"])
+        "changes_at = excluded.changes_at, due_at = excluded.due_at, owed_at = excluded.owed_at, counts = excluded.counts",
+    )
 
 
 def insert(conn: Connection, table: str, columns: str, rows: Iterable[Iterable[Any]], tail: str = "") -> None:

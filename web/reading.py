@@ -191,7 +191,7 @@ class ViewsReading:
 
     def measures(self) -> Sequence[Measure]:
         """Counts over the last 365 days, for the board: every row also when zero (R5, R17)."""
-        return measures(list(self._views.children()), self._now())
+        return measures(self._views.counts(), self._now())
 
     def ready(self) -> Mapping[str, bool]:
         """See `web.ports.Reading`."""
@@ -201,17 +201,17 @@ class ViewsReading:
             return {"views": False, "caught_up": False}
 
 
-def measures(views: Sequence[Json], now: int) -> list[Measure]:
-    """The board's tables from child views, unsuppressed."""
-    living = [v for v in views if v["merged_into"] is None]
+def measures(children: Sequence[Json], now: int) -> list[Measure]:
+    """The board's tables from the counts of each child (`domain.standing`), unsuppressed."""
     since = now - YEAR_US
-    recommendations = [r for v in living for r in v["recommendations"] if r["raised_at"] >= since]
-    episodes = [m for v in living for m in v["missing"] or () if (m["started_at"] or 0) >= since]
-    senders = Counter(f["agency"] for v in living for f in v["chronology"])
-    disagreements = Counter(d["agency"] for r in recommendations for d in r["disagreements"])
-    states = Counter(r["state"] for r in recommendations)
-    clocks = Counter(m["rhi_clock"]["state"] for m in episodes if m["rhi_clock"])
-    messages = Counter(m["state"] for v in living for m in v["messages"])
+    recommendations = [(state, by) for c in children for at, state, by in c["recommendations"] if at >= since]
+    senders, messages = Counter[str](), Counter[str]()
+    for c in children:
+        senders.update(c["facts"])
+        messages.update(c["messages"])
+    disagreements = Counter(agency for _, by in recommendations for agency in by)
+    states = Counter(state for state, _ in recommendations)
+    clocks = Counter(clock for c in children for at, clock in c["episodes"] if at >= since)
     return [
         Measure("recommendations", "Recommendations of a strategy discussion", "Recommendations", _rows(states, STATES)),
         Measure("disagreements", "Disagreements with decisions", "Disagreements", _rows(disagreements, SITTING, "icart-agency")),

@@ -100,7 +100,7 @@ def _whole(services: Services, house: Deployment, section: Section, made: Script
 
         wait_for("every fact is decided", look)
         accepted = value(conn, "select count(*) from fact")
-        queued = value(conn, "select count(*) from child where queued")
+        queued = value(conn, "select count(*) from child where owed_at is not null")
     assert accepted > FACTS * 0.98, "the workload is of facts that are accepted"
     first = next(s for s in samples if s.done >= FACTS * STEADY[0])
     last = [s for s in samples if s.done <= FACTS * STEADY[1]][-1]

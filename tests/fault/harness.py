@@ -18,16 +18,13 @@ from pathlib import Path
 from typing import Any, Final, Self
 from uuid import UUID, uuid5
 
-import orjson
 import psycopg
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from sqlalchemy import text
 
 from consumers.ledger import LedgerReader
-from domain.fold import fold
 from domain.problems import SightlineError
 from infra import assembly, migrate
 from infra.postgres import wheel
@@ -36,8 +33,6 @@ from producers.acts import ActProducer
 from producers.client import AgencyClient
 from producers.halton.facts import SimulatedFact
 from producers.halton.simulate import publish_all
-from projections.book import Book
-from projections.entries import plain
 from projections.rebuild import Difference, rebuild, verify
 from schemas.catalogue import spec
 from schemas.codec import HEADER, MAGIC, encode_body
@@ -389,20 +384,6 @@ class House:
                 assembly.applier(self.settings),
                 assembly.current_reference(),
             )
-
-    def differing(self, child_id: str) -> list[str]:
-        """For a person who looks into it: the fields of a view that folding the living tables anew would change."""
-        with assembly.long_engine(self.settings.views_dsn, "verify").connect() as conn:
-            row = conn.execute(text("select as_of, view from child where child_id = :c"), {"c": child_id}).one_or_none()
-            if row is None:
-                return ["no view"]
-            book = Book()
-            book.load_children(conn, [child_id])
-            now, held = (
-                orjson.loads(plain(fold(book.history(child_id), assembly.current_reference(), row.as_of))),
-                orjson.loads(bytes(row.view)),
-            )
-            return sorted(k for k in now.keys() | held.keys() if now.get(k) != held.get(k))
 
     def rebuild(self) -> int:
         """`sightline rebuild`, beside the living."""

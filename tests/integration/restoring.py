@@ -56,6 +56,11 @@ def codec_of(d: Deployment) -> Any:
     return assembly.codec(d.settings)
 
 
+def children(d: Deployment) -> list[str]:
+    """The ids of all children."""
+    return [r[0] for r in rows(d.views_dsn, "select child_id from child order by child_id")]
+
+
 def key_ring(d: Deployment, publish: Any = None) -> KeyRing:
     """A key ring that knows nothing yet and publishes as unify does."""
     return KeyRing(keep_engine(d), d.settings.master_key, publish or assembly.KeyPublisher(d.access("unify"), codec_of(d)))

@@ -28,6 +28,7 @@ from schemas.codec import HEADER, MAGIC, encode_body
 from schemas.registry import Registry
 from tests.fault.harness import House
 from tests.fault.story import tell
+from tests.looking import reading
 from tests.services import Services
 
 pytestmark = [pytest.mark.timeout(240)]
@@ -477,11 +478,13 @@ def goes_on(desk: Desk, agency: str) -> None:
 def view_with(desk: Desk, event_id: str) -> Value:
     """The view of the child on whom a fact hangs."""
     rows = desk.house.rows(
-        f"select c.view from child c join presentation p on p.child_id = c.child_id "
+        f"select c.child_id from child c join presentation p on p.child_id = c.child_id "
         "join fact f on f.presentation_id = p.presentation_id "
         f"where f.event_id = '{event_id}'"
     )
-    found: Value = orjson.loads(bytes(rows[0][0]))
+    with reading(desk.house.settings) as shown:
+        found = shown.child_view(rows[0][0])
+    assert found is not None
     return found
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import orjson
 import pytest
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
@@ -23,11 +22,12 @@ from producers.acts import ActProducer
 from producers.client import AgencyClient
 from producers.halton.facts import blank
 from tests.integration import restoring
+from tests.looking import reading
 from tests.services import Deployment
 
 pytestmark = [pytest.mark.timeout(240)]
 Value = dict[str, Any]
-MEMBERS = "select c.view from child c join presentation p using (child_id) where p.local_id = %s"
+MEMBERS = "select c.child_id from child c join presentation p using (child_id) where p.local_id = %s"
 
 
 class World:
@@ -107,9 +107,10 @@ class World:
         self.police.flush(20)
 
     def view(self, child: str) -> Value | None:
-        """The stored view."""
+        """What a reader is shown."""
         rows = restoring.rows(self.d.views_dsn, MEMBERS, (child,))
-        return orjson.loads(bytes(rows[0][0])) if rows else None
+        with reading(self.d.settings) as shown:
+            return shown.child_view(rows[0][0]) if rows else None
 
     def recommendation(self, child: str) -> Value:
         """Its one recommendation, once there."""

@@ -145,10 +145,10 @@ class TestCatchingUp:
         first.stop()
         thread.join(30)
         reading = assembly.reading(decided.settings)
-        (child,) = reading.children()
+        (child,) = restoring.children(decided)
         decided.drop_views()
         assert not reading.caught_up()
-        for look in (lambda: reading.queue(10), lambda: reading.child_view(child["child_id"]), lambda: list(reading.children())):
+        for look in (lambda: reading.queue(10), lambda: reading.child_view(child), reading.counts):
             with pytest.raises(CatchingUp, match="catching up"):
                 look()
         second = relay(decided, "second")
@@ -156,4 +156,4 @@ class TestCatchingUp:
         until("caught up", reading.caught_up)
         second.stop()
         thread.join(30)
-        assert [child["child_id"]] == [c["child_id"] for c in reading.children()]
+        assert [child] == restoring.children(decided)

@@ -39,13 +39,18 @@ def upgrade() -> None:
         sa.Column("as_of", sa.BigInteger(), nullable=False),
         sa.Column("changes_at", sa.BigInteger(), nullable=True),
         sa.Column("due_at", sa.BigInteger(), nullable=True),
-        sa.Column("view", sa.LargeBinary(), nullable=False),
-        sa.Column("queued", sa.Boolean(), nullable=False, comment="has a recommendation that waits for somebody"),
+        sa.Column(
+            "owed_at",
+            sa.BigInteger(),
+            nullable=True,
+            comment="when the first of what somebody owes is due; null: nothing waits for anybody",
+        ),
+        sa.Column("counts", sa.LargeBinary(), nullable=False, comment="what the board counts"),
         sa.PrimaryKeyConstraint("child_id"),
     )
     op.create_index("child_changes", "child", ["changes_at"], unique=False)
     op.create_index("child_due", "child", ["due_at"], unique=False)
-    op.create_index("child_queued", "child", ["queued"], unique=False, postgresql_where=sa.text("queued"))
+    op.create_index("child_owed", "child", ["owed_at"], unique=False)
     op.create_table(
         "conclusion",
         sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -226,7 +231,7 @@ def downgrade() -> None:
     op.drop_index("conclusion_child", table_name="conclusion")
     op.drop_index("conclusion_about", table_name="conclusion")
     op.drop_table("conclusion")
-    op.drop_index("child_queued", table_name="child", postgresql_where=sa.text("queued"))
+    op.drop_index("child_owed", table_name="child")
     op.drop_index("child_due", table_name="child")
     op.drop_index("child_changes", table_name="child")
     op.drop_table("child")

@@ -1,0 +1,67 @@
+"""Where a child stands: the little that is kept of a view, so that children can be found by it. Views are folded when read.
+
+A pure function of the same things as the view (I2). Instants are µs since 1970, UTC.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from domain import meetings, messages, missing
+from domain.fold import Folded, changes_at, due_at, parts
+from domain.meetings import Recommendation
+from domain.model import History, Json
+from domain.policy import Reference
+from domain.selection import Known, select
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One row of table `child`.
+
+    `owed_at`: when the first of what somebody owes this child is due, None when nobody owes anything: who is in the queue, and
+    in what order. `counts`: what the partnership board counts, without words. `evaluated`: no rule of ours failed.
+    """
+
+    child_id: str
+    version: int
+    as_of: int
+    changes_at: int | None
+    due_at: int | None
+    owed_at: int | None
+    counts: Json
+    evaluated: bool = True
+
+
+def standing(history: History, reference: Reference, as_of: int) -> Standing:
+    """Where a child stands at `as_of`. A rule of ours that fails leaves what people decided (`evaluated` is False)."""
+    try:
+        folded = parts(history, reference, as_of)
+        return standing_of(folded)
+    except Exception:  # a defect of ours, of any kind: whoever stores it raises the alarm
+        known = select(history, as_of)
+        raised = meetings.recommendations(known)
+        due = min((at for r in raised if (at := r.waits_until) is not None), default=None)
+        counts = _counts(known, raised, messages.messages(known), [])
+        return Standing(known.child_id, known.version, as_of, None, due, _owed(raised), counts, evaluated=False)
+
+
+def standing_of(folded: Folded) -> Standing:
+    """The same, out of a fold already made."""
+    known, raised = folded.known, folded.recommendations
+    counts = _counts(known, raised, folded.messages, folded.situation.episodes)
+    return Standing(known.child_id, known.version, known.as_of, changes_at(folded), due_at(folded), _owed(raised), counts)
+
+
+def _owed(raised: list[Recommendation]) -> int | None:
+    return min((r.owed_at for r in raised if r.owed), default=None)
+
+
+def _counts(known: Known, raised: list[Recommendation], sent: list[messages.Message], episodes: list[missing.Episode]) -> Json:
+    return {
+        "facts": Counter(f.agency for f in known.facts),
+        "recommendations": [[r.raised_at, r.state, [c.data["agency"] for c in r.steps if c.kind == "disagreed"]] for r in raised],
+        "episodes": [[e.started_at, e.clock] for e in episodes],
+        "messages": Counter(m.state if m.live else "WITHDRAWN" for m in sent),
+    }
