@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from domain.model import make_id
 from domain.times import SECOND_US
-from projections.rebuild import Applier
+from projections.folding import Applier
 from schemas.topics import AGENCIES, KafkaAccess
 
 log = structlog.get_logger()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
@@ -41,20 +42,40 @@ def back_up(access: KafkaAccess, archive: Archive, progress: Progress = lambda _
         OtherLedger, ArchiveError, TopicSilent, KafkaError.
     """
     with closing(TopicReader(access, LEDGER)) as reader:
-        first, end = reader.ends()
-        if first > 0:
-            raise OtherLedger(
-                f"the ledger topic begins at offset {first}, not 0: its retention must be for ever, and nothing deleted"
-            )
-        if end < archive.end:
-            raise OtherLedger(
-                f"the ledger topic ends at {end}, the archive at {archive.end}: restore the ledger, or name another folder"
-            )
-        if archive.end and record_of(next(reader.records(archive.end - 1, archive.end))).content != _last(archive).content:
-            raise OtherLedger(
-                "the archive's last record is not the topic's: this is another ledger's archive, name another folder"
-            )
+        end = _same_ledger(reader, archive)
         return archive.append(_counted((record_of(r) for r in reader.records(archive.end, end)), progress))
+
+
+def entries(access: KafkaAccess, archive: Archive | None = None) -> Iterator[bytes]:
+    """Every entry in force, in number order: out of `archive` as far as it reaches, then out of the topic up to its end now.
+
+    Raises:
+        OtherLedger, ArchiveDamaged, LedgerGap, TopicSilent, KafkaError.
+    """
+    with closing(TopicReader(access, LEDGER)) as reader:
+        begin, end = (0, reader.ends()[1]) if archive is None else (archive.end, _same_ledger(reader, archive))
+        kept: Iterator[Any] = iter(()) if archive is None else archive.records()
+        for sent in numbered(read_record(r) for r in itertools.chain(kept, reader.records(begin, end))):
+            yield sent.value
+
+
+def _same_ledger(reader: TopicReader, archive: Archive) -> int:
+    """The topic's end, when the topic goes on where the archive ends.
+
+    Raises: OtherLedger.
+    """
+    first, end = reader.ends()
+    if first > 0:
+        raise OtherLedger(
+            f"the ledger topic begins at offset {first}, not 0: its retention must be for ever, and nothing deleted"
+        )
+    if end < archive.end:
+        raise OtherLedger(
+            f"the ledger topic ends at {end}, the archive at {archive.end}: restore the ledger, or name another folder"
+        )
+    if archive.end and record_of(next(reader.records(archive.end - 1, archive.end))).content != _last(archive).content:
+        raise OtherLedger("the archive's last record is not the topic's: this is another ledger's archive, name another folder")
+    return end
 
 
 def restore(access: KafkaAccess, archive: Archive, progress: Progress = lambda _: None) -> int:

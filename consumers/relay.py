@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from consumers.ledger import ENTRY, TAKEOVER, LedgerReader, headers
 from domain.problems import SightlineError
 from projections.entries import header
-from projections.rebuild import Applier
+from projections.folding import Applier
 from schemas.codec import Codec
 from schemas.registry import RegistryUnavailable
 from schemas.topics import KafkaAccess, topics

@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -15,10 +16,12 @@ import structlog
 from kafka import KafkaProducer
 from sqlalchemy import Engine, create_engine
 
+from consumers.archive import Archive
 from consumers.clock import Clock
 from consumers.deliver import Deliver
 from consumers.host import Host
 from consumers.ledger import LedgerReader
+from consumers.ledger_backup import entries
 from consumers.relay import NotReady, Relay
 from consumers.unify import INTAKE_TOPICS, Unify
 from domain.policy import Reference
@@ -26,9 +29,11 @@ from infra import migrate
 from infra.errors import InfraError
 from infra.settings import Settings
 from producers.acts import ActProducer
+from projections.bulk import Tools
+from projections.folding import Applier, Progress
 from projections.keyring import KeyName, KeyRing
 from projections.reading import Reading
-from projections.rebuild import Applier, Progress
+from projections.rebuild import rebuild
 from schemas.catalogue import catalogue
 from schemas.codec import Codec
 from schemas.policies import policy_hash, policy_text, reference
@@ -123,6 +128,25 @@ def current_reference() -> Reference:
 def applier(settings: Settings, progress: Progress = lambda _: None) -> Applier:
     """What applies entries to tables."""
     return Applier(key_ring(settings), current_reference(), progress)
+
+
+def tools(settings: Settings) -> Tools:
+    """What a process of a rebuild works with."""
+    return Tools(long_engine(settings.views_dsn, "rebuild"), key_ring(settings), current_reference())
+
+
+def rebuild_views(settings: Settings, archive: Archive | None = None, progress: Progress = lambda _: None) -> int:
+    """Every view anew, out of the archive as far as it reaches, then out of the ledger topic; how many entries.
+
+    Raises:
+        RebuildBusy, NotAsTheLedger, ArchiveError, LedgerGap, TopicSilent, KafkaError.
+    """
+    values = entries(settings.access("relay"), archive)
+    engine_ = long_engine(settings.views_dsn, "rebuild")
+    try:
+        return rebuild(engine_, values, applier(settings), partial(tools, settings), progress)
+    finally:
+        engine_.dispose()
 
 
 def reading(settings: Settings) -> Reading:

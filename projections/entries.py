@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import orjson
 
 from domain.model import Fact, Json
 from domain.problems import Problem
-from projections.keyring import KeyRing
+from projections.keyring import KeyName, KeyRing
 from schemas.catalogue import RecordSpec, catalogue, spec
 from schemas.codec import decode_body, older
 
@@ -101,7 +101,16 @@ def unseal(data: bytes, keys: KeyRing, writers: Mapping[str, str] | None = None)
 
     `writers` gives the schema text of writer fingerprints that are not of this release (from REFERENCE entries).
     """
-    head = header(data)
+    return opened(header(data), keys, writers or {})
+
+
+def section_keys(heads: Iterable[Json]) -> set[KeyName]:
+    """The keys that these entries' sections are encrypted under: asked for together, before the first is opened."""
+    return {(s["holder"], s["record_class"]) for head in heads for s in head["sections"]}
+
+
+def opened(head: Json, keys: KeyRing, writers: Mapping[str, str]) -> Entry:
+    """The entry of a decoded header, as `unseal`."""
     entry = Entry(
         head["number"], head["incarnation"], head["kind"], head["accepted_at"],
         None if head["source_topic"] is None else (head["source_topic"], head["source_partition"], head["source_offset"]),
@@ -119,7 +128,7 @@ def unseal(data: bytes, keys: KeyRing, writers: Mapping[str, str] | None = None)
         elif s["part"] == "conclusions":
             entry.conclusions = [(k, d) for k, d in orjson.loads(plain)]
         else:
-            entry.body, entry.value = plain, _decode(entry, plain, writers or {})
+            entry.body, entry.value = plain, _decode(entry, plain, writers)
     return entry
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, text
@@ -16,6 +16,25 @@ from projections.arrays import Column
 from projections.book import MATCH_STATES, block_key, child_id_of
 from projections.entries import ACCEPTED, ACT, CONFLICT, FACT, REFERENCE, REFUSED, Entry, plain
 from projections.outputs import late_letter, letter, outputs
+
+COLUMNS: Final[Mapping[str, str]] = {
+    "ledger": "number bigint, value bytea, outputs bytea",
+    "reference": "kind text, fingerprint text, number bigint, clear bytea",
+    "presentation": "presentation_id text, agency text, local_id text, number bigint, accepted_at bigint, fields bytea, "
+    "child_id text, searched text",
+    "block": "key bytea, presentation_id text",
+    "fact": "agency text, event_id text, number bigint, content bytea, presentation_id text, replaces text, data bytea",
+    "act": "topic text, event_id text, number bigint, verdict text, reason text, content bytea",
+    "link": "presentation_id text, from_number bigint, seq int, child_id text, from_at bigint, to_number bigint, to_at bigint, "
+    "rule text, evidence bytea, by text",
+    "edge": "a text, b text, rule text, match_id text",
+    "possible_match": "match_id text, presentation_id text, anchor text, state text, evidence bytea, number bigint, "
+    "raised_at bigint",
+    "conclusion": "number bigint, seq int, child_id text, about text, kind text, data bytea, accepted_at bigint",
+    "letter": "number bigint, agency text, data bytea",
+    "child": "child_id text, version bigint, as_of bigint, changes_at bigint, due_at bigint, owed_at bigint, counts bytea",
+}
+"""The columns of each table in the order of a row's values: "name type, …"."""
 
 
 class Rows:
@@ -112,50 +131,32 @@ class Rows:
             elif kind in MATCH_STATES:
                 self.match_state.append((data["match_id"], MATCH_STATES[kind]))
 
+    def follow(self, later: Rows) -> None:
+        """Take in what a later run of entries brings and what has to be written in order: all but links."""
+        self.reference += later.reference
+        self.act += later.act
+        self.edge |= later.edge
+        self.match += later.match
+        self.match_state += later.match_state
+        self.letter += later.letter
+
     def write(self, conn: Connection) -> None:
         """Write everything taken in. `ledger` rows first: a number twice is a defect, and stops here."""
-        insert(conn, "ledger", "number bigint, value bytea, outputs bytea", self.ledger)
-        insert(conn, "reference", "kind text, fingerprint text, number bigint, clear bytea", self.reference)
-        insert(
-            conn,
-            "presentation",
-            "presentation_id text, agency text, local_id text, number bigint, accepted_at bigint, fields bytea, child_id text, "
-            "searched text",
-            self.presentation,
-        )
-        insert(conn, "block", "key bytea, presentation_id text", self.block)
-        insert(
-            conn,
-            "fact",
-            "agency text, event_id text, number bigint, content bytea, presentation_id text, replaces text, data bytea",
-            self.fact,
-        )
-        insert(conn, "act", "topic text, event_id text, number bigint, verdict text, reason text, content bytea", self.act)
+        for table, rows in (
+            ("ledger", self.ledger), ("reference", self.reference), ("presentation", self.presentation), ("block", self.block),
+            ("fact", self.fact), ("act", self.act),
+        ):  # fmt: skip
+            insert(conn, table, rows)
         self._write_links(conn)
         gone = [k for k, v in self.edge.items() if v is None]
         if gone:
             conn.execute(_DELETE_EDGE, {"a": [a for a, _ in gone], "b": [b for _, b in gone]})
-        insert(
-            conn,
-            "edge",
-            "a text, b text, rule text, match_id text",
-            [v for v in self.edge.values() if v is not None],
-            "on conflict do nothing",
-        )
-        insert(
-            conn, "possible_match",
-            "match_id text, presentation_id text, anchor text, state text, evidence bytea, number bigint, raised_at bigint",
-            self.match,
-        )  # fmt: skip
+        insert(conn, "edge", [v for v in self.edge.values() if v is not None], "on conflict do nothing")
+        insert(conn, "possible_match", self.match)
         for match_id, state in self.match_state:
             conn.execute(text("update possible_match set state = :s where match_id = :m"), {"s": state, "m": match_id})
-        insert(
-            conn,
-            "conclusion",
-            "number bigint, seq int, child_id text, about text, kind text, data bytea, accepted_at bigint",
-            self.conclusion,
-        )
-        insert(conn, "letter", "number bigint, agency text, data bytea", self.letter)
+        insert(conn, "conclusion", self.conclusion)
+        insert(conn, "letter", self.letter)
 
     def _write_links(self, conn: Connection) -> None:
         if not self.link:
@@ -163,11 +164,7 @@ class Rows:
         conn.execute(
             _CLOSE_LINK, {"p": [c[0] for c in self.closed], "n": [c[1] for c in self.closed], "t": [c[2] for c in self.closed]}
         )
-        insert(
-            conn, "link",
-            "presentation_id text, from_number bigint, seq int, child_id text, from_at bigint, to_number bigint, to_at bigint, "
-            "rule text, evidence bytea, by text", self.link,
-        )  # fmt: skip
+        insert(conn, "link", self.link)
         last = list(self._open_link.values())
         conn.execute(_MOVE, {"p": [row[0] for row in last], "c": [row[3] for row in last]})
 
@@ -188,19 +185,18 @@ def upsert_children(conn: Connection, rows: Iterable[Iterable[Any]]) -> None:
     insert(
         conn,
         "child",
-        "child_id text, version bigint, as_of bigint, changes_at bigint, due_at bigint, owed_at bigint, counts bytea",
         rows,
         "on conflict (child_id) do update set version = excluded.version, as_of = excluded.as_of, "
         "changes_at = excluded.changes_at, due_at = excluded.due_at, owed_at = excluded.owed_at, counts = excluded.counts",
     )
 
 
-def insert(conn: Connection, table: str, columns: str, rows: Iterable[Iterable[Any]], tail: str = "") -> None:
-    """Rows in one statement; `columns` are "name type, …" in the order of a row's values, `tail` ends the statement."""
+def insert(conn: Connection, table: str, rows: Iterable[Iterable[Any]], tail: str = "") -> None:
+    """Rows of a table of `COLUMNS` in one statement; `tail` ends the statement."""
     data = list(zip(*rows, strict=True))
     if not data:
         return
-    names = [c.split() for c in columns.split(", ")]
+    names = [c.split() for c in COLUMNS[table].split(", ")]
     arrays = ", ".join(f"cast(:c{i} as {kind}[])" for i, (_, kind) in enumerate(names))
     quoted = ", ".join(f'"{name}"' for name, _ in names)
     sql = f"insert into {table} ({quoted}) select * from unnest({arrays}) {tail}"

@@ -5,32 +5,38 @@ from __future__ import annotations
 import json
 import time
 from contextlib import closing
+from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from consumers.archive import Archive
 from consumers.ledger import LedgerReader
 from infra import assembly, migrate
 from infra.settings import Settings
-from projections.rebuild import rebuild
 
 
 @click.command()
+@click.option(
+    "--archive",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="A ledger archive to read first.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Figures for a script.")
-def command(*, as_json: bool) -> None:
-    """Make every view anew from the ledger in Kafka and the keys, beside the living ones, then put it in their place.
+def command(*, archive: Path | None, as_json: bool) -> None:
+    """Make every view anew from the ledger and the keys, beside the living ones; once verified, put them in their place.
 
-    Nothing is decided and nothing is sent. It may run while the house lives.
+    The living views serve until then. Nothing is decided and nothing is sent. It may run while the house lives; ended by
+    Ctrl-C it leaves the living views as they were.
     """
     settings = Settings.load()
     migrate.ensure(settings.views_dsn, "views")
     started = time.monotonic()
     with closing(LedgerReader(settings.access("relay"))) as reader, _progress(quiet=as_json) as bar:
         task = bar.add_task("entries", total=reader.end()[0])
-        applier = assembly.applier(settings, lambda n: bar.advance(task, n))
-        values = (sent.value for sent in reader.entries())
-        done = rebuild(assembly.long_engine(settings.views_dsn, "rebuild"), values, applier)
+        found = None if archive is None else Archive(archive)
+        done = assembly.rebuild_views(settings, found, lambda n: bar.advance(task, n))
     seconds = time.monotonic() - started
     if as_json:
         click.echo(json.dumps({"entries": done, "seconds": round(seconds, 2)}))

@@ -11,7 +11,7 @@ import click
 from consumers.ledger import LedgerReader
 from infra import assembly
 from infra.settings import Settings
-from projections.rebuild import verify
+from projections.verify import verify
 
 SHOWN: int = 20
 

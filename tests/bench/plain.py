@@ -66,7 +66,7 @@ def run(engine: Engine, batches: Sequence[Batch]) -> float:
                 conn.execute(text("select number from counter where id = 1 for update")).one()
                 conn.execute(text("update position set next_offset = :n where epoch = 1"), {"n": batch.last})
                 for table in TABLES:
-                    insert(conn, table.name, _columns(table), batch.rows.get(table.name, ()), "on conflict do nothing")
+                    insert(conn, table.name, batch.rows.get(table.name, ()), "on conflict do nothing")
                 upsert_children(conn, batch.views)
                 conn.execute(text("update counter set number = :n where id = 1"), {"n": batch.last})
         return time.monotonic() - begun

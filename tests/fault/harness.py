@@ -33,7 +33,7 @@ from producers.acts import ActProducer
 from producers.client import AgencyClient
 from producers.halton.facts import SimulatedFact
 from producers.halton.simulate import publish_all
-from projections.rebuild import Difference, rebuild, verify
+from projections.verify import Difference, verify
 from schemas.catalogue import spec
 from schemas.codec import HEADER, MAGIC, encode_body
 from schemas.topics import AGENCIES, topics
@@ -387,9 +387,7 @@ class House:
 
     def rebuild(self) -> int:
         """`sightline rebuild`, beside the living."""
-        with contextlib.closing(LedgerReader(self.settings.access("relay"))) as reader:
-            values = (sent.value for sent in reader.entries())
-            return rebuild(assembly.long_engine(self.settings.views_dsn, "rebuild"), values, assembly.applier(self.settings))
+        return assembly.rebuild_views(self.settings)
 
     # -- databases lost and restored ---------------------------------------------------------------------------------
 

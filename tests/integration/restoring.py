@@ -31,7 +31,7 @@ from producers.halton.simulate import publish_all
 from projections.accesses import record_access
 from projections.accounts import add_account, sign_in
 from projections.keyring import KeyRing
-from projections.rebuild import Difference, rebuild, verify
+from projections.verify import Difference, verify
 from schemas.topics import AGENCIES
 from tests.services import Deployment
 
@@ -236,9 +236,7 @@ def takeovers(archive: Archive) -> int:
 
 def rebuilt(d: Deployment) -> int:
     """As `sightline rebuild` does it; how many entries."""
-    with closing(LedgerReader(d.access("relay"))) as reader:
-        values = (sent.value for sent in reader.entries())
-        return rebuild(assembly.long_engine(d.views_dsn, "rebuild"), values, assembly.applier(d.settings))
+    return assembly.rebuild_views(d.settings)
 
 
 def differences(views: Deployment, ledger: Deployment) -> tuple[int, list[Difference]]:

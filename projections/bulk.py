@@ -1,0 +1,185 @@
+"""Runs of ledger entries into the empty tables of a rebuild, by several processes at once.
+
+What does not depend on order is copied by whoever opens the run; what does (edges, match states, references) comes back in `Part`
+and is written when all runs are in. Tables have no index while they fill. Nothing here decides or sends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, text
+
+from domain.policy import Reference
+from domain.standing import standing
+from projections.book import Book
+from projections.copying import copy
+from projections.entries import REFERENCE, Entry, header, opened, section_keys
+from projections.folding import newest
+from projections.keyring import KeyRing
+from projections.writing import COLUMNS, Rows, child_row
+
+COPIED: Final = ("ledger", "presentation", "block", "fact", "link", "conclusion")
+"""Tables whose rows can be written in any order."""
+
+Tally = Counter[tuple[str, str, str]]
+"""(table, kind, `rows` or `sum`) → number: what a finished table must hold."""
+
+
+@dataclass(slots=True)
+class Tools:
+    """What a process of a rebuild works with."""
+
+    engine: Engine
+    keys: KeyRing
+    reference: Reference
+
+
+@dataclass(slots=True)
+class Part:
+    """What is left of a run to be written in order. `lacking`: a schema stands in another run; nothing was written."""
+
+    rows: Rows
+    entries: int
+    last: tuple[int, int] = (0, 0)
+    positions: dict[tuple[str, int], int] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Counter)
+    writers: dict[str, str] = field(default_factory=dict)
+    lacking: bool = False
+
+
+class Work:
+    """One process's connection and tools; `schema` is where the new tables fill."""
+
+    def __init__(self, tools: Tools, schema: str) -> None:
+        self._tools, self._conn = tools, tools.engine.connect()
+        self._conn.detach()  # never back to the pool: whoever took it next would look into the wrong schema
+        with self._conn.begin():
+            self._conn.execute(text(f"set search_path to {schema}"))
+            self._conn.execute(text("set synchronous_commit to off"))  # the switch at the end is synchronous
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._conn.close()
+        self._tools.engine.dispose()
+
+    def run(self, values: Sequence[bytes], writers: dict[str, str]) -> Part:
+        """Open a run of encoded entries and copy what needs no order."""
+        heads = [header(v) for v in values]
+        keys = self._tools.keys
+        keys.ensure(section_keys(heads))
+        part = Part(Rows(), len(values))
+        part.writers = {
+            h["writer"]: (h["clear"] or b"").decode() for h in heads if h["kind"] == REFERENCE and h["record"] == "schema"
+        }
+        known = writers | part.writers
+        try:
+            entries = [opened(head, keys, known) for head in heads]
+        except KeyError:
+            part.lacking = True
+            return part
+        for entry, value in zip(entries, values, strict=True):
+            part.rows.add(entry, value)
+            if entry.source is not None:
+                topic, partition, offset = entry.source
+                part.positions[topic, partition] = offset + 1
+        part.last = (entries[-1].number, entries[-1].accepted_at)
+        part.tally = _tallied(part.rows, entries)
+        self._copy(part.rows)
+        return part
+
+    def _copy(self, rows: Rows) -> None:
+        with self._conn.begin():
+            raw: Any = self._conn.connection.driver_connection
+            for table in COPIED:
+                copy(raw, table, COLUMNS[table], getattr(rows, table))
+        for table in COPIED:
+            getattr(rows, table).clear()
+
+    def fold(self, child_ids: Sequence[str]) -> int:
+        """Write where these children stand; how many of them have a presentation or had one."""
+        with self._conn.begin():
+            book = Book()
+            book.load_children(self._conn, child_ids)
+            histories = [h for c in child_ids if (h := book.history(c)).links]
+            stands = [child_row(standing(h, self._tools.reference, newest(h))) for h in histories]
+            raw: Any = self._conn.connection.driver_connection
+            copy(raw, "child", COLUMNS["child"], stands)
+        return len(stands)
+
+
+def _tallied(rows: Rows, entries: Sequence[Entry]) -> Tally:
+    found: Tally = Counter()
+
+    def add(table: str, kind: str, amount: int) -> None:
+        found[table, kind, "rows"] += 1
+        found[table, kind, "sum"] += amount
+
+    for entry in entries:
+        add("ledger", "", entry.number)
+    for agency, _, _, content, *_ in rows.fact:
+        add("fact", agency, int.from_bytes(content[:6], "big"))
+    for row in rows.presentation:
+        add("presentation", row[1], row[3])
+    for link in rows.link:
+        add("link", link[7], link[1])
+    for row in rows.conclusion:
+        add("conclusion", row[4], row[0])
+    return found
+
+
+TALLIES: Final = {
+    "ledger": ("''", "number"),
+    "fact": ("agency", "('x' || encode(substring(content from 1 for 6), 'hex'))::bit(48)::bigint"),
+    "presentation": ("agency", "number"),
+    "link": ("rule", "from_number"),
+    "conclusion": ("kind", "number"),
+}
+"""Table → (kind, summed) in SQL, as `_tallied` counts them."""
+
+
+def tally(conn: Connection) -> Tally:
+    """What the tables of this connection's schema hold."""
+    found: Tally = Counter()
+    for table, (kind, summed) in TALLIES.items():
+        for r in conn.execute(text(f"select {kind} as kind, count(*) as rows, sum({summed}) as total from {table} group by 1")):
+            found[table, r.kind, "rows"], found[table, r.kind, "sum"] = r.rows, int(r.total)
+    return found
+
+
+# -- in a process of its own ------------------------------------------------------------------------------------------
+
+_work: Work | None = None
+
+
+def begin(make: Callable[[], Tools], schema: str) -> None:
+    """Called once in each process: connect, and end with the process that started this one, however it ends."""
+    global _work  # noqa: PLW0603  one a process, made before the first run
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    _work = Work(make(), schema)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def run(values: Sequence[bytes], writers: dict[str, str]) -> Part:
+    """`Work.run` of this process."""
+    assert _work is not None
+    return _work.run(values, writers)
+
+
+def fold(child_ids: Sequence[str]) -> int:
+    """`Work.fold` of this process."""
+    assert _work is not None
+    return _work.fold(child_ids)

@@ -1,0 +1,126 @@
+"""Entries into `views` one run after another: catching up with the ledger, and folding children anew.
+
+It folds; it never decides and never sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection, text
+
+from domain.model import History
+from domain.policy import Reference
+from domain.standing import standing
+from projections.book import Book
+from projections.entries import FACT, REFERENCE, Entry, header, opened, section_keys
+from projections.keyring import KeyRing
+from projections.writing import Rows, save_children
+
+CHUNK: Final = 1_000
+"""Entries a transaction: measured flat from 500 on."""
+
+Progress = Callable[[int], None]
+T = TypeVar("T")
+
+
+class Applier:
+    """Applies entries to tables, with the keys that remain."""
+
+    def __init__(self, keys: KeyRing, reference: Reference, progress: Progress = lambda _: None) -> None:
+        self._keys, self._reference, self._progress = keys, reference, progress
+
+    def catch_up(self, conn: Connection, values: Iterable[bytes], incarnation: int) -> int:
+        """Apply encoded entries in number order, refold the children they touch, then take on `incarnation`.
+
+        Each chunk is a transaction; the incarnation comes last, so nobody decides on a half-applied database. Returns how many.
+        """
+        done, presentations, children = 0, set[str](), set[str]()
+        with conn.begin():
+            writers = {
+                r.fingerprint: bytes(r.clear).decode()
+                for r in conn.execute(text("select * from reference where kind = 'schema'"))
+            }
+        for chunk in chunks(values, CHUNK):
+            with conn.begin():
+                entries = self._apply(conn, chunk, writers)
+            for entry in entries:
+                if entry.presentation_id is not None and entry.kind == FACT:
+                    presentations.add(entry.presentation_id)
+                for kind, data in entry.conclusions:
+                    presentations |= {data["presentation_id"]} if kind == "linked" else set()
+                    children |= {data["child_id"]} if "child_id" in data else set()
+            done += len(chunk)
+            self._progress(len(chunk))
+        if done:
+            self._refold(conn, presentations, children)
+        with conn.begin():
+            conn.execute(text("update counter set incarnation = :i where id = 1"), {"i": incarnation})
+        return done
+
+    def _apply(self, conn: Connection, chunk: list[bytes], writers: dict[str, str]) -> list[Entry]:
+        rows, entries = Rows(), []
+        positions: dict[tuple[str, int], int] = {}
+        heads = [header(value) for value in chunk]
+        self._keys.ensure(section_keys(heads))
+        for head, value in zip(heads, chunk, strict=True):
+            entry = opened(head, self._keys, writers)
+            if entry.kind == REFERENCE and entry.record == "schema":
+                writers[entry.writer or ""] = (entry.clear or b"").decode()
+            rows.add(entry, value)
+            entries.append(entry)
+            if entry.source is not None:
+                topic, partition, offset = entry.source
+                positions[(topic, partition)] = offset + 1
+        rows.write(conn)
+        at = {"t": [t for t, _ in positions], "p": [p for _, p in positions], "n": list(positions.values())}
+        conn.execute(POSITIONS, at)
+        conn.execute(
+            text("update counter set number = :n, accepted_at = :a where id = 1"),
+            {"n": entries[-1].number, "a": entries[-1].accepted_at},
+        )
+        return entries
+
+    def _refold(self, conn: Connection, presentations: set[str], children: set[str]) -> None:
+        with conn.begin():
+            rows = conn.execute(
+                text("select distinct child_id from link where presentation_id = any(:p)"), {"p": sorted(presentations)}
+            )
+            ids = {r.child_id for r in rows} | children
+            book = Book()
+            book.load_founders(conn, children)
+            ids |= {book.current(c) for c in children}
+        for some in chunks(sorted(ids), CHUNK // 2):
+            with conn.begin():
+                self.refold(conn, some)
+
+    def refold(self, conn: Connection, child_ids: Iterable[str], as_of: int | None = None) -> None:
+        """Fold these children anew from the tables; `as_of` (µs) defaults to the last entry that concerns each."""
+        wanted = list(child_ids)
+        book = Book()
+        book.load_children(conn, wanted)
+        histories = [book.history(c) for c in wanted]
+        save_children(conn, [standing(h, self._reference, as_of or newest(h)) for h in histories if h.links])
+
+
+def newest(history: History) -> int:
+    """When the last thing that a history holds was accepted, µs."""
+    times = [f.accepted_at for f in history.facts] + [c.accepted_at for c in history.conclusions]
+    times += [t for x in history.links for t in (x.from_at, x.to_at) if t is not None]
+    return max(times, default=0)
+
+
+def chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of at most `size`."""
+    it = iter(values)
+    while some := list(islice(it, size)):
+        yield some
+
+
+POSITIONS = text(
+    "insert into position (topic, partition, next_offset, epoch, owner) "
+    "select t, p, n, 0, 'ledger' from unnest(cast(:t as text[]), cast(:p as int[]), cast(:n as bigint[])) as u(t, p, n) "
+    "on conflict (topic, partition) do update set next_offset = greatest(position.next_offset, excluded.next_offset)"
+)
