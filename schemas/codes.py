@@ -28,6 +28,10 @@ class Code:
     valid_to: date | None
     rank: int | None
 
+    def in_force(self, day: date) -> bool:
+        """Whether the code was in use on `day`; its first and its last day count."""
+        return self.valid_from <= day and (self.valid_to is None or day <= self.valid_to)
+
 
 @dataclass(frozen=True, slots=True)
 class CodeList:
