@@ -14,8 +14,8 @@ from domain.searching import searched
 from domain.standing import Standing
 from projections.arrays import Column
 from projections.book import MATCH_STATES, block_key, child_id_of
-from projections.entries import ACCEPTED, ACT, CONFLICT, FACT, REFERENCE, REFUSED, Entry, plain
-from projections.outputs import late_letter, letter, outputs
+from projections.entries import ACCEPTED, ACT, FACT, REFERENCE, REFUSED, Entry, plain
+from projections.outputs import addressee_of, late_letter, letter, outputs
 
 
 class Rows:
@@ -45,8 +45,8 @@ class Rows:
             self.reference.append((entry.record, entry.writer, entry.number, entry.clear))
         if entry.kind == FACT and entry.verdict == ACCEPTED:
             self._fact(entry)
-        if entry.kind == FACT and entry.verdict in (REFUSED, CONFLICT) and entry.agency is not None:
-            self.letter.append((entry.number, entry.agency, plain(letter(entry))))
+        if (addressee := addressee_of(entry)) is not None:
+            self.letter.append((entry.number, addressee, plain(letter(entry))))
         if entry.kind == ACT and entry.event_id is not None and entry.source is not None and entry.verdict in (ACCEPTED, REFUSED):
             self.act.append((entry.source[0], entry.event_id, entry.number, entry.verdict, entry.reason, entry.content or b""))
         for seq, (kind, data) in enumerate(entry.conclusions):
@@ -130,7 +130,9 @@ class Rows:
             "agency text, event_id text, number bigint, content bytea, presentation_id text, replaces text, data bytea",
             self.fact,
         )
-        insert(conn, "act", "topic text, event_id text, number bigint, verdict text, reason text, content bytea", self.act)
+        # an act that could not be read is not looked up before it is refused: the first under an id stands
+        columns = "topic text, event_id text, number bigint, verdict text, reason text, content bytea"
+        insert(conn, "act", columns, self.act, "on conflict do nothing")
         self._write_links(conn)
         gone = [k for k, v in self.edge.items() if v is None]
         if gone:
