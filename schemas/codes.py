@@ -20,7 +20,10 @@ FOLDER = Path(__file__).parent / "codes"
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """One code: label for people, validity, and a rank where the list is ordered (higher is graver)."""
+    """One code: label for people, validity, and a rank where the list is ordered (higher is graver).
+
+    `valid_from` 1950-01-01 says that it was always in use, as far back as facts may reach: imports tell old stories.
+    """
 
     code: str
     label: str
