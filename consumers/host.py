@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
-import psycopg
 import structlog
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
@@ -23,6 +22,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from consumers.faults import GONE, RETRIED, of_one_record
 from domain.problems import SightlineError
 from schemas.registry import RegistryUnavailable
 from schemas.topics import KafkaAccess
@@ -38,16 +38,6 @@ LOOK_S: Final = 1.0
 """How often an idle worker looks whether its database is still the one it decided in."""
 
 ROWS_PER_BATCH: Final = 500
-
-RETRIED: Final = frozenset({"40001", "40P01", "55P03", "57014"})
-"""Serialization failure, deadlock, lock or statement timeout: the same batch again."""
-
-
-GONE: Final = ("08", "25", "3D", "42P01", "53", "57")
-"""Connection lost, transaction aborted under us, database or table missing (dropped), resources, shutdown: connect anew."""
-
-OF_THE_DATA: Final = ("21", "22", "23", "54")
-"""What a record's own content provokes: cardinality, data, integrity, a limit of the database passed."""
 
 SORTING_S: Final = 20.0
 """So long a batch is sorted into records that fail and others, before its worker polls again and stays a member of its group."""
@@ -108,22 +98,6 @@ class Handler(Protocol[Item]):
 
     def forget(self) -> None:
         """Drop what was remembered from an earlier connection."""
-
-
-def of_one_record(err: Exception) -> bool:
-    """Whether one record of a batch may have provoked this, so that the others can go on without it.
-
-    Not so when a server is away or asks to try again, when another worker owns the partition, or when the database is not
-    the one this release was made for: then no record is to blame.
-    """
-    if isinstance(err, (RegistryUnavailable, KafkaError, Fenced, PositionLost, PoolTimeoutError)):
-        return False
-    if not isinstance(err, DBAPIError):
-        return not isinstance(err, psycopg.Error) or isinstance(err, psycopg.DataError)
-    code = getattr(err.orig, "sqlstate", None)
-    if code is None:  # psycopg's own: a value that it cannot write, or a connection that is gone
-        return isinstance(err.orig, psycopg.DataError) and not err.connection_invalidated
-    return code.startswith(OF_THE_DATA) and not err.connection_invalidated
 
 
 Hook = Callable[[str], None]

@@ -17,7 +17,6 @@ from consumers.deciding import Decider
 from consumers.host import Intake
 from consumers.preparing import Prepared, Preparer, refuse, unread
 from domain.policy import Reference
-from domain.problems import SightlineError
 from domain.standing import Standing
 from projections.book import Book, block_key
 from projections.entries import (
@@ -54,8 +53,8 @@ RULE_FAILED: Final = "rule-failed"
 ENTRY_TOO_LARGE: Final = "entry-too-large"
 
 
-class EntryTooLarge(SightlineError):
-    """What would be concluded from a record is more than the ledger topic takes."""
+class EntryTooLarge(Exception):
+    """What would be concluded from a record is more than the ledger topic takes. Of that record alone (`consumers.faults`)."""
 
 
 @dataclass(slots=True)

@@ -13,11 +13,8 @@ import orjson
 import pytest
 import structlog
 from kafka import KafkaProducer
-from psycopg import errors
-from sqlalchemy.exc import DBAPIError, OperationalError
 
 from consumers.deciding import Decider
-from consumers.host import Fenced, of_one_record
 from producers.halton.facts import blank
 from schemas.catalogue import spec
 from schemas.codec import HEADER, MAGIC, encode_body
@@ -274,23 +271,3 @@ class TestActs:
         assert [("rule-failed",), ("no-such-thing",)] == rows
         assert "rule-failed" in {x["reason"] for x in desk.letters_of_topic("decisions")}
         desk.whole()
-
-
-def test_what_is_not_the_records_fault() -> None:
-    """A server that is away, or another release's database, is no reason to refuse anything."""
-
-    def wrapped(orig: Any) -> DBAPIError:
-        return DBAPIError("", {}, orig)
-
-    for err in (errors.UndefinedColumn(), errors.SerializationFailure(), errors.AdminShutdown(), errors.DiskFull()):
-        assert not of_one_record(wrapped(err))
-    assert not of_one_record(OperationalError("", {}, errors.OperationalError("connection is lost"), connection_invalidated=True))
-    assert not of_one_record(Fenced("x"))
-    for err in (
-        errors.UniqueViolation(),
-        errors.UntranslatableCharacter(),
-        errors.ProgramLimitExceeded(),
-        errors.DataError("NUL"),
-    ):
-        assert of_one_record(wrapped(err))
-    assert of_one_record(ZeroDivisionError())
