@@ -51,6 +51,8 @@ class Decider:
         """Fill `entry` in; the children whose view may change."""
         if item.reason is not None or item.value is None:
             entry.verdict, entry.reason, entry.problems = REFUSED, item.reason, item.problems
+            if item.kind == ACT and item.event_id is not None:  # as table `act` will say it: the first under an id stands
+                self._known.setdefault((item.intake.topic, item.event_id), (b"", REFUSED, item.reason))
             return set()
         owner = item.agency or item.intake.topic
         before = self._known.get((owner, item.event_id or ""))
@@ -147,17 +149,16 @@ class Decider:
         child = self._child_of_act(value)
         if child is None or child not in self._book.members or not self._book.members[child]:
             return self._refuse(entry, "no-such-thing")
-        history = self._book.history(child)
-        view = fold(history, self._reference, entry.accepted_at)
-        found = self._judge(item, entry, history, view)
+        found = self._judge(item, entry, self._book.history(child))
         if isinstance(found, Refused):
             entry.problems = tuple(found.problems)
             return self._refuse(entry, found.reason)
         return self._accept_act(entry, child, list(found))
 
-    def _judge(self, item: Prepared, entry: Entry, history: History, view: Json) -> Found:
+    def _judge(self, item: Prepared, entry: Entry, history: History) -> Found:
         """What the act does, or why it is refused. Our own failure refuses a person's act, and stops nobody else's."""
         try:
+            view = fold(history, self._reference, entry.accepted_at)
             return judge(item.record or "", item.value or {}, history, view, self._reference, entry.accepted_at)
         except Exception as err:  # a defect of ours, of any kind, must not stop the acts of others
             log.error("rule-failed", number=entry.number, record=entry.record, error=type(err).__name__, alarm=True)  # noqa: TRY400 (I7)

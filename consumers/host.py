@@ -3,7 +3,7 @@
 Each assignment takes an epoch per partition and seeks to the database's position; each batch moves the position
 `where epoch = mine and next_offset = what I last read or wrote`, in one transaction with all its effects (I4). Whatever
 interrupts a batch leaves nothing behind; the host reconnects, forgets, waits until the database has applied the ledger's
-end, and goes on from the database's position (I6).
+end, and goes on from the database's position (I6). A record that fails by itself is set apart, and the others go on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.errors import KafkaError
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from consumers.faults import GONE, RETRIED, of_one_record
 from domain.problems import SightlineError
 from schemas.registry import RegistryUnavailable
 from schemas.topics import KafkaAccess
@@ -37,12 +39,12 @@ LOOK_S: Final = 1.0
 
 ROWS_PER_BATCH: Final = 500
 
-RETRIED: Final = frozenset({"40001", "40P01", "55P03", "57014"})
-"""Serialization failure, deadlock, lock or statement timeout: the same batch again."""
+SORTING_S: Final = 20.0
+"""So long a batch is sorted into records that fail and others, before its worker polls again and stays a member of its group."""
 
-
-GONE: Final = ("08", "25", "3D", "42P01", "53", "57")
-"""Connection lost, transaction aborted under us, database or table missing (dropped), resources, shutdown: connect anew."""
+PAUSE_S_MAX: Final = 5.0
+"""The longest wait after a record that had to be set apart, when those before it were too: a defect of ours that fails on
+every record then refuses some hundreds an hour until somebody sees the alarm, not the whole intake within seconds."""
 
 
 class PositionLost(SightlineError):
@@ -84,6 +86,13 @@ class Handler(Protocol[Item]):
     def handle(self, conn: Connection, prepared: Sequence[Item]) -> None:
         """Do all of it inside the transaction of `conn`."""
 
+    def set_apart(self, record: Intake, failure: Exception) -> Item:
+        """This record, prepared to be refused: preparing or handling it, alone in its batch, raised `failure`.
+
+        Raises:
+            RegistryUnavailable: try again later.
+        """
+
     def lock(self, conn: Connection) -> None:
         """Take the locks under which positions move."""
 
@@ -109,6 +118,7 @@ class Host(ConsumerRebalanceListener):
         self._expected: dict[TopicPartition, int] = {}
         self._epoch: dict[TopicPartition, int] = {}
         self._failures = 0
+        self._apart = 0
         self._looked = 0.0
         self._consumer = KafkaConsumer(
             **access.options(), group_id=access.prefix + group, group_instance_id=access.prefix + instance,
@@ -160,11 +170,10 @@ class Host(ConsumerRebalanceListener):
                 self._look()
             elif mine := {tp: rs for tp, rs in records.items() if self._contiguous(tp, rs)}:
                 self._hook("polled")
-                some = self._fewer(mine)
-                self._work(some)
+                self._work(self._fewer(mine))
                 self._failures = 0
-                self._seek_back(tp for tp, rs in mine.items() if len(some.get(tp, ())) < len(rs))
-        except (DBAPIError, RegistryUnavailable, KafkaError) as err:
+                self._seek_back(tp for tp, rs in mine.items() if self._expected.get(tp) != rs[-1].offset + 1)
+        except (DBAPIError, RegistryUnavailable, KafkaError, PoolTimeoutError) as err:
             self._recover(err)
 
     def _look(self) -> None:
@@ -252,15 +261,47 @@ class Host(ConsumerRebalanceListener):
         return False
 
     def _work(self, records: Mapping[TopicPartition, Sequence[Any]]) -> None:
-        conn = self._connection()
-        assert conn is not None
         batch = [
             Intake(self._access.short(tp.topic), tp.partition, r.offset, r.timestamp * 1000, r.value or b"")
             for tp, rs in records.items()
             for r in rs
         ]
-        moved = {tp: rs[-1].offset + 1 for tp, rs in records.items()}
-        prepared = self._handler.prepare(batch)
+        self._do(batch, time.monotonic() + SORTING_S)
+
+    def _do(self, batch: Sequence[Intake], until: float) -> None:
+        """The whole batch, in one transaction; without the records that fail by themselves, if there are such.
+
+        Halved until the guilty one is alone, then refused: whatever goes wrong with one record stops no other. What is not
+        done by `until` is polled again.
+        """
+        try:
+            self._commit(batch, lambda: self._handler.prepare(batch))
+            self._apart = 0
+        except Exception as err:  # of any kind: a rule of ours, a value that a table does not take
+            if not of_one_record(err):
+                raise
+            self._handler.forget()
+            if len(batch) == 1:
+                self._refuse(batch[0], err)
+                return
+            middle = len(batch) // 2
+            self._do(batch[:middle], until)
+            if time.monotonic() < until and not self._stopping:
+                self._do(batch[middle:], until)
+
+    def _refuse(self, record: Intake, err: Exception) -> None:
+        """Refuse one record that cannot be decided about. If even that fails, the record is not to blame: it is raised."""
+        kind = type(err.orig if isinstance(err, DBAPIError) else err).__name__
+        self._commit([record], lambda: [self._handler.set_apart(record, err)])
+        log.error("record-set-apart", topic=record.topic, partition=record.partition, offset=record.offset, kind=kind, alarm=True)
+        time.sleep(min(PAUSE_S_MAX, 0.01 * 2 ** min(self._apart, 10)))
+        self._apart += 1
+
+    def _commit(self, batch: Sequence[Intake], prepare: Callable[[], Sequence[Any]]) -> None:
+        conn = self._connection()
+        assert conn is not None
+        moved = {TopicPartition(self._access.topic(i.topic), i.partition): i.offset + 1 for i in batch}
+        prepared = prepare()
         with conn.begin():
             self._handler.lock(conn)
             self._move(conn, moved)
@@ -301,7 +342,7 @@ class Host(ConsumerRebalanceListener):
             self._conn = conn
         return self._conn
 
-    def _recover(self, err: DBAPIError | RegistryUnavailable | KafkaError) -> None:
+    def _recover(self, err: DBAPIError | RegistryUnavailable | KafkaError | PoolTimeoutError) -> None:
         """Everything of the failed batch is rolled back: forget, and stand at the database's position again."""
         self._failures += 1
         code = getattr(err.orig, "sqlstate", None) if isinstance(err, DBAPIError) else None

@@ -77,23 +77,22 @@ class Preparer:
         Raises:
             RegistryUnavailable: try the batch again later.
         """
-        kind, _, owner = intake.topic.partition(".")
-        agency = owner if kind == "facts" else None
-        what = FACT if kind == "facts" else ACT
+        blank = unread(intake)
+        what, agency = blank.kind, blank.agency
         if len(intake.value) > FACT_BYTES_MAX:
-            return Prepared(intake, what, agency, reason="too-large")
+            return refuse(blank, "too-large")
         try:
             decoded = self._codec.decode(intake.value)
         except Undecodable as err:
-            return Prepared(intake, what, agency, reason=err.reason)
+            return refuse(blank, err.reason)
         record, value = decoded.spec, decoded.value
         named = Prepared(intake, what, agency, record.name, _event_id(value), writer=decoded.writer)
         if not _belongs(record, what, agency, intake.topic):
-            return _refuse(named, "wrong-topic")
+            return refuse(named, "wrong-topic")
         if problems := check(record, value, max(self._now(), intake.appended_at)):
-            return _refuse(named, problems[0].rule, tuple(problems))
+            return refuse(named, problems[0].rule, tuple(problems))
         if what == FACT and value["envelope"]["agency"] != agency:
-            return _refuse(
+            return refuse(
                 named, "wrong-agency", (Problem("envelope.agency", "wrong-agency", "names another agency than the topic's"),)
             )
         content = keyed_hash(self._secret, record.name, orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode())[:16]
@@ -133,5 +132,12 @@ def _belongs(record: RecordSpec, what: str, agency: str | None, topic: str) -> b
     return record.kind == "act" and record.topic == topic
 
 
-def _refuse(named: Prepared, reason: str, problems: tuple[Problem, ...] = ()) -> Prepared:
+def unread(intake: Intake) -> Prepared:
+    """A record of which nothing but its place is known."""
+    kind, _, owner = intake.topic.partition(".")
+    return Prepared(intake, *((FACT, owner) if kind == "facts" else (ACT, None)))
+
+
+def refuse(named: Prepared, reason: str, problems: tuple[Problem, ...] = ()) -> Prepared:
+    """The same record, to be refused for `reason`: its content is dropped."""
     return Prepared(named.intake, named.kind, named.agency, named.record, named.event_id, reason, problems, named.writer)

@@ -7,7 +7,7 @@ decreases, and two workers that meet one new child at once see one another's lin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -15,16 +15,28 @@ from sqlalchemy import Connection, text
 
 from consumers.deciding import Decider
 from consumers.host import Intake
-from consumers.preparing import Prepared, Preparer
+from consumers.preparing import Prepared, Preparer, refuse, unread
 from domain.policy import Reference
 from domain.standing import Standing
 from projections.book import Book, block_key
-from projections.entries import ACT, FACT, IDENTITY, REFERENCE, Entry, header, key_names, record_class, seal
+from projections.entries import (
+    ACT,
+    ENTRY_BYTES_MAX,
+    FACT,
+    IDENTITY,
+    REFERENCE,
+    Entry,
+    header,
+    key_names,
+    record_class,
+    seal,
+)
 from projections.keyring import KeyRing
 from projections.writing import Rows, save_children
 from schemas.catalogue import catalogue
 from schemas.codec import Codec
 from schemas.codes import code_lists_hash, code_lists_text
+from schemas.registry import RegistryUnavailable
 from schemas.topics import AGENCIES
 
 log = structlog.get_logger()
@@ -33,6 +45,16 @@ CHANNEL: Final = "ledger"
 """PostgreSQL notification after each commit: relay and web wake without waiting for their next look."""
 
 INTAKE_TOPICS: Final = (*(f"facts.{a}" for a in AGENCIES), "decisions", "receipts", "clock")
+
+
+RULE_FAILED: Final = "rule-failed"
+"""Reason of a record that a defect of ours, or a limit of the database, kept from being decided about."""
+
+ENTRY_TOO_LARGE: Final = "entry-too-large"
+
+
+class EntryTooLarge(Exception):
+    """What would be concluded from a record is more than the ledger topic takes. Of that record alone (`consumers.faults`)."""
 
 
 @dataclass(slots=True)
@@ -88,6 +110,17 @@ class Unify:
         self._keys.ensure(classes | {(holder, IDENTITY) for holder, _ in classes})
         return prepared
 
+    def set_apart(self, record: Intake, failure: Exception) -> Prepared:
+        """The record as one to refuse, with what can still be read of it."""
+        reason = ENTRY_TOO_LARGE if isinstance(failure, EntryTooLarge) else RULE_FAILED
+        try:
+            found = self._preparer.prepare(record)
+        except RegistryUnavailable:
+            raise
+        except Exception:  # what failed before may fail again: then nothing of it can be read
+            found = unread(record)
+        return replace(refuse(found, reason), writer=None)
+
     def handle(self, conn: Connection, prepared: Sequence[Prepared]) -> None:
         """Decide about every record of the batch, and write all of it."""
         at = max(self._now(), self._counter.accepted_at)
@@ -99,6 +132,8 @@ class Unify:
         for item in prepared:
             entry = self._entry(item, at)
             touched |= self._decider.decide(item, entry)
+            if item.kind == ACT and item.reason is not None:
+                _alarm(entry)
             entries.append(entry)
         self._write(conn, entries, at)
         save_children(conn, [s for child in sorted(touched) if (s := self._standing(child, at)) is not None])
@@ -149,9 +184,19 @@ class Unify:
         self._keys.ensure({n for e in entries for n in key_names(e)})
         rows = Rows()
         for entry in entries:
-            rows.add(entry, seal(entry, self._keys))
+            value = seal(entry, self._keys)
+            if len(value) > ENTRY_BYTES_MAX:
+                raise EntryTooLarge(f"ledger entry {entry.number} would be {len(value)} bytes; at most {ENTRY_BYTES_MAX} go out")
+            rows.add(entry, value)
         rows.write(conn)
         conn.execute(text("update counter set number = :n, accepted_at = :a where id = 1"), {"n": self._counter.number, "a": at})
+
+
+def _alarm(entry: Entry) -> None:
+    """A record of our own topics that we cannot read: the house's own letter says the rest (`projections.outputs`)."""
+    topic, partition, offset = entry.source or ("", 0, 0)
+    where = {"topic": topic, "partition": partition, "offset": offset, "number": entry.number}
+    log.error("own-record-refused", **where, reason=entry.reason, alarm=True)
 
 
 def load(conn: Connection, book: Book, prepared: Sequence[Prepared]) -> None:

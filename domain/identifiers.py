@@ -22,7 +22,15 @@ PNC_CENTURY: Final = 50
 SNOMED_UK_NAMESPACE: Final = "1000000"
 """The United Kingdom's extension namespace; a long concept id of another one was mistyped (two published lists have such)."""
 
+PLACEHOLDERS: Final = frozenset({
+    "unknown", "unkn", "unk", "notknown", "notavailable", "notapplicable", "na", "nk", "none", "null", "nil", "nan",
+    "undefined", "missing", "blank", "empty", "tbc", "tba", "tbd", "test", "dummy", "default", "temp", "unidentified",
+    "anonymous", "noid", "nonumber",
+})  # fmt: skip
+"""Local ids that are none, without punctuation and case; so are `0000`, `XXX`, `9999` and punctuation alone."""
+
 _SEPARATORS: Final = re.compile(r"[\s-]+")
+_FILLER: Final = re.compile(r"0*|x*|9{4,}")
 _NHS: Final = re.compile(r"[0-9]{10}\Z")
 _UPN: Final = re.compile(rf"[{UPN_LETTERS}][0-9]{{11}}[0-9{UPN_LETTERS}]\Z")
 _PNC: Final = re.compile(r"((?:[0-9]{2})?[0-9]{2})/?([0-9]{1,7})([A-Z])\Z")
@@ -106,6 +114,12 @@ def normalised_name(text: str | None) -> str:
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text or "").casefold()).translate(_PLAIN)
     letters = "".join(c for c in plain if not unicodedata.combining(c))
     return _NOT_IN_NAMES.sub(" ", _APOSTROPHES.sub("", letters)).strip()
+
+
+def is_placeholder(local_id: str) -> bool:
+    """True for what people and systems write where a record has no number: it is shared by children who are strangers."""
+    found = _NOT_IN_NAMES.sub("", local_id).casefold()
+    return found in PLACEHOLDERS or _FILLER.fullmatch(found) is not None
 
 
 def verhoeff(digits: str) -> bool:

@@ -3,7 +3,7 @@
 The rules (version `RULES`), in words that the tests' oracle implements on its own:
 
 1. *Same local id.* Two presentations of one agency and local id are the same child when no name or birth date that both
-   give differs and no trusted number contradicts.
+   give differs and no trusted number contradicts. A placeholder (`UNKNOWN`, `0`) is no local id, in any rule.
 2. *Checked identifier.* Presentations that share a checked, trusted identifier (traced NHS number, UPN, local authority
    child id, PNC id) are the same child when given name, family name and birth date are given by both and agree.
 3. *Possible match*, for a person to decide: same local id with another name or birth date; a shared checked identifier
@@ -36,6 +36,12 @@ DEFAULT_BIRTH_DATES: Final = frozenset({"1900-01-01", "1901-01-01", "1970-01-01"
 
 SINGLE: Final = frozenset({"nhs", "upn", "pnc"})
 """Identifiers of which a child has one: two different trusted values contradict. (A child may have several LA ids.)"""
+
+PROPOSED_MAX: Final = 10
+"""Possible matches that one presentation gives rise to: more are not a question that a person can answer."""
+
+TRIED_MAX: Final = 50
+"""Records looked at for these, the best grounds first."""
 
 Key = tuple[str, ...]
 LocalId = tuple[str, str]
@@ -82,8 +88,9 @@ def person(shown: Presentation) -> Person:
         if text and (checked := check(text)) is not None:
             strong.add((system, checked))
     born = f.get("birth_date") or ""
+    nobody = identifiers.is_placeholder(shown.local_id)  # two records under `UNKNOWN` are not one record
     return Person(
-        shown.presentation_id, shown.number, shown.agency, shown.local_id,
+        shown.presentation_id, shown.number, shown.agency, shown.presentation_id if nobody else shown.local_id,
         identifiers.normalised_name(f.get("given_name") or ""), identifiers.normalised_name(f.get("family_name") or ""),
         "" if born in DEFAULT_BIRTH_DATES else born, frozenset(strong),
     )  # fmt: skip
@@ -188,10 +195,27 @@ def introduce(known: Cluster, new: Person) -> Conclusions:
         found = rule(new, other)
         if found is not None and _may_join(known, new, other):
             out += _join(known, new, other, found[0], found[1], None, None)
-    out = _last_links(out)
-    for other in others:
-        out += _propose(known, new, other)
+    return _last_links(out) + _proposals(known, new, others)
+
+
+def _proposals(known: Cluster, new: Person, others: list[Person]) -> Conclusions:
+    """At most `PROPOSED_MAX` possible matches, those with the best grounds: nobody answers hundreds of questions."""
+    here = known.child_of[new.presentation_id]
+    apart = [o for o in others if known.child_of[o.presentation_id] != here]
+    found = [(_likeness(new, o), o) for o in apart if doubt(new, o) or rule(new, o)]
+    found.sort(key=lambda x: (x[0], x[1].number, x[1].presentation_id))
+    out: Conclusions = []
+    for _, other in found[:TRIED_MAX]:
+        if len(out) < PROPOSED_MAX:
+            out += _propose(known, new, other)
+    if out and (len(found) > TRIED_MAX or len(out) == PROPOSED_MAX < len(found)):
+        out[-1][1]["evidence"].append("more records fit as well and are not listed: too many share what these share")
     return out
+
+
+def _likeness(a: Person, b: Person) -> int:
+    """0: a checked identifier is shared; 1: name and birth date; 2: the local id alone."""
+    return 0 if a.strong & b.strong else 1 if a.full and b.full and not _differ(a, b) else 2
 
 
 def _last_links(out: Conclusions) -> Conclusions:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from domain.identifiers import is_placeholder
 from domain.problems import Problem
-from domain.times import DAY_US, HOUR_US, local_date_of
+from domain.times import DAY_US, HOUR_US, local_date_of, to_us
 
 CLOCK_SKEW_US: Final = HOUR_US
 """A sender's clock may be an hour ahead (a forgotten summer time) before we call an instant the future."""
@@ -19,18 +20,33 @@ BIRTH_EARLIEST: Final = "1990-01-01"
 """No subject of 2019 or later was a child if born before; defaults such as 1900-01-01 are marked, not refused."""
 
 
+FUTURE: Final[Mapping[str, str]] = {"held_at": "lies in the future: convened is not held"}
+"""What to say of an instant in the future, where more can be said than that."""
+
+PLANNED_MAX_US: Final = 31 * DAY_US
+"""A discussion that is convened is planned within this: the page allows four weeks, and an act may be read days later."""
+
+
+def out_of_time(instants: Iterable[tuple[str, int]], now_us: int) -> list[Problem]:
+    """Which of these (field, instant) lie before 1950 or in the future: every instant of the contract is one that was."""
+    problems: list[Problem] = []
+    for name, at in instants:
+        if at > now_us + CLOCK_SKEW_US:
+            problems.append(Problem(name, "future", FUTURE.get(name, "lies in the future")))
+        elif at < OLDEST_US:
+            problems.append(Problem(name, "too-old", "lies before 1950"))
+    return problems
+
+
 def implausible(record: str, value: Mapping[str, Any], now_us: int) -> list[Problem]:
     """What in `value` cannot be true, at `now_us`; an empty list when nothing is."""
     if "act" in value:
         return _act(record, value, now_us)
     env = value["envelope"]
-    problems = [
-        Problem(f"envelope.{name}", "future", "lies in the future")
-        for name in ("occurred_at", "recorded_at")
-        if env[name] > now_us + CLOCK_SKEW_US
-    ]
-    if env["occurred_at"] < OLDEST_US:
-        problems.append(Problem("envelope.occurred_at", "too-old", "lies before 1950"))
+    problems: list[Problem] = []
+    said = [v for v in env["subject"].values() if v is not None]
+    if len(said) == 1 and is_placeholder(env["subject"]["local_id"]):
+        problems.append(Problem("envelope.subject.local_id", "placeholder", "is a placeholder, and nothing else says who it is"))
     born = env["subject"].get("birth_date")
     if born is not None and born > local_date_of(now_us + 300 * DAY_US):
         problems.append(Problem("envelope.subject.birth_date", "future", "lies more than a pregnancy ahead"))
@@ -63,10 +79,8 @@ def _body(record: str, value: Mapping[str, Any]) -> list[Problem]:
 
 def _act(record: str, value: Mapping[str, Any], now_us: int) -> list[Problem]:
     problems: list[Problem] = []
-    if value["act"]["acted_at"] > now_us + CLOCK_SKEW_US:
-        problems.append(Problem("act.acted_at", "future", "lies in the future"))
-    if record == "RecommendationDecided" and value["meeting_at"] is not None and not _is_instant(value["meeting_at"]):
-        problems.append(Problem("meeting_at", "instant", "is not an ISO 8601 instant with an offset"))
+    if record == "RecommendationDecided" and value["meeting_at"] is not None:
+        problems += _planned(value["meeting_at"], now_us)
     if record == "RecommendationDecided" and value["decision"] == "DECLINE":
         problems += [
             Problem(name, "required-to-decline", "is needed to decline (R1)")
@@ -75,13 +89,14 @@ def _act(record: str, value: Mapping[str, Any], now_us: int) -> list[Problem]:
         ]
     if record == "GpReceipt" and value["state"] == "REJECTED" and value["reason"] is None:
         problems.append(Problem("reason", "required-to-reject", "is needed to reject"))
-    if record == "StrategyMeetingHeld" and value["held_at"] > now_us + CLOCK_SKEW_US:
-        problems.append(Problem("held_at", "future", "lies in the future: convened is not held"))
     return problems
 
 
-def _is_instant(text: str) -> bool:
+def _planned(text: str, now_us: int) -> list[Problem]:
     try:
-        return datetime.fromisoformat(text).tzinfo is not None
+        at = to_us(datetime.fromisoformat(text))
     except ValueError:
-        return False
+        return [Problem("meeting_at", "instant", "is not an ISO 8601 instant with an offset")]
+    if not OLDEST_US <= at <= now_us + PLANNED_MAX_US:
+        return [Problem("meeting_at", "planned", f"is not within the next {PLANNED_MAX_US // DAY_US} days")]
+    return []

@@ -37,7 +37,7 @@ from projections.rebuild import rebuild
 from schemas.catalogue import catalogue
 from schemas.codec import Codec
 from schemas.policies import policy_hash, policy_text, reference
-from schemas.registry import IncompatibleSchema, Registry
+from schemas.registry import CompatibilityNotSet, IncompatibleSchema, Registry
 from schemas.topics import KafkaAccess
 
 log = structlog.get_logger()
@@ -157,15 +157,18 @@ def reading(settings: Settings) -> Reading:
 def register_schemas(settings: Settings) -> None:
     """Register every schema of the contract; an incompatible one is refused before anything is published with it.
 
+    The registry, ours or a given one, must hold them to full compatibility: seen to here, before the first is registered.
+
     Raises:
         InfraError: names the subject.
     """
     with contextlib.closing(Registry(settings.registry_url)) as registry:
-        for spec in catalogue().values():
-            try:
+        try:
+            for spec in catalogue().values():
+                registry.ensure_compatibility(spec.subject)
                 registry.register(spec.subject, spec.text)
-            except IncompatibleSchema as err:
-                raise InfraError(str(err)) from err
+        except (IncompatibleSchema, CompatibilityNotSet) as err:
+            raise InfraError(str(err)) from err
 
 
 def unify(settings: Settings, instance: int, hook: Hook = lambda _: None, rows: int = 500) -> Stoppable:

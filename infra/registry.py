@@ -14,14 +14,12 @@ from infra.errors import StartError
 from infra.java import java
 from infra.part import Part
 from infra.state import State
+from schemas.registry import COMPATIBILITY
 
 PORT: Final = 18080
 MANAGEMENT_PORT: Final = 18081
 HEAP_MB: Final = 384
 PATH: Final = "/apis/ccompat/v7"
-
-COMPATIBILITY: Final = "FULL_TRANSITIVE"
-"""Readers and writers of any two versions of a subject understand one another. Apicurio's own default is NONE."""
 
 
 class Registry(Part):

@@ -97,7 +97,7 @@ class Work:
 
     def _copy(self, rows: Rows) -> None:
         with self._conn.begin():
-            raw: Any = self._conn.connection.driver_connection
+            raw: Any = self._conn.connection.dbapi_connection
             for table in COPIED:
                 copy(raw, table, COLUMNS[table], getattr(rows, table))
         for table in COPIED:
@@ -110,7 +110,7 @@ class Work:
             book.load_children(self._conn, child_ids)
             histories = [h for c in child_ids if (h := book.history(c)).links]
             stands = [child_row(standing(h, self._tools.reference, newest(h))) for h in histories]
-            raw: Any = self._conn.connection.driver_connection
+            raw: Any = self._conn.connection.dbapi_connection
             copy(raw, "child", COLUMNS["child"], stands)
         return len(stands)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from domain.model import Json, make_id
-from projections.entries import ACCEPTED, CONFLICT, FACT, REFUSED, Entry
-from schemas.topics import AGENCIES
+from projections.entries import ACCEPTED, ACT, CONFLICT, FACT, REFUSED, Entry
+from schemas.topics import AGENCIES, HOUSE
 
 Output = tuple[str, str, str, Json]
 """(topic without prefix, key, record name, value)."""
@@ -24,7 +24,7 @@ def outputs(entry: Entry) -> list[Output]:
     out: list[Output] = []
     if entry.kind == FACT and entry.agency in AGENCIES:
         out.append((f"outcomes.{entry.agency}", entry.event_id or "", "Outcome", _outcome(entry)))
-        if entry.verdict in (REFUSED, CONFLICT):
+        if addressee_of(entry) is not None:
             out.append((f"dead-letters.{entry.agency}", letter_id(entry), "DeadLetter", letter(entry)))
     for seq, (kind, data) in enumerate(entry.conclusions):
         if kind in NOTICES:
@@ -37,6 +37,17 @@ def outputs(entry: Entry) -> list[Output]:
     return out
 
 
+def addressee_of(entry: Entry) -> str | None:
+    """Whose dead letter is to be written about this entry: an agency's, the house's, or nobody's.
+
+    The house gets one for a record of its own topics (decisions, receipts, clock) that could not be read; nobody but it can
+    mend that. Such a record has no content hash; an act that was read and refused has, and its actor is told.
+    """
+    if entry.kind == FACT and entry.verdict in (REFUSED, CONFLICT):
+        return entry.agency
+    return HOUSE if entry.kind == ACT and entry.verdict == REFUSED and entry.content is None else None
+
+
 def letter_id(entry: Entry) -> str:
     """The id of the dead letter about an entry's source."""
     return make_id("letter", *(entry.source or ()))
@@ -45,9 +56,10 @@ def letter_id(entry: Entry) -> str:
 def letter(entry: Entry) -> Json:
     """The dead letter about a refused entry: reason and pointer, never content (I7)."""
     message = "; ".join(f"{p.field}: {p.message}" for p in entry.problems)[:400] or MESSAGES.get(entry.reason or "", "")
+    again = "see which program of the house wrote it" if entry.kind == ACT else AGAIN
     return {
-        "letter_id": letter_id(entry), "agency": entry.agency, "event_id": entry.event_id, "record": entry.record,
-        "reason": entry.reason or "", "message": message or "send the fact again with a new id that supersedes this one",
+        "letter_id": letter_id(entry), "agency": addressee_of(entry), "event_id": entry.event_id, "record": entry.record,
+        "reason": entry.reason or "", "message": message or again,
         "problems": _problems(entry), **_source(entry), "number": entry.number, "accepted_at": entry.accepted_at,
     }  # fmt: skip
 
@@ -64,6 +76,7 @@ def late_letter(entry: Entry, data: Mapping[str, Any]) -> Json:
     }  # fmt: skip
 
 
+AGAIN: Final = "send the fact again with a new id that supersedes this one"
 MESSAGES: Final = {
     "same-id-other-content": "this event_id was accepted with other content; send a correction under a new id with `supersedes`",
     "wrong-agency": "the envelope names another agency than the topic belongs to; send it as the agency it is from",
@@ -73,6 +86,9 @@ MESSAGES: Final = {
     "not-avro-wire-format": "the value must begin with 0x00 and a schema id (Confluent wire format)",
     "corrupt": "the bytes do not decode; send the fact again with a new id",
     "too-large": "a fact is at most 256 KiB",
+    "rule-failed": "a defect of the backbone, not of the fact, kept it from being accepted; its operators have an alarm; "
+    "send the fact again once they say that it is mended",
+    "entry-too-large": "so much would follow from it that the ledger cannot take it; ask the operators of the backbone",
     "not-the-owner": "only the agency that said a fact may supersede or retract it",
     "erased": "the record of this child was erased; nothing more is kept under it",
 }

@@ -14,8 +14,8 @@ from domain.searching import searched
 from domain.standing import Standing
 from projections.arrays import Column
 from projections.book import MATCH_STATES, block_key, child_id_of
-from projections.entries import ACCEPTED, ACT, CONFLICT, FACT, REFERENCE, REFUSED, Entry, plain
-from projections.outputs import late_letter, letter, outputs
+from projections.entries import ACCEPTED, ACT, FACT, REFERENCE, REFUSED, Entry, plain
+from projections.outputs import addressee_of, late_letter, letter, outputs
 
 COLUMNS: Final[Mapping[str, str]] = {
     "ledger": "number bigint, value bytea, outputs bytea",
@@ -64,8 +64,8 @@ class Rows:
             self.reference.append((entry.record, entry.writer, entry.number, entry.clear))
         if entry.kind == FACT and entry.verdict == ACCEPTED:
             self._fact(entry)
-        if entry.kind == FACT and entry.verdict in (REFUSED, CONFLICT) and entry.agency is not None:
-            self.letter.append((entry.number, entry.agency, plain(letter(entry))))
+        if (addressee := addressee_of(entry)) is not None:
+            self.letter.append((entry.number, addressee, plain(letter(entry))))
         if entry.kind == ACT and entry.event_id is not None and entry.source is not None and entry.verdict in (ACCEPTED, REFUSED):
             self.act.append((entry.source[0], entry.event_id, entry.number, entry.verdict, entry.reason, entry.content or b""))
         for seq, (kind, data) in enumerate(entry.conclusions):
@@ -144,9 +144,11 @@ class Rows:
         """Write everything taken in. `ledger` rows first: a number twice is a defect, and stops here."""
         for table, rows in (
             ("ledger", self.ledger), ("reference", self.reference), ("presentation", self.presentation), ("block", self.block),
-            ("fact", self.fact), ("act", self.act),
+            ("fact", self.fact),
         ):  # fmt: skip
             insert(conn, table, rows)
+        # an act that could not be read is not looked up before it is refused: the first under an id stands
+        insert(conn, "act", self.act, "on conflict do nothing")
         self._write_links(conn)
         gone = [k for k, v in self.edge.items() if v is None]
         if gone:

@@ -20,13 +20,20 @@ FOLDER = Path(__file__).parent / "codes"
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """One code: label for people, validity, and a rank where the list is ordered (higher is graver)."""
+    """One code: label for people, validity, and a rank where the list is ordered (higher is graver).
+
+    `valid_from` 1950-01-01 says that it was always in use, as far back as facts may reach: imports tell old stories.
+    """
 
     code: str
     label: str
     valid_from: date
     valid_to: date | None
     rank: int | None
+
+    def in_force(self, day: date) -> bool:
+        """Whether the code was in use on `day`; its first and its last day count."""
+        return self.valid_from <= day and (self.valid_to is None or day <= self.valid_to)
 
 
 @dataclass(frozen=True, slots=True)

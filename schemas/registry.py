@@ -13,6 +13,10 @@ TIMEOUT_S: Final = 10.0
 """A registry answers in milliseconds; ten seconds covers one that is starting."""
 
 
+COMPATIBILITY: Final = "FULL_TRANSITIVE"
+"""Readers and writers of any two versions of a subject understand one another. Apicurio's own default is NONE."""
+
+
 class RegistryUnavailable(SightlineError):
     """The registry did not answer; what asked may try again."""
 
@@ -23,6 +27,10 @@ class UnknownSchema(SightlineError):
 
 class IncompatibleSchema(SightlineError):
     """The registry refuses a schema: readers of older or newer facts would break."""
+
+
+class CompatibilityNotSet(SightlineError):
+    """The registry would take schemas that readers of older or newer facts cannot read."""
 
 
 class Registry:
@@ -65,9 +73,31 @@ class Registry:
             raise UnknownSchema(f"the registry knows no schema {schema_id}")
         return str(self._json(answer)["schema"])
 
-    def set_compatibility(self, level: str = "FULL_TRANSITIVE") -> None:
-        """Set the global compatibility level."""
-        self._json(self._call("PUT", "/config", {"compatibility": level}))
+    def ensure_compatibility(self, subject: str, level: str = COMPATIBILITY) -> None:
+        """Have `level` in force for `subject`: it is left alone where it is, and set for this subject alone where it is not.
+
+        Raises:
+            CompatibilityNotSet: the registry has another level and does not let us set it; RegistryUnavailable.
+        """
+        if self._compatibility(subject) == level:
+            return
+        self._call("PUT", f"/config/{subject}", {"compatibility": level})
+        found = self._compatibility(subject)
+        if found != level:
+            raise CompatibilityNotSet(
+                f"{subject}: the schema registry keeps compatibility at {found}, and it has to be {level}; set it there, or let "
+                "this user set it"
+            )
+
+    def _compatibility(self, subject: str) -> str:
+        """The level in force: the subject's own, else the registry's."""
+        for path in (f"/config/{subject}", "/config"):
+            answer = self._call("GET", path, None)
+            if answer.status_code == 200:
+                return str(self._json(answer).get("compatibilityLevel"))
+            if answer.status_code != 404:
+                break
+        return f"unknown (HTTP {answer.status_code})"
 
     def close(self) -> None:
         """Close connections."""

@@ -11,6 +11,9 @@ from typing import Any, Final
 AGENCIES: Final = ("police", "csc", "health", "education", "yjs", "probation", "rhi")
 """Agencies that may emit facts. `csc`: children's social care; `rhi`: the provider of return home interviews."""
 
+HOUSE: Final = "house"
+"""Whose dead letters are about records of the house's own topics: they go to no topic, operators read them."""
+
 INTAKE_PARTITIONS: Final = 2
 """Partitions of each `facts.<agency>`: as many `unify` workers as this can share the load by default."""
 
@@ -56,7 +59,7 @@ def topics() -> tuple[Topic, ...]:
         Topic("ledger", 1, FOR_EVER, ("relay",), ("relay", "unify", "clock", "pulse", "web", "deliver")),
         Topic("keys", 1, FOR_EVER, ("unify",), ("unify", "relay"), compacted=True),
         Topic("accesses", 1, FOR_EVER, ("web",), ("web",)),
-        Topic("recommendations", 1, DAYS_90_MS, ("relay",), ("relay", "web", "agency.csc", "agency.police", "agency.health")),
+        Topic("recommendations", 1, DAYS_90_MS, ("relay",), ("relay", "web")),
         Topic("gp.messages", 1, FOR_EVER, ("relay",), ("relay", "deliver")),
         Topic("pulse", 1, DAYS_90_MS, ("pulse",), ("web", "pulse")),
         Topic(f"pulse-{PULSE_TABLE}-changelog", INTAKE_PARTITIONS, FOR_EVER, ("pulse",), ("pulse",), compacted=True),

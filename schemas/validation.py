@@ -8,13 +8,33 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from domain.plausible import implausible
+from domain.plausible import implausible, out_of_time
 from domain.problems import InvalidFact, Problem
+from domain.times import local
 from schemas.catalogue import FieldRule, RecordSpec
 from schemas.codes import code_lists
 
 FACT_BYTES_MAX: Final = 256 * 1024
 """Greatest encoded fact, bytes (design)."""
+
+PROBLEMS_MAX: Final = 50
+"""Broken rules told of one record: enough to mend it, and never more than a ledger entry holds."""
+
+DEPTH_MAX: Final = 8
+"""Nothing in the contract lies deeper than three levels; what does is named by its beginning."""
+
+NAME_MAX: Final = 120
+"""A made-up field's name is told up to here."""
+
+MICROS: Final = "timestamp-micros"
+RANGES: Final = {"int": 31, "long": 63}
+"""Bits of each whole number, sign apart, as Avro and PostgreSQL hold it."""
+
+CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+"""Control characters but tab and line ends: no text of a person's has them, and PostgreSQL takes no U+0000."""
+
+SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+"""Half a character: what UTF-8, and so Avro, cannot hold."""
 
 ODS: Final = re.compile(r"[A-Z0-9]{3,10}\Z")
 TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
@@ -23,15 +43,21 @@ TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
 
 
 def check(spec: RecordSpec, value: Mapping[str, Any], now_us: int) -> list[Problem]:
-    """Every rule that `value` breaks: types, lengths, code lists, formats, then what cannot be (born tomorrow).
+    """Rules that `value` breaks: types, lengths, code lists, formats, then what cannot be (born tomorrow).
 
     `value` holds instants as integers (µs since 1970, UTC). An empty list means acceptable.
     """
     problems: list[Problem] = []
+    instants: list[tuple[str, int]] = []
     for rule in spec.rules:
         node = _at(value, rule.keys)
         problems += _leaf(rule, node)
-    return problems or implausible(spec.name, value, now_us)
+        if rule.logical == MICROS and node is not None:
+            instants.append((rule.path, node))
+    if not problems:
+        late = out_of_time(instants, now_us)
+        problems = late + implausible(spec.name, value, now_us) + ([] if late else _not_in_force(spec, value))
+    return problems[:PROBLEMS_MAX]
 
 
 def require(spec: RecordSpec, value: Mapping[str, Any], now_us: int) -> None:
@@ -59,18 +85,35 @@ def from_json(spec: RecordSpec, value: Mapping[str, Any]) -> dict[str, Any]:
             node = []
         if node is None and rule.keys[-1] == "historic":
             node = False
-        if node is not None and rule.logical == "timestamp-micros" and not isinstance(node, int):
+        if node is not None and rule.logical == MICROS and not isinstance(node, int):
             node = _micros(rule, node, problems)
         at = out
         for key in rule.keys[:-1]:
             at = at.setdefault(key, {})
         at[rule.keys[-1]] = node
-    problems += [
-        Problem(".".join(p), "unknown-field", "the record has no such field") for p in _paths(value, ()) if p not in known
-    ]
+    problems += [Problem(_name(p), "unknown-field", "the record has no such field") for p in _paths(value, ()) if p not in known]
     if problems:
-        raise InvalidFact(spec.name, problems)
+        raise InvalidFact(spec.name, problems[:PROBLEMS_MAX])
     return out
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    """A path that a sender made up, fit to be printed."""
+    return ".".join(map(str, path)).encode("utf-8", "backslashreplace").decode()[:NAME_MAX]
+
+
+def _not_in_force(spec: RecordSpec, value: Mapping[str, Any]) -> list[Problem]:
+    """Codes that were in force neither when it happened nor when it was recorded (an import tells the past in today's codes)."""
+    head = value.get("envelope") or value["act"]
+    days = {local(head[name]).date() for name in ("occurred_at", "recorded_at", "acted_at") if name in head}
+    problems: list[Problem] = []
+    for rule in spec.rules:
+        if rule.codes is None or (node := _at(value, rule.keys)) is None:
+            continue
+        known = code_lists()[rule.codes].codes
+        if not all(any(known[code].in_force(day) for day in days) for code in (node if rule.many else [node])):
+            problems.append(Problem(rule.path, "code-not-in-force", f"is in code list {rule.codes}, but not for that day"))
+    return problems
 
 
 def _at(value: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
@@ -90,14 +133,19 @@ def _micros(rule: FieldRule, node: Any, problems: list[Problem]) -> int:
     if when.tzinfo is None:
         problems.append(Problem(rule.path, "instant-offset", "needs an offset from UTC, like Z or +01:00"))
         return 0
-    delta = when.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    try:
+        delta = when.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    except OverflowError:  # the year 1 or 9999, and an offset that leads out of it
+        problems.append(Problem(rule.path, "instant", "is not an instant that can be"))
+        return 0
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
 def _paths(value: Mapping[str, Any], at: tuple[str, ...]) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for key, node in value.items():
-        found += _paths(node, (*at, key)) if type(node) is dict or isinstance(node, Mapping) else [(*at, key)]
+        inner = (type(node) is dict or isinstance(node, Mapping)) and len(at) < DEPTH_MAX
+        found += _paths(node, (*at, key)) if inner else [(*at, key)]
     return found
 
 
@@ -119,6 +167,8 @@ def _value(rule: FieldRule, node: Any) -> list[Problem]:
         return [Problem(rule.path, "type", f"must be of type {rule.type}")]
     if isinstance(node, str):
         return _string(rule, node)
+    if isinstance(node, int) and rule.type in RANGES and not -(1 << RANGES[rule.type]) <= node < 1 << RANGES[rule.type]:
+        return [Problem(rule.path, "range", f"is too great a number for type {rule.type}")]
     if isinstance(node, int) and rule.logical is None:
         if rule.max is not None and node > rule.max:
             return [Problem(rule.path, "max", f"must be at most {rule.max}")]
@@ -131,6 +181,10 @@ def _string(rule: FieldRule, node: str) -> list[Problem]:  # noqa: PLR0911  one 
     if rule.codes is not None:
         known = code_lists()[rule.codes].codes
         return [] if node in known else [Problem(rule.path, "unknown-code", f"is not in code list {rule.codes}")]
+    if SURROGATE.search(node):
+        return [Problem(rule.path, "not-text", "holds half a surrogate pair, which is no character")]
+    if CONTROL.search(node):
+        return [Problem(rule.path, "control-character", "holds a control character other than tab and line ends")]
     if rule.max is not None and len(node) > rule.max:
         return [Problem(rule.path, "max-length", f"is longer than {rule.max} characters")]
     if not rule.optional and not node.strip():

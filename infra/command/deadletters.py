@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
+from typing import Any, Final
 
 import click
 from rich.console import Console
 from rich.table import Column, Table
 
-from domain.problems import InvalidFact
+from domain.model import make_id
+from domain.problems import InvalidFact, SightlineError
 from domain.times import iso
 from infra import assembly
 from infra.errors import InfraError
 from infra.settings import Settings
 from producers.client import AgencyClient
-from schemas.topics import AGENCIES
+from schemas.topics import AGENCIES, HOUSE
+
+WAITING: Final = 4
+FLUSH_S: Final = 30.0
+"""So long `mend` waits for the broker before it leaves the fact on this disk."""
 
 
 @click.group()
@@ -27,7 +32,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--agency", type=click.Choice(AGENCIES), help="Only this agency's.")
+@click.option("--agency", type=click.Choice((*AGENCIES, HOUSE)), help="Only this agency's; `house`: our own topics'.")
 @click.option("-n", "limit", default=50, show_default=True, help="At most so many, newest first.")
 @click.option("--json", "as_json", is_flag=True, help="For a script.")
 def list_(*, agency: str | None, limit: int, as_json: bool) -> None:
@@ -71,19 +76,14 @@ def show(*, letter: str, as_json: bool) -> None:
 def mend(*, letter: str, file: Path) -> None:
     """Publish FILE (one JSON object `{"record", "value"}`) in place of LETTER, as its agency.
 
-    It gets a new id and supersedes the fact that was refused.
+    It supersedes the fact that was refused, under a new id made of letter and content: the same file said again is the same
+    fact. Exit status 4: it is kept on this disk, and goes out with the next `mend` as this agency.
     """
     settings = Settings.load()
     found = _letter(settings, letter)
-    try:
-        given: dict[str, Any] = json.loads(file.read_text())
-        record, value = given["record"], given["value"]
-        envelope = value["envelope"]
-    except (ValueError, KeyError, TypeError) as err:
-        raise InfraError(f"{file.name}: needs one JSON object with `record` and `value.envelope`") from err
-    envelope["event_id"] = str(uuid4())
-    if found["event_id"] is not None:
-        envelope["supersedes"] = found["event_id"]
+    if found["agency"] == HOUSE:
+        raise InfraError("this letter is about a record of the house's own topic: mend the program that wrote it")
+    record, value = _replacement(file, found)
     agency = found["agency"]
     secret = settings.secret(f"agency.{agency}.key").encode()
     spool = settings.spool_dir(f"{agency}-mend")
@@ -92,8 +92,30 @@ def mend(*, letter: str, file: Path) -> None:
             event_id = client.publish(record, value)
         except InvalidFact as err:
             raise InfraError(f"{file.name}: still not acceptable: " + "; ".join(str(p) for p in err.problems)) from err
-        client.flush(30)
+        try:
+            client.flush(FLUSH_S)
+        except SightlineError as err:
+            click.echo(
+                f"kept on this disk as {event_id}: {err}. The next `mend` as {agency} sends it; this one again adds nothing."
+            )
+            sys.exit(WAITING)
     click.echo(f"published as {event_id}")
+
+
+def _replacement(file: Path, letter: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Record and value to publish. The id is made of letter and content, so that saying it twice adds nothing (I1)."""
+    try:
+        given: dict[str, Any] = json.loads(file.read_text())
+        record, value = given["record"], given["value"]
+        envelope = value["envelope"]
+        envelope.pop("event_id", None)
+        if letter["event_id"] is not None:
+            envelope["supersedes"] = letter["event_id"]
+        content = json.dumps([record, value], sort_keys=True)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
+        raise InfraError(f"{file.name}: needs one JSON object with `record` and `value.envelope`") from err
+    envelope["event_id"] = make_id("mended", letter["letter_id"], content)
+    return record, value
 
 
 def _letter(settings: Settings, letter: str) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def _chain(first: tuple[int, bytes], rest: Iterator[tuple[int, bytes]]) -> Itera
 def _agency_of(name: str, line: bytes) -> str:
     try:
         agency = json.loads(line)["value"]["envelope"]["agency"]
-    except (ValueError, KeyError, TypeError) as err:
+    except (ValueError, KeyError, TypeError, RecursionError) as err:
         raise InfraError(f"{name}, line 1: has no value.envelope.agency; give --agency, or mend the line") from err
     if agency not in AGENCIES:
         raise InfraError(f"{name}, line 1: value.envelope.agency is not one of {', '.join(AGENCIES)}")

@@ -138,9 +138,9 @@ class World:
         return [h["kind"] for h in self.recommendation(child)["history"]]
 
     def notices(self, rec: Value) -> list[tuple[str, list[str]]]:
-        """(state, passed to) of every notice about it on topic `recommendations`, as an agency reads them."""
+        """(state, passed to) of every notice about it on topic `recommendations`, as the web may read them."""
         topic = self.d.prefix + "recommendations"
-        with closing(KafkaConsumer(**self.d.access("agency.csc").options(), auto_offset_reset="earliest")) as consumer:
+        with closing(KafkaConsumer(**self.d.access("web").options(), auto_offset_reset="earliest")) as consumer:
             (tp,) = [restoring.TopicPartition(topic, 0)]
             consumer.assign([tp])
             consumer.seek_to_beginning(tp)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,6 +15,7 @@ from infra.command.publish import REFUSED, WAITING
 from infra.command.publish import command as publish
 from infra.command.tail import command as tail
 from infra.errors import InfraError
+from infra.provision import admin_client, revoke_users
 from schemas.catalogue import catalogue
 from schemas.registry import Registry
 from tests.golden.values import VALUES
@@ -68,6 +70,73 @@ class TestEvents:
         assert CANARY not in result.output
         words = run(publish, "events", str(file)).stderr
         assert "facts.jsonl, line 3, envelope.scope: is not in code list sharing-scope" in words
+
+    def test_every_bad_line_is_named(self, tmp_path: Path) -> None:
+        """Over its limit, an unknown record, returned before missing, half a character, bottomless: number, field and rule."""
+        value = json.loads(line())["value"]
+        ended = VALUES["MissingEpisodeEnded"]
+        own = {**ended["envelope"], "agency": "education"}
+        backwards = {**ended, "envelope": own, "ended_at": ended["started_at"] - 1}
+        bad = [
+            json.dumps({"record": "SchoolConcern", "value": {**value, "narrative": CANARY * 2_000}}),
+            json.dumps({"record": "NoSuchRecord", "value": value}),
+            json.dumps({"record": "SchoolConcern", "value": {**value, "narrative": CANARY + "\ud83d"}}),
+            json.dumps({"record": "MissingEpisodeEnded", "value": backwards}),
+            '{"record": "SchoolConcern", "value": ' + '{"x": ' * 900 + "1" + "}" * 900 + "}",
+            '{"record": "SchoolConcern", "value": ' + "[" * 200_000,
+            line(occurred_at="0001-01-01T00:00:00+14:00"),
+            json.dumps({"record": "SchoolConcern", "value": {**value, "narrative": "x" * 5 * 2**20}}),
+        ]
+        file = tmp_path / "facts.jsonl"
+        file.write_text("\n".join([line(), *bad, line()]))
+        result = run(publish, "events", str(file), "--json")
+        said = json.loads(result.stdout)
+        assert (REFUSED, 2, 0) == (result.exit_code, said["published"], said["waiting"])
+        found = [(r["line"], r["field"], r["rule"]) for r in said["reports"]]
+        assert [
+            (2, "narrative", "max-length"),
+            (3, "record", "unknown-record"),
+            (4, "narrative", "not-text"),
+            (5, "envelope.agency", "not-yours"),
+            (6, "line", "json"),
+            (7, "line", "json"),
+            (8, "envelope.occurred_at", "instant"),
+            (9, "line", "too-large"),
+        ] == found
+        assert CANARY not in result.output
+
+    def test_returned_before_missing(self, tmp_path: Path) -> None:
+        """As police, whose record it is."""
+        value = VALUES["MissingEpisodeEnded"]
+        file = tmp_path / "facts.jsonl"
+        file.write_text(json.dumps({"record": "MissingEpisodeEnded", "value": {**value, "ended_at": value["started_at"] - 1}}))
+        result = run(publish, "events", str(file), "--json")
+        (report,) = json.loads(result.stdout)["reports"]
+        assert (REFUSED, 1, "ended_at", "before-start") == (result.exit_code, *(report[k] for k in ("line", "field", "rule")))
+
+    def test_a_first_line_without_bottom(self, tmp_path: Path) -> None:
+        """One line to the person, too."""
+        file = tmp_path / "facts.jsonl"
+        file.write_text('{"record": ' + "[" * 200_000)
+        result = run(publish, "events", str(file))
+        assert isinstance(result.exception, InfraError)
+        assert "line 1" in str(result.exception)
+
+    def test_revoked(self, new_deployment: Callable[..., Deployment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Credentials that were taken away: one line that says whose, the facts wait, and never a password."""
+        d = new_deployment(only=["facts.education"])
+        for name, value in d.environment().items():
+            if name.startswith("SIGHTLINE_"):
+                monkeypatch.setenv(name, value)
+        with admin_client(d.access("admin")) as client:
+            revoke_users(client, [d.prefix + "agency.education"])
+        file = tmp_path / "facts.jsonl"
+        file.write_text(line() + "\n")
+        result = run(publish, "events", str(file))
+        assert (WAITING, "education: 1 facts published") == (result.exit_code, result.stdout.strip())
+        assert "1 facts wait on this disk" in result.stderr.replace("\n", " ")
+        assert "agency.education" in result.stderr and "refuses user" in result.stderr.replace("\n", " ")
+        assert d.settings.access("agency.education").password not in result.output + result.stderr
 
     def test_all_good(self, tmp_path: Path) -> None:
         """Status 0."""

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from domain.searching import SearchTerms
 from domain.times import to_us
-from schemas.topics import AGENCIES
+from schemas.topics import AGENCIES, HOUSE
 from web.api import models
 from web.house import Analyst, Anyone, ChildReader, GpResolver, Matcher, NotFound, Operator, TheHouse
 from web.pages.board import tables
@@ -173,7 +173,7 @@ def pulse(house: TheHouse, visitor: Anyone) -> Json:
 def dead_letters(house: TheHouse, visitor: Operator, agency: str | None = None) -> Json:
     """Dead letters, newest first: reason and pointer."""
     del visitor
-    return {"items": list(house.reading.dead_letters(agency if agency in AGENCIES else None, LETTERS_MAX))}
+    return {"items": list(house.reading.dead_letters(agency if agency in (*AGENCIES, HOUSE) else None, LETTERS_MAX))}
 
 
 @router.get("/dead-letters/{letter_id}")

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from schemas.topics import AGENCIES
+from schemas.topics import AGENCIES, HOUSE
 from web.house import NotFound, Operator, TheHouse
 
 router: Final = APIRouter(include_in_schema=False)
@@ -24,9 +24,10 @@ def status(request: Request, house: TheHouse, visitor: Operator) -> Response:
 @router.get("/dead-letters")
 def dead_letters(request: Request, house: TheHouse, visitor: Operator, agency: str = "") -> Response:
     """The newest, for one agency or all."""
-    chosen = agency if agency in AGENCIES else None
+    whose = (*AGENCIES, HOUSE)
+    chosen = agency if agency in whose else None
     rows = house.reading.dead_letters(chosen, LETTERS_MAX)
-    return house.page(request, "dead_letters.html", visitor, rows=rows, agency=chosen, agencies=AGENCIES)
+    return house.page(request, "dead_letters.html", visitor, rows=rows, agency=chosen, agencies=whose)
 
 
 @router.get("/dead-letters/{letter_id}")
