@@ -10,7 +10,7 @@ from consumers.preparing import Prepared
 from domain import matching
 from domain.acts import Found, Refused, judge
 from domain.conclude import conclude
-from domain.fold import Folded, fold, parts
+from domain.fold import Folded, parts
 from domain.matching import Match, Person
 from domain.model import History, Json, Presentation
 from domain.policy import Reference
@@ -148,17 +148,16 @@ class Decider:
         if child is None or child not in self._book.members or not self._book.members[child]:
             return self._refuse(entry, "no-such-thing")
         history = self._book.history(child)
-        view = fold(history, self._reference, entry.accepted_at)
-        found = self._judge(item, entry, history, view)
+        found = self._judge(item, entry, history)
         if isinstance(found, Refused):
             entry.problems = tuple(found.problems)
             return self._refuse(entry, found.reason)
         return self._accept_act(entry, child, list(found))
 
-    def _judge(self, item: Prepared, entry: Entry, history: History, view: Json) -> Found:
+    def _judge(self, item: Prepared, entry: Entry, history: History) -> Found:
         """What the act does, or why it is refused. Our own failure refuses a person's act, and stops nobody else's."""
         try:
-            return judge(item.record or "", item.value or {}, history, view, self._reference, entry.accepted_at)
+            return judge(item.record or "", item.value or {}, history, self._reference, entry.accepted_at)
         except Exception as err:  # a defect of ours, of any kind, must not stop the acts of others
             log.error("rule-failed", number=entry.number, record=entry.record, error=type(err).__name__, alarm=True)  # noqa: TRY400 (I7)
             if item.record != "ClockFired":
@@ -227,7 +226,7 @@ class Decider:
                 continue
             try:
                 history = self._book.history(child)
-                found = conclude(history, {"child_id": child}, self._reference, entry.accepted_at)
+                found = conclude(history, self._reference, entry.accepted_at)
                 self._concluded[child] = parts(history, self._reference, entry.accepted_at)
             except Exception as err:  # a defect of ours, of any kind, must not stop the facts of others
                 log.error("rule-failed", number=entry.number, record=entry.record, error=type(err).__name__, alarm=True)  # noqa: TRY400 (I7)

@@ -54,6 +54,10 @@ class Known:
         """The entry from which on the fact was known on this child."""
         return max(fact.number, self.links[fact.presentation_id].from_number)
 
+    def known_from(self, fact: Fact) -> int:
+        """When the fact was known on this child, µs UTC."""
+        return max(fact.accepted_at, self.links[fact.presentation_id].from_at)
+
 
 def happened(fact: Fact) -> int:
     """When it happened; never later than when we were told."""

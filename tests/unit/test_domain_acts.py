@@ -46,7 +46,7 @@ def act(child: Child, record: str, now: int = NOW, **value: Any) -> Refused | li
         "recommendation_id": rec["recommendation_id"],
         "message_id": view["messages"][0]["message_id"] if view["messages"] else "none",
     }
-    found = judge(record, about | VALUES[record] | value, child.history, view, REFERENCE, now)
+    found = judge(record, about | VALUES[record] | value, child.history, REFERENCE, now)
     if not isinstance(found, Refused):
         child.adds(found, now)
     return found
@@ -151,7 +151,7 @@ class TestDecided:
         for record in ("RecommendationDecided", "StrategyMeetingHeld", "RecommendationDisagreed", "RecommendationClosed"):
             assert "no-such-thing" == refusal(act(child, record, recommendation_id="x"))
         assert "no-such-thing" == refusal(
-            act(child, "Nothing") if "Nothing" in VALUES else judge("Nothing", {}, child.history, {}, REFERENCE, NOW)
+            act(child, "Nothing") if "Nothing" in VALUES else judge("Nothing", {}, child.history, REFERENCE, NOW)
         )
 
 
