@@ -5,7 +5,8 @@ OPEN → (EVIDENCE_CHANGED) → (OVERDUE) → CONVENED → HELD, or DECLINED, or
 disagreement does not change it.
 
 Undecided when due, or convened and not held when due: it is passed to another person and to the duty team (`passed`), until it
-is decided or held. Raised anew with a later due time, it stays with them, and is passed on again when that time is over. One who had acted in time and was read late takes that back (`overdue_withdrawn`).
+is decided or held. Raised anew with a later due time, it stays with them, and is passed on again when that time is over. One
+who had acted in time and was read late takes that back (`overdue_withdrawn`).
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ KINDS: Final[Mapping[str, str]] = {
     # identity (domain/matching.py makes them)
     "linked": "presentation_id, child_id, rule, evidence[], by (account id or null); ends the link before it",
     "edge": "a, b (presentations), rule, match_id or null, rules: why two presentations are one child",
-    "edge_removed": "a, b, match_id: a person undid it",
+    "edge_removed": "a, b, match_id: a person undid it; or null: another child came under the local id that it rested on",
     "possible_match": "match_id, presentation_id, anchor (presentation), child_id (of the anchor then), evidence[]",
     "match_confirmed": "match_id, presentation_id, anchor, child_id, by, by_role, rationale",
     "match_rejected": "match_id, presentation_id, anchor, child_id, by, by_role, rationale",

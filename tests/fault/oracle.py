@@ -100,12 +100,20 @@ def differ(a: Shown, b: Shown) -> bool:
     return any(x and y and x != y for x, y in zip(a.plain, b.plain, strict=True))
 
 
-def joined(a: Shown, b: Shown) -> str | None:
-    """`rule` when rules 1 or 2 join two presentations, `person` when rule 3 asks somebody, None otherwise."""
+def apart(a: Shown, b: Shown) -> bool:
+    """A name, a birth date or a trusted number tells them apart."""
+    return differ(a, b) or contradict(a, b)
+
+
+def joined(a: Shown, b: Shown, under: Iterable[Shown]) -> str | None:
+    """`rule` when rules 1 or 2 join two presentations, `person` when rule 3 asks somebody, None otherwise.
+
+    `under`: every presentation under the local id of `a`.
+    """
     if contradict(a, b):
         return None
     if a.holder == b.holder:
-        return "person" if differ(a, b) else "rule"
+        return "person" if differ(a, b) or any(apart(a, x) != apart(b, x) for x in under) else "rule"
     full = all(a.plain) and all(b.plain)
     if any(a.numbers.get(s) == n for s, n in b.numbers.items()):
         return "rule" if full and not differ(a, b) else "person"
@@ -147,8 +155,11 @@ class People:
 
     def _clusters(self) -> list[frozenset[Shown]]:
         near: dict[Shown, set[Shown]] = defaultdict(set)
+        under: dict[tuple[str, str], list[Shown]] = defaultdict(list)
+        for s in self.all:
+            under[s.holder].append(s)
         for a, b in combinations(self.all, 2):
-            how = joined(a, b)
+            how = joined(a, b, under[a.holder])
             if how == "rule" or (how == "person" and self.answer(*a.holder, *b.holder) == "MatchConfirmed"):
                 near[a].add(b)
                 near[b].add(a)

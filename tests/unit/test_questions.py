@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from domain.fold import fold
 from domain.model import Json
 from producers.halton.facts import blank
 from projections.entries import ACCEPTED, Entry
@@ -72,6 +73,20 @@ def questions(memory: Memory) -> list[Any]:
     """Open matches whose sides are not one child yet."""
     of = memory.book.child_of
     return [m for m in memory.book.matches.values() if m.state == "OPEN" and of[m.presentation_id] != of[m.anchor]]
+
+
+def test_another_child_under_the_same_local_id() -> None:
+    """What fitted one child is nobody's when it may be another's: parted, asked about, and all is a clean fold (I2, I5)."""
+    memory = Memory(AT)
+    told(memory, "police", {"given_name": None, "birth_date": None})
+    told(memory, "police", {})
+    assert 1 == len(memory.views())
+    told(memory, "police", {"given_name": "Ann", "birth_date": "2014-01-02"})
+    views = memory.views()
+    assert [1, 1, 1] == [len(v["chronology"]) for v in views]
+    assert 3 == len(questions(memory))
+    for child, view in memory.saved.items():
+        assert view == fold(memory.book.history(child), memory.reference, view["as_of"])
 
 
 def test_not_the_same_answers_all(two: Memory) -> None:
