@@ -171,6 +171,8 @@ class Decider:
             return self._refuse(entry, "no-such-thing")
         if value["act"]["actor_role"] not in MATCH_ROLES:
             return self._refuse(entry, "not-permitted")
+        if value["act"]["based_on"] != book.match_version(match.match_id):
+            return self._refuse(entry, "stale-decision")
         by, role = value["act"]["actor_id"], value["act"]["actor_role"]
         wanted = {"MatchConfirmed": ("OPEN", "REJECTED", "UNDONE"), "MatchRejected": ("OPEN",), "MatchUndone": ("CONFIRMED",)}[
             record
@@ -194,7 +196,10 @@ class Decider:
 
         apart = [] if kind == "match_confirmed" else matching.answered(cluster, match)
         also = [said("match_rejected", m, book.child_of[m.anchor]) for m in apart]
-        return self._accept_act(entry, child, [*moves, said(kind, match, child), *also])
+        kind, told = said(kind, match, child)
+        if kind == "match_undone":
+            told["held_by"] = matching.holding(cluster, match)
+        return self._accept_act(entry, child, [*moves, (kind, told), *also])
 
     def _accept_act(self, entry: Entry, child: str, conclusions: list[tuple[str, Json]]) -> set[str]:
         entry.presentation_id = min(self._book.members[child], key=lambda p: (self._book.shown[p].number, p))

@@ -116,7 +116,7 @@ def _held(do: Doing) -> Found:
     rec = do.recommendation()
     if rec is None:
         return Refused("no-such-thing")
-    if do.act["based_on"] is not None and do.act["based_on"] != rec.version:
+    if do.act["based_on"] != rec.version:
         return Refused("stale-decision")
     if rec.state != "CONVENED":
         return Refused("not-convened")
@@ -143,7 +143,7 @@ def _closed(do: Doing) -> Found:
     rec = do.recommendation()
     if rec is None:
         return Refused("no-such-thing")
-    if do.act["based_on"] is not None and do.act["based_on"] != rec.version:
+    if do.act["based_on"] != rec.version:
         return Refused("stale-decision")
     if not rec.open:
         return Refused("already-decided")

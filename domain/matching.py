@@ -262,6 +262,32 @@ def undo(known: Cluster, match: Match, by: str) -> Conclusions:
     return out + _settle(known, here, "UNDONE", (), by)
 
 
+def holding(known: Cluster, match: Match) -> list[dict[str, Any]]:
+    """Why the two sides of a match are one child all the same: the links of a shortest way between them; empty when apart.
+
+    Each {agencies [of both sides], why}.
+    """
+    came: dict[str, str | None] = {match.presentation_id: None}
+    queue = [match.presentation_id]
+    for at in queue:
+        for edge in sorted(known.edges):
+            there = edge[1] if edge[0] == at else edge[0] if edge[1] == at else None
+            if there is not None and there not in came:
+                came[there] = at
+                queue.append(there)
+    if match.anchor not in came:
+        return []
+    out, here = [], match.anchor
+    while (before := came[here]) is not None:
+        why, _ = known.edges[_edge(here, before)]
+        a, b = known.people[before], known.people[here]
+        found = rule(a, b)
+        words = "a person confirmed it" if why == "CONFIRMED" or found is None else "; ".join(found[1])
+        out.append({"agencies": [a.agency, b.agency], "why": words})
+        here = before
+    return out[::-1]
+
+
 def answered(known: Cluster, match: Match) -> list[Match]:
     """The open matches between the same two clusters, `match` left out: `they are not the same child` answers them all."""
     sides = {known.child_of[match.presentation_id], known.child_of[match.anchor]}

@@ -105,6 +105,18 @@ class TestDecided:
         assert [] != act(child, "RecommendationDecided", based_on=seen)
         assert "stale-decision" == refusal(act(child, "RecommendationDecided", based_on=seen, by="m2"))
 
+    def test_what_settles_names_the_version_seen(self) -> None:
+        """A discussion held, or a recommendation closed, on no version or an older one is refused."""
+        child = raised()
+        seen = child.view()["recommendations"][0]["version"]
+        child.retracts(child.history.facts[-1])
+        child.concludes()
+        for based_on in (None, seen):
+            assert "stale-decision" == refusal(act(child, "RecommendationClosed", based_on=based_on))
+        act(child, "RecommendationDecided")
+        for based_on in (None, seen):
+            assert "stale-decision" == refusal(act(child, "StrategyMeetingHeld", based_on=based_on))
+
     def test_twice(self) -> None:
         """Decided is decided."""
         child = raised()
