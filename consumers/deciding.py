@@ -10,7 +10,7 @@ from consumers.preparing import Prepared
 from domain import matching
 from domain.acts import Found, Refused, judge
 from domain.conclude import conclude
-from domain.fold import Folded, fold, parts
+from domain.fold import Folded, parts
 from domain.matching import Match, Person
 from domain.model import History, Json, Presentation
 from domain.policy import Reference
@@ -158,8 +158,7 @@ class Decider:
     def _judge(self, item: Prepared, entry: Entry, history: History) -> Found:
         """What the act does, or why it is refused. Our own failure refuses a person's act, and stops nobody else's."""
         try:
-            view = fold(history, self._reference, entry.accepted_at)
-            return judge(item.record or "", item.value or {}, history, view, self._reference, entry.accepted_at)
+            return judge(item.record or "", item.value or {}, history, self._reference, entry.accepted_at)
         except Exception as err:  # a defect of ours, of any kind, must not stop the acts of others
             log.error("rule-failed", number=entry.number, record=entry.record, error=type(err).__name__, alarm=True)  # noqa: TRY400 (I7)
             if item.record != "ClockFired":
@@ -173,6 +172,8 @@ class Decider:
             return self._refuse(entry, "no-such-thing")
         if value["act"]["actor_role"] not in MATCH_ROLES:
             return self._refuse(entry, "not-permitted")
+        if value["act"]["based_on"] != book.match_version(match.match_id):
+            return self._refuse(entry, "stale-decision")
         by, role = value["act"]["actor_id"], value["act"]["actor_role"]
         wanted = {"MatchConfirmed": ("OPEN", "REJECTED", "UNDONE"), "MatchRejected": ("OPEN",), "MatchUndone": ("CONFIRMED",)}[
             record
@@ -196,7 +197,10 @@ class Decider:
 
         apart = [] if kind == "match_confirmed" else matching.answered(cluster, match)
         also = [said("match_rejected", m, book.child_of[m.anchor]) for m in apart]
-        return self._accept_act(entry, child, [*moves, said(kind, match, child), *also])
+        kind, told = said(kind, match, child)
+        if kind == "match_undone":
+            told["held_by"] = matching.holding(cluster, match)
+        return self._accept_act(entry, child, [*moves, (kind, told), *also])
 
     def _accept_act(self, entry: Entry, child: str, conclusions: list[tuple[str, Json]]) -> set[str]:
         entry.presentation_id = min(self._book.members[child], key=lambda p: (self._book.shown[p].number, p))
@@ -228,7 +232,7 @@ class Decider:
                 continue
             try:
                 history = self._book.history(child)
-                found = conclude(history, {"child_id": child}, self._reference, entry.accepted_at)
+                found = conclude(history, self._reference, entry.accepted_at)
                 self._concluded[child] = parts(history, self._reference, entry.accepted_at)
             except Exception as err:  # a defect of ours, of any kind, must not stop the facts of others
                 log.error("rule-failed", number=entry.number, record=entry.record, error=type(err).__name__, alarm=True)  # noqa: TRY400 (I7)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from domain.conclude import conclude
-from domain.meetings import Recommendation, is_for, planned_at, recommendations
+from domain.meetings import Recommendation, case, is_for, planned_at, recommendations
 from domain.messages import PROGRESS, Message, messages
 from domain.model import History, Json
 from domain.policy import Reference
@@ -46,7 +46,6 @@ class Doing:
 
     value: Mapping[str, Any]
     history: History
-    view: Json
     reference: Reference
     now: int
 
@@ -73,12 +72,10 @@ class Doing:
         return next((m for m in messages(known) if m.message_id == self.value["message_id"]), None)
 
 
-def judge(  # noqa: PLR0917  the same order everywhere: what, about whom, under which rules, when
-    record: str, value: Mapping[str, Any], history: History, view: Json, reference: Reference, now: int
-) -> Found:
+def judge(record: str, value: Mapping[str, Any], history: History, reference: Reference, now: int) -> Found:
     """The conclusions of an act on this child at `now` (µs UTC), or why it is refused. An empty list: nothing to add."""
     found = JUDGES.get(record)
-    return Refused("no-such-thing") if found is None else found(Doing(value, history, view, reference, now))
+    return Refused("no-such-thing") if found is None else found(Doing(value, history, reference, now))
 
 
 def _decided(do: Doing) -> Found:  # noqa: PLR0911  one return a rule reads best
@@ -119,7 +116,7 @@ def _held(do: Doing) -> Found:
     rec = do.recommendation()
     if rec is None:
         return Refused("no-such-thing")
-    if do.act["based_on"] is not None and do.act["based_on"] != rec.version:
+    if do.act["based_on"] != rec.version:
         return Refused("stale-decision")
     if rec.state != "CONVENED":
         return Refused("not-convened")
@@ -146,7 +143,7 @@ def _closed(do: Doing) -> Found:
     rec = do.recommendation()
     if rec is None:
         return Refused("no-such-thing")
-    if do.act["based_on"] is not None and do.act["based_on"] != rec.version:
+    if do.act["based_on"] != rec.version:
         return Refused("stale-decision")
     if not rec.open:
         return Refused("already-decided")
@@ -159,7 +156,7 @@ def _closed(do: Doing) -> Found:
 def _case(do: Doing) -> Found:
     if do.act["actor_role"] not in ROLES:
         return Refused("not-permitted")
-    holder = do.view["case"]
+    holder = case(select(do.history, do.now))
     return _take(do, holder) if do.value["taken"] else _give_back(do, holder)
 
 
@@ -223,7 +220,7 @@ def _clock(do: Doing) -> Found:
         return Refused("not-permitted")
     behind: Sequence[str] = do.value["behind"]
     due = min(int(do.value["due_at"]), do.now)
-    return conclude(do.history, do.view, do.reference, do.now, fired=due, behind=behind)
+    return conclude(do.history, do.reference, do.now, fired=due, behind=behind)
 
 
 JUDGES: Final[Mapping[str, Callable[[Doing], Found]]] = {

@@ -2,9 +2,10 @@
 
 Raising a recommendation (R1, R3):
 - it is raised when a harm trigger holds, or points reach the threshold, and none is awaiting a decision;
-- a points recommendation that awaits a decision becomes urgent when a harm trigger appears: `recommended` again, same id,
-  basis HARM, due by the earlier time;
-- after a decision, only a harm trigger, an agency, or N more points resting on what was not known then raises again; while a
+- a harm trigger, an agency, or N more points resting on what was not known when it was raised are news. While a decision is
+  owed, news raises it anew: `recommended` again, same id, another version, so that nobody decides on what they never saw. It is
+  due no later than before; once it was passed on as overdue, it has a new due time, and is passed on again when that is over;
+- after a decision, news since what was decided on was raised (a discussion: since it was held) raises another; while a
   discussion is convened and not yet held, only a new harm trigger does.
 Evidence of an open recommendation withdrawn, replaced by something weaker, or moved to another child: `evidence_changed`.
 
@@ -33,11 +34,11 @@ Conclusions = list[tuple[str, Json]]
 
 
 def conclude(
-    history: History, view: Json, reference: Reference, now: int, *, fired: int | None = None, behind: Sequence[str] = ()
+    history: History, reference: Reference, now: int, *, fired: int | None = None, behind: Sequence[str] = ()
 ) -> Conclusions:
     """The conclusions that are missing at `now` (the entry's `accepted_at`, µs UTC).
 
-    `view` is the fold at `now`. `fired` is the due instant for which the clock has fired, `behind` the sources it named.
+    `fired` is the due instant for which the clock has fired, `behind` the sources it named.
     """
     folded = parts(history, reference, now)
     out = _recommend(history, folded, reference, now)
@@ -45,7 +46,7 @@ def conclude(
     out += _overdue(folded, reference, fired, behind)
     out += gp_messages(folded, reference, now, fired)
     out += _voices(folded.known)
-    return [(kind, {"child_id": view["child_id"], **data}) for kind, data in out]
+    return [(kind, {"child_id": history.child_id, **data}) for kind, data in out]
 
 
 def _recommend(history: History, folded: Folded, reference: Reference, now: int) -> Conclusions:
@@ -54,9 +55,9 @@ def _recommend(history: History, folded: Folded, reference: Reference, now: int)
         return []
     waiting = next((r for r in folded.recommendations if r.open), None)
     if waiting is not None:
-        return _urgent(waiting, folded, reference, now)
-    decided = max((r for r in folded.recommendations if r.decided), key=_decided_number, default=None)
-    if decided is not None and not _news(decided, history, folded, reference):
+        return _anew(waiting, history, folded, reference, now)
+    decided = sorted((r for r in folded.recommendations if r.decided), key=_decided_number)
+    if decided and not _news(decided, history, folded, reference):
         return []
     return [("recommended", _raised(make_recommendation_id(folded), folded, reference, now))]
 
@@ -91,37 +92,51 @@ def _raised(recommendation_id: str, folded: Folded, reference: Reference, now: i
     }  # fmt: skip
 
 
-def _urgent(waiting: Recommendation, folded: Folded, reference: Reference, now: int) -> Conclusions:
-    if not folded.risk.harm or waiting.raised.data["basis"] == "HARM":
+def _anew(waiting: Recommendation, history: History, folded: Folded, reference: Reference, now: int) -> Conclusions:
+    """The recommendation that awaits a decision, raised again on what has come since."""
+    urgent = folded.risk.harm and waiting.raised.data["basis"] != "HARM"
+    if not urgent and not _news([waiting], history, folded, reference):
         return []
     data = _raised(waiting.recommendation_id, folded, reference, now)
-    return [("recommended", data | {"due_at": min(data["due_at"], waiting.due_at)})]
+    due = data["due_at"] if waiting.passed is not None else min(data["due_at"], waiting.due_at)
+    return [("recommended", data | {"due_at": due})]
 
 
-def _news(decided: Recommendation, history: History, folded: Folded, reference: Reference) -> bool:
-    """Is there a new harm trigger, a new agency, or enough new points since the decision?"""
-    known, number = folded.known, _decided_number(decided)
-    then = _as_decided(history, known, number)
+def _news(earlier: Sequence[Recommendation], history: History, folded: Folded, reference: Reference) -> bool:
+    """Is there a new harm trigger, a new agency, or enough new points since what people saw of the earlier ones?"""
+    known, last = folded.known, earlier[-1]
+    then = _as_seen(history, known, earlier)
     situation = Situation(then, episodes(then, reference)[0], local_date_of(then.as_of), reference)
     before = evaluate(situation, reference.policy)
     if _new_trigger(folded.risk, before, known):
         return True
-    if decided.state == "CONVENED":
+    if last.decision == "CONVENED":
         return False
-    was = before.agencies | {a for r in decided.raised.data["reasons"] for a in r["agencies"]}
+    was = before.agencies | {a for r in last.raised.data["reasons"] for a in r["agencies"]}
     more = folded.risk.points - before.points >= reference.policy.reraise_points
     return bool(folded.risk.basis and (more or folded.risk.agencies - was))
 
 
-def _as_decided(history: History, known: Known, number: int) -> Known:
-    """What the decision could rest on and still stands, weighed today: facts known by entry `number` and not withdrawn since.
+def _as_seen(history: History, known: Known, earlier: Sequence[Recommendation]) -> Known:
+    """What people saw of recommendations and still stands, weighed today: facts known when one of them was raised (of a
+    discussion, when it was held: `Recommendation.seen`) and not withdrawn since.
 
     A fact that was only replaced since counts as it was told then, so that a corrected spelling is no news.
     """
     then = select(history, known.as_of)
-    held = [f for f in then.facts if then.known_number(f) <= number]
-    replaced_then = {(f.agency, f.supersedes) for f in then.everything.values() if f.supersedes and f.number <= number}
-    then.facts = [f for f in held if then.state(f) != RETRACTED and (f.agency, f.event_id) not in replaced_then]
+    number, held_at = (max(mark) for mark in zip(*(r.seen for r in earlier), strict=True))
+    held = [f for f in then.facts if then.known_number(f) <= number or then.known_from(f) <= held_at]
+    replaced_then = {
+        (f.agency, f.supersedes)
+        for f in then.everything.values()
+        if f.supersedes and (f.number <= number or f.accepted_at <= held_at)
+    }
+    moved = {
+        c.data["event_id"] for c in then.conclusions if c.kind == "replaced" and (c.number <= number or c.accepted_at <= held_at)
+    }
+    then.facts = [
+        f for f in held if then.state(f) != RETRACTED and (f.agency, f.event_id) not in replaced_then and f.event_id not in moved
+    ]
     then.current.clear()
     for fact in then.facts:
         then.current[fact.record].append(fact)

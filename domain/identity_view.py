@@ -23,6 +23,8 @@ SOURCES: Final = {"health": 0, "csc": 1, "education": 2, "police": 3, "yjs": 4, 
 TRACED: Final = "01"
 """NHS number status: verified by a trace."""
 
+LISTS: Final = {"OPEN": "possible_matches", "REJECTED": "rejected_matches", "UNDONE": "undone_matches"}
+
 PREVIOUS: Final = {"match_confirmed": "CONFIRMED", "match_rejected": "REJECTED", "match_undone": "UNDONE"}
 
 
@@ -57,20 +59,25 @@ def header(items: Sequence[Mapping[str, Any]]) -> Json:
 
 
 def possible_matches(known: Known, history: History) -> dict[str, list[Json]]:
-    """Open, rejected and undone possible matches, by the key under which the view lists them."""
+    """Open, rejected and undone possible matches, by the key under which the view lists them.
+
+    One belongs on the view of each of its two children: while one of its sides, and not the other, is on this child.
+    """
     raised = {c.data["match_id"]: c for c in known.conclusions if c.kind == "possible_match"}
     decided: dict[str, Any] = {}
     for c in known.conclusions:
         if c.kind in PREVIOUS:
             decided[c.data["match_id"]] = c
     out: dict[str, list[Json]] = {"possible_matches": [], "rejected_matches": [], "undone_matches": []}
+    shown = {p.presentation_id: p for p in (*history.others.values(), *history.presentations)}
     for match_id in sorted({*raised, *decided}):
-        item = _match(match_id, raised.get(match_id), decided.get(match_id), known, history)
-        state = item["state"]
-        if state == "OPEN" and item["presentation_id"] is not None:
-            out["possible_matches"].append(item)
-        elif state in ("REJECTED", "UNDONE"):
-            out[f"{state.lower()}_matches"].append(item)
+        about = (raised.get(match_id) or decided[match_id]).data
+        away = [p for p in (about["presentation_id"], about["anchor"]) if p not in known.links]
+        if len(away) != 1 or away[0] not in shown:
+            continue
+        item = _match(match_id, raised.get(match_id), decided.get(match_id), shown[away[0]], history)
+        if (listed := LISTS.get(item["state"])) is not None:
+            out[listed].append(item)
     return out
 
 
@@ -157,20 +164,13 @@ def _any_of(agency: str, facts: Iterable[Fact]) -> Json:
     return {"sharing": labels[0], "sharing_any": labels}
 
 
-def _match(match_id: str, raised: Any, decided: Any, known: Known, history: History) -> Json:
-    about = (raised or decided).data
-    sides = [about["presentation_id"], *([about["anchor"]] if about.get("anchor") else [])]
-    other = history.others.get(match_id) or next((history.others[p] for p in sides if p in history.others), None)
-    if other is None:
-        away = [p for p in history.presentations if p.presentation_id in sides and p.presentation_id not in known.links]
-        other = min(away, key=lambda p: p.presentation_id) if away else None
-    carried = [f for f in history.facts if other is not None and f.presentation_id == other.presentation_id]
-    agency = other.agency if other else ""
+def _match(match_id: str, raised: Any, decided: Any, other: Presentation, history: History) -> Json:
+    carried = [f for f in history.facts if f.presentation_id == other.presentation_id]
     item: Json = {
-        "match_id": match_id, "presentation_id": other.presentation_id if other else None, "agency": agency,
-        "fields": dict(other.fields) if other else {}, "evidence": list((raised.data if raised else {}).get("evidence", ())),
+        "match_id": match_id, "presentation_id": other.presentation_id, "agency": other.agency,
+        "fields": dict(other.fields), "evidence": list((raised.data if raised else {}).get("evidence", ())),
         "raised_at": raised.accepted_at if raised else None, "state": PREVIOUS[decided.kind] if decided else "OPEN",
-        **_any_of(agency, sorted(carried, key=lambda f: f.event_id)),
+        **_any_of(other.agency, sorted(carried, key=lambda f: f.event_id)),
     }  # fmt: skip
     if decided:
         item |= {"by_role": decided.data["by_role"], "rationale": decided.data["rationale"], "at": decided.accepted_at}

@@ -2,14 +2,18 @@
 
 The rules (version `RULES`), in words that the tests' oracle implements on its own:
 
-1. *Same local id.* Two presentations of one agency and local id are the same child when no name or birth date that both
-   give differs and no trusted number contradicts. A placeholder (`UNKNOWN`, `0`) is no local id, in any rule.
+1. *Same local id.* Two presentations are *apart* when a name or birth date that both give differs, or a trusted number
+   contradicts. Two presentations of one agency and local id are the same child when they are not apart, and each other one
+   under that id is apart from both of them or from neither: what fits two children joins neither. Another child that comes
+   under the id later takes such links away again, so the order of arrival makes no difference.
+   A placeholder (`UNKNOWN`, `0`) is no local id, in any rule.
 2. *Checked identifier.* Presentations that share a checked, trusted identifier (traced NHS number, UPN, local authority
    child id, PNC id) are the same child when given name, family name and birth date are given by both and agree.
-3. *Possible match*, for a person to decide: same local id with another name or birth date; a shared checked identifier
+3. *Possible match*, for a person to decide: same local id that rule 1 does not join; a shared checked identifier
    whose name or birth date do not agree; or the same full name and birth date without a shared identifier.
 4. *Never*: clusters with contradicting trusted numbers do not join, and are not proposed. What a person rejected or undid
-   stands for that local id; only a shared checked identifier it did not have then is new evidence, and that only proposes.
+   stands for that local id (between two presentations of one id: for the children they are on); only a shared checked
+   identifier it did not have then is new evidence, and that only proposes. What a person confirmed no rule takes away.
 
 A child is a connected component of links; its id is made from its oldest presentation, so a merge keeps the older id
 and an undo restores exactly what was (I5).
@@ -25,7 +29,7 @@ from typing import Any, Final
 from domain import identifiers
 from domain.model import Presentation, make_id
 
-RULES: Final = "links-2026-11"
+RULES: Final = "links-2026-12"
 """Version of the link rules; every link names it."""
 
 TRUSTED_STATUS: Final = "01"
@@ -102,6 +106,11 @@ def contradict(a: Person, b: Person) -> bool:
     return any(s in SINGLE and s in theirs and theirs[s] != v for s, v in a.strong)
 
 
+def apart(a: Person, b: Person) -> bool:
+    """Two presentations say of themselves that they are different: a name, a birth date or a trusted number."""
+    return contradict(a, b) or _differ(a, b)
+
+
 def rule(a: Person, b: Person) -> tuple[str, tuple[str, ...]] | None:
     """The rule by which two presentations are the same child, with its evidence; None when none says so."""
     if contradict(a, b):
@@ -128,6 +137,10 @@ def doubt(a: Person, b: Person) -> tuple[str, ...]:
 
 
 SYSTEMS: Final[Mapping[str, str]] = {"nhs": "NHS number", "upn": "UPN", "la": "local authority child id", "pnc": "PNC id"}
+
+
+FITS_MORE: Final = "but more than one child is told of under it that this may be"
+"""Why what one local id would join waits for a person."""
 
 
 def _differ(a: Person, b: Person) -> bool:
@@ -191,18 +204,23 @@ def introduce(known: Cluster, new: Person) -> Conclusions:
     known.child_of[new.presentation_id] = child_id_of(new.presentation_id)
     out: Conclusions = [_linked(new.presentation_id, known.child_of[new.presentation_id], "FIRST_SEEN", (), None)]
     others = sorted((p for p in known.people.values() if p is not new), key=lambda p: (p.number, p.presentation_id))
+    parted, found = _part(known, new)
+    out += found
     for other in others:
-        found = rule(new, other)
-        if found is not None and _may_join(known, new, other):
-            out += _join(known, new, other, found[0], found[1], None, None)
-    return _last_links(out) + _proposals(known, new, others)
+        found_rule = rule(new, other)
+        if found_rule is not None and _fits_one(known, new, other) and _may_join(known, new, other):
+            out += _join(known, new, other, found_rule[0], found_rule[1], None, None)
+    out = _last_links(out) + _proposals(known, new, others)
+    for one in parted:
+        out += _proposals(known, one, others)
+    return out
 
 
 def _proposals(known: Cluster, new: Person, others: list[Person]) -> Conclusions:
     """At most `PROPOSED_MAX` possible matches, those with the best grounds: nobody answers hundreds of questions."""
     here = known.child_of[new.presentation_id]
-    apart = [o for o in others if known.child_of[o.presentation_id] != here]
-    found = [(_likeness(new, o), o) for o in apart if doubt(new, o) or rule(new, o)]
+    elsewhere = [o for o in others if known.child_of[o.presentation_id] != here]
+    found = [(_likeness(new, o), o) for o in elsewhere if doubt(new, o) or rule(new, o)]
     found.sort(key=lambda x: (x[0], x[1].number, x[1].presentation_id))
     out: Conclusions = []
     for _, other in found[:TRIED_MAX]:
@@ -216,6 +234,28 @@ def _proposals(known: Cluster, new: Person, others: list[Person]) -> Conclusions
 def _likeness(a: Person, b: Person) -> int:
     """0: a checked identifier is shared; 1: name and birth date; 2: the local id alone."""
     return 0 if a.strong & b.strong else 1 if a.full and b.full and not _differ(a, b) else 2
+
+
+def _fits_one(known: Cluster, a: Person, b: Person) -> bool:
+    """Of one local id: no other presentation under it is apart from one of the two and not from the other."""
+    return a.holder != b.holder or all(apart(a, p) == apart(b, p) for p in known.people.values() if p.holder == a.holder)
+
+
+def _part(known: Cluster, new: Person) -> tuple[list[Person], Conclusions]:
+    """Take away the links by local id that a newcomer under the id makes doubtful; who is on the children thus parted."""
+    doubtful = sorted(e for e, (why, _) in known.edges.items() if why == "LOCAL_ID" and _doubtful(known, e, new))
+    out: Conclusions = []
+    here = sorted({p for e in doubtful for p, c in known.child_of.items() if c == known.child_of[e[0]]})
+    for a, b in doubtful:
+        del known.edges[a, b]
+        out.append(("edge_removed", {"a": a, "b": b, "match_id": None}))
+    out += _settle(known, here, "LOCAL_ID_IN_DOUBT", (f"same agency and local id, {FITS_MORE}",), None)
+    return [known.people[p] for p in here], out
+
+
+def _doubtful(known: Cluster, edge: tuple[str, str], new: Person) -> bool:
+    a, b = known.people[edge[0]], known.people[edge[1]]
+    return a.holder == new.holder and apart(a, new) != apart(b, new)
 
 
 def _last_links(out: Conclusions) -> Conclusions:
@@ -245,6 +285,32 @@ def undo(known: Cluster, match: Match, by: str) -> Conclusions:
     out: Conclusions = [("edge_removed", {"a": edge[0], "b": edge[1], "match_id": match.match_id})]
     here = [p.presentation_id for p in known.members(known.child_of[match.presentation_id])]
     return out + _settle(known, here, "UNDONE", (), by)
+
+
+def holding(known: Cluster, match: Match) -> list[dict[str, Any]]:
+    """Why the two sides of a match are one child all the same: the links of a shortest way between them; empty when apart.
+
+    Each {agencies [of both sides], why}.
+    """
+    came: dict[str, str | None] = {match.presentation_id: None}
+    queue = [match.presentation_id]
+    for at in queue:
+        for edge in sorted(known.edges):
+            there = edge[1] if edge[0] == at else edge[0] if edge[1] == at else None
+            if there is not None and there not in came:
+                came[there] = at
+                queue.append(there)
+    if match.anchor not in came:
+        return []
+    out, here = [], match.anchor
+    while (before := came[here]) is not None:
+        why, _ = known.edges[_edge(here, before)]
+        a, b = known.people[before], known.people[here]
+        found = rule(a, b)
+        words = "a person confirmed it" if why == "CONFIRMED" or found is None else "; ".join(found[1])
+        out.append({"agencies": [a.agency, b.agency], "why": words})
+        here = before
+    return out[::-1]
 
 
 def answered(known: Cluster, match: Match) -> list[Match]:
@@ -314,24 +380,34 @@ def _contradicting(known: Cluster, a: Person, b: Person) -> bool:
 def _barred(known: Cluster, a: Person, b: Person) -> list[Match]:
     """What people said is not the same, between the cluster of `a` and that of `b`."""
     ours, theirs = (known.members(known.child_of[p.presentation_id]) for p in (a, b))
-    sides = [({p.holder for p in x}, {p.presentation_id for p in y}) for x, y in ((ours, theirs), (theirs, ours))]
+    sides = [
+        ({p.holder for p in x}, {p.presentation_id for p in x}, {p.presentation_id for p in y})
+        for x, y in ((ours, theirs), (theirs, ours))
+    ]
     stands = [m for m in known.matches.values() if m.state in ("REJECTED", "UNDONE")]
-    return [m for m in stands if any(m.holder in holders and m.anchor in ids for holders, ids in sides)]
+    of_one_id = {m.match_id for m in stands if m.anchor in known.people and known.people[m.anchor].holder == m.holder}
+    return [
+        m
+        for m in stands
+        if any(
+            m.anchor in theirs and (m.presentation_id in ours if m.match_id in of_one_id else m.holder in holders)
+            for holders, ours, theirs in sides
+        )
+    ]
 
 
 def _may_join(known: Cluster, a: Person, b: Person) -> bool:
     if known.child_of[a.presentation_id] == known.child_of[b.presentation_id]:
         return True
-    clash = a.holder == b.holder and any(
-        _differ(a, p) for p in known.members(known.child_of[b.presentation_id]) if p.holder == a.holder
-    )
-    return not clash and not _contradicting(known, a, b) and not _barred(known, a, b)
+    return not _contradicting(known, a, b) and not _barred(known, a, b)
 
 
 def _propose(known: Cluster, new: Person, other: Person) -> Conclusions:
     """A possible match between the clusters of `new` and `other`, when there is reason, none is open and none was refused."""
     here, there = known.child_of[new.presentation_id], known.child_of[other.presentation_id]
-    reason = doubt(new, other) or (rule(new, other) or ("", ()))[1]
+    reason = doubt(new, other)
+    if not reason and (found := rule(new, other)) is not None:
+        reason = found[1] if _fits_one(known, new, other) else (f"same agency and local id, {FITS_MORE}",)
     if here == there or not reason or _contradicting(known, new, other):
         return []
     if any(

@@ -5,7 +5,8 @@ OPEN → (EVIDENCE_CHANGED) → (OVERDUE) → CONVENED → HELD, or DECLINED, or
 disagreement does not change it.
 
 Undecided when due, or convened and not held when due: it is passed to another person and to the duty team (`passed`), until it
-is decided or held. One who had acted in time and was read late takes that back (`overdue_withdrawn`).
+is decided or held. Raised anew with a later due time, it stays with them, and is passed on again when that time is over. One
+who had acted in time and was read late takes that back (`overdue_withdrawn`).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ WORDS: Final[Mapping[str, str]] = {
 
 @dataclass(slots=True)
 class Recommendation:
-    """One recommendation, in its present state. `raised`: the newest `recommended` (a harm trigger may have made it urgent)."""
+    """One recommendation, in its present state. `raised`: the newest `recommended` (news raises it anew while it is open)."""
 
     recommendation_id: str
     raised: Conclusion
@@ -60,7 +61,7 @@ class Recommendation:
 
     @property
     def due_at(self) -> int:
-        """When the decision is due, µs UTC; computed once, when raised."""
+        """When the decision is due, µs UTC; computed whenever it is raised."""
         return int(self.raised.data["due_at"])
 
     @property
@@ -74,9 +75,10 @@ class Recommendation:
     @property
     def waits_until(self) -> int | None:
         """When what somebody owes here becomes overdue, µs UTC; None: nothing is owed, or it was passed on already."""
-        if self.passed is not None:
+        due = self.due_at if self.open else self.held_due_at
+        if due is not None and self.passed is not None and due <= self.passed.data["due_at"]:
             return None
-        return self.due_at if self.open else self.held_due_at
+        return due
 
     @property
     def owed(self) -> bool:
@@ -85,8 +87,17 @@ class Recommendation:
 
     @property
     def owed_at(self) -> int:
-        """When what is owed was or is due, µs UTC, also when it was passed on."""
-        return self.held_due_at or self.due_at
+        """When what is owed was or is due, µs UTC; when it was passed on, since when it has been overdue."""
+        return int(self.passed.data["due_at"]) if self.passed is not None else self.held_due_at or self.due_at
+
+    @property
+    def seen(self) -> tuple[int, int]:
+        """What people saw of it: what was known by this entry, or (of a discussion that was held) at this instant, µs UTC.
+
+        A decision is about what the recommendation listed, so the entry is the one that raised it last.
+        """
+        held = self.decided if self.decision == "HELD" else None
+        return self.raised.number, -1 if held is None else min(int(held.data["held_at"]), held.accepted_at)
 
     @property
     def evidence(self) -> frozenset[str]:
@@ -114,7 +125,7 @@ def _step(rec: Recommendation, c: Conclusion) -> None:
     rec.steps.append(c)
     match c.kind:
         case "recommended":
-            rec.raised, rec.passed = c, None
+            rec.raised = c
         case "evidence_changed":
             rec.changed |= set(c.data["facts"])
         case "recommendation_overdue" | "meeting_overdue":

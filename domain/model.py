@@ -95,11 +95,12 @@ KINDS: Final[Mapping[str, str]] = {
     # identity (domain/matching.py makes them)
     "linked": "presentation_id, child_id, rule, evidence[], by (account id or null); ends the link before it",
     "edge": "a, b (presentations), rule, match_id or null, rules: why two presentations are one child",
-    "edge_removed": "a, b, match_id: a person undid it",
+    "edge_removed": "a, b, match_id: a person undid it; or null: another child came under the local id that it rested on",
     "possible_match": "match_id, presentation_id, anchor (presentation), child_id (of the anchor then), evidence[]",
     "match_confirmed": "match_id, presentation_id, anchor, child_id, by, by_role, rationale",
     "match_rejected": "match_id, presentation_id, anchor, child_id, by, by_role, rationale",
-    "match_undone": "match_id, presentation_id, anchor, child_id, by, by_role, rationale",
+    "match_undone": "match_id, presentation_id, anchor, child_id, by, by_role, rationale; held_by[{agencies[], why}]: the "
+    "links by which the two are one child all the same, empty when they are apart",
     "replaced": "child_id, event_id, by_event_id: the agency moved or withdrew this fact by one under another presentation",
     "not_the_owner": "child_id, agency, event_id, record, field, number, source[topic, partition, offset]: a correction that "
     "came before its target, which turned out to be another agency's: it has no effect, and its sender is told",
@@ -134,8 +135,8 @@ class History:
     """All that a child view is folded from. Order is of no account: `fold` sorts what it needs sorted.
 
     `facts` are those of presentations that are or were on this child (a link says when). `conclusions` are those whose
-    `data` names this child id, or one of the recommendations or messages raised on it. `others` gives, for open possible
-    matches, the presentation that may also be this child.
+    `data` names this child id, one of the recommendations or messages raised on it, or a possible match of a presentation that is
+    or was on it. `others` gives, by possible match, the side of it that was never on this child.
     """
 
     child_id: str

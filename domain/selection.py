@@ -54,6 +54,10 @@ class Known:
         """The entry from which on the fact was known on this child."""
         return max(fact.number, self.links[fact.presentation_id].from_number)
 
+    def known_from(self, fact: Fact) -> int:
+        """When the fact was known on this child, µs UTC."""
+        return max(fact.accepted_at, self.links[fact.presentation_id].from_at)
+
 
 def happened(fact: Fact) -> int:
     """When it happened; never later than when we were told."""
@@ -104,10 +108,11 @@ def _links(known: Known, history: History, limit: int) -> None:
 
 
 def _facts(known: Known, history: History, limit: int) -> dict[FactKey, Fact]:
-    """Known facts by (agency, id), the first accepted of each (I1)."""
+    """Known facts by (agency, id), the first accepted of each (I1); none of a record that only may be this child."""
     found: dict[FactKey, Fact] = {}
+    own = {p.presentation_id for p in history.presentations}
     for fact in history.facts:
-        if fact.accepted_at <= limit:
+        if fact.accepted_at <= limit and fact.presentation_id in own:
             key = (fact.agency, fact.event_id)
             before = found.get(key)
             if before is None or fact.number < before.number:

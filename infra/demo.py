@@ -132,13 +132,14 @@ def review(settings: Settings, truth: Truth, console: Console) -> None:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
     ) as bar:
         task = bar.add_task("Possible matches of the past year decided", total=len(waiting))
-        for match_id, one, other in waiting:
+        for match_id, one, other, version in waiting:
             now = assembly.now_us()
             act = {
                 "event_id": make_id("demo-review", match_id),
                 "actor_id": "sam.worker",
                 "actor_role": "icart_social_worker",
                 "acted_at": now,
+                "based_on": version,
             }
             record = "MatchConfirmed" if truth.same_child(one, other) else "MatchRejected"
             acts.send(record, {"act": act, "match_id": match_id, "rationale": "Checked with both agencies."})

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -60,6 +60,7 @@ class Book:
     replacing: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
     sources: dict[tuple[str, str], tuple[str, int, int]] = field(default_factory=dict)
     conclusions: dict[str, list[Conclusion]] = field(default_factory=lambda: defaultdict(list))
+    said: dict[str, list[Conclusion]] = field(default_factory=lambda: defaultdict(list))
     founder: dict[str, str] = field(default_factory=dict)
     about: dict[str, str] = field(default_factory=dict)
     people: dict[str, Person] = field(default_factory=dict)
@@ -90,6 +91,10 @@ class Book:
             {m: self.matches[m] for p in inside for m in self.concerned.get(p, ())},
         )
 
+    def match_version(self, match_id: str) -> int:
+        """The entry that last said anything about a possible match: a decision based on an older one is stale."""
+        return max(c.number for c in self.said[match_id])
+
     def current(self, child_id: str) -> str:
         """Where a child id leads today: the child that its founding presentation is on."""
         return self.child_of.get(self.founder.get(child_id, ""), child_id)
@@ -103,11 +108,10 @@ class Book:
         ids = sorted(self.ever[child_id] | self.members[child_id])
         founded = [child_id_of(p) for p in self.members[child_id]]
         conclusions = [c for f in {*founded, child_id} for c in self.conclusions[f] if self.current(f) == child_id]
-        others: dict[str, Presentation] = {}
-        for m in (self.matches[i] for p in self.members[child_id] for i in self.concerned.get(p, ())):
-            if m.state == "OPEN":
-                elsewhere = [p for p in (m.presentation_id, m.anchor) if p not in self.members[child_id] and p in self.shown]
-                others.update((m.match_id, self.shown[p]) for p in elsewhere)
+        matches = sorted({i for p in ids for i in self.concerned.get(p, ())})
+        sides = ((i, p) for i in matches for p in (self.matches[i].presentation_id, self.matches[i].anchor))
+        others = {i: self.shown[p] for i, p in sides if p not in ids}
+        conclusions += [c for i in matches for c in self.said[i]]  # some twice: a history is a set
         return History(
             child_id,
             tuple(self.shown[p] for p in ids),
@@ -185,13 +189,15 @@ class Book:
             case "match_confirmed" | "match_rejected" | "match_undone":
                 old = self.matches[data["match_id"]]
                 self.matches[data["match_id"]] = replace(old, state=MATCH_STATES[kind])
-        self.conclusions[data["child_id"]].append(Conclusion(number, at, kind, data))
+        conclusion = Conclusion(number, at, kind, data)
+        self.conclusions[data["child_id"]].append(conclusion)
         for about in ("recommendation_id", "message_id"):
             if about in data:
                 self.about[data[about]] = data["child_id"]
         touched = {self.current(data["child_id"])}
         if "match_id" in data:
-            touched |= {self.child_of[p] for p in (data["presentation_id"], data["anchor"]) if p in self.child_of}
+            self.said[data["match_id"]].append(conclusion)
+            touched |= {x.child_id for p in (data["presentation_id"], data["anchor"]) for x in self.links[p]}
         return touched
 
     def _link(self, number: int, at: int, data: Json) -> set[str]:
@@ -238,7 +244,7 @@ class Book:
         """Possible matches by id, with both sides."""
         rows = conn.execute(text("select * from possible_match where match_id = any(:x)"), {"x": list(ids)}).all()
         self.load_presentations(conn, {p for r in rows for p in (r.presentation_id, r.anchor)})
-        self._matches(rows)
+        self._matches(conn, rows)
 
     def load_about(self, conn: Connection, ids: Iterable[str]) -> None:
         """Which child a recommendation or message was raised on."""
@@ -294,7 +300,7 @@ class Book:
             text("select * from possible_match where presentation_id = any(:x) or anchor = any(:x)"), {"x": ids}
         ).all()
         self.load_presentations(conn, {p for r in rows for p in (r.presentation_id, r.anchor)} - set(self.shown))
-        self._matches(rows)
+        self._matches(conn, rows)
         have = {p for p in ids if self.facts.get(p)}
         for r in conn.execute(
             text("select data from fact where presentation_id = any(:x)"), {"x": [p for p in ids if p not in have]}
@@ -333,7 +339,13 @@ class Book:
                 self.founder.setdefault(child_id_of(r.presentation_id), r.presentation_id)
         return found
 
-    def _matches(self, rows: Iterable[Any]) -> None:
+    def _matches(self, conn: Connection, rows: Sequence[Any]) -> None:
+        """Possible matches with all that was said about each, on whichever child it was said."""
+        wanted = [r.match_id for r in rows if r.match_id not in self.matches]
+        if wanted:
+            sql = text("select * from conclusion where about = any(:x) order by number, seq")
+            for c in conn.execute(sql, {"x": wanted}):
+                self.said[c.about].append(Conclusion(c.number, c.accepted_at, c.kind, orjson.loads(c.data)))
         for r in rows:
             if r.match_id not in self.matches:
                 who = self.person(r.presentation_id)

@@ -50,7 +50,8 @@ class Applier:
                 if entry.presentation_id is not None and entry.kind == FACT:
                     presentations.add(entry.presentation_id)
                 for kind, data in entry.conclusions:
-                    presentations |= {data["presentation_id"]} if kind == "linked" else set()
+                    if kind == "linked" or "match_id" in data:
+                        presentations |= {data[k] for k in ("presentation_id", "anchor") if k in data}
                     children |= {data["child_id"]} if "child_id" in data else set()
             done += len(chunk)
             self._progress(len(chunk))

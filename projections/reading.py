@@ -157,14 +157,15 @@ class Reading:
             )
             return [self._pair(conn, r) for r in found.all()]
 
-    def open_matches(self) -> list[tuple[str, tuple[str, str], tuple[str, str]]]:
-        """(match id, (agency, local id), (agency, local id)) of every question that is open, oldest first."""
+    def open_matches(self) -> list[tuple[str, tuple[str, str], tuple[str, str], int]]:
+        """(match id, (agency, local id), (agency, local id), version) of every question that is open, oldest first."""
         sql = (
-            f"select m.match_id, p.agency, p.local_id, a.agency as other, a.local_id as other_id {_SIDES} "
+            "select (select max(c.number) from conclusion c where c.about = m.match_id) as version, "
+            f"m.match_id, p.agency, p.local_id, a.agency as other, a.local_id as other_id {_SIDES} "
             f"where m.match_id in (select match_id from ({_FIRST_OF_PAIR}) q) order by m.number, m.match_id"
         )
         with self._caught_up() as conn:
-            return [(r.match_id, (r.agency, r.local_id), (r.other, r.other_id)) for r in conn.execute(text(sql))]
+            return [(r.match_id, (r.agency, r.local_id), (r.other, r.other_id), r.version) for r in conn.execute(text(sql))]
 
     def possible_match(self, match_id: str) -> Json | None:
         """One possible match."""
@@ -182,7 +183,7 @@ class Reading:
         shown = next(i for i in own["identity"] if i["presentation_id"] == row.presentation_id)
         said = [c for x in book.conclusions.values() for c in x if c.data.get("match_id") == row.match_id]
         history = [
-            {"at": c.accepted_at, "kind": c.kind, **{k: c.data.get(k) for k in ("by", "by_role", "rationale")}}
+            {"at": c.accepted_at, "kind": c.kind, **{k: c.data.get(k) for k in ("by", "by_role", "rationale", "held_by")}}
             for c in sorted(said, key=lambda c: c.number)
         ]
         return {

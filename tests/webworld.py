@@ -82,6 +82,7 @@ class World:
         self.views: dict[str, Json] = {v["child_id"]: v for v in (callum(), *others())}
         self.match_state = "OPEN"
         self.match_history: list[Json] = []
+        self.held_by: list[Json] = []
         self.sent: list[tuple[str, Mapping[str, Any]]] = []
         self.entries: dict[str, tuple[float, Entry]] = {}
         self.number = 100
@@ -264,11 +265,20 @@ class World:
         act = value["act"]
         said = {"at": NOW, "by": act["actor_id"], "by_role": act["actor_role"]}
         if record.startswith("Match"):
-            wanted = {"MatchConfirmed": "OPEN", "MatchRejected": "OPEN", "MatchUndone": "CONFIRMED"}[record]
-            if self.match_state != wanted:
+            if (
+                act["based_on"] != self._pair().version
+                or self.match_state
+                not in {
+                    "MatchConfirmed": ("OPEN", "REJECTED", "UNDONE"),
+                    "MatchRejected": ("OPEN",),
+                    "MatchUndone": ("CONFIRMED",),
+                }[record]
+            ):  # as `consumers.deciding` has it
                 return "REFUSED", "stale-decision"
             self.match_state = record.removeprefix("Match").upper()
-            self.match_history.append(said | {"kind": f"match_{self.match_state.lower()}", "rationale": value["rationale"]})
+            held = self.held_by if record == "MatchUndone" else None
+            kind = f"match_{self.match_state.lower()}"
+            self.match_history.append(said | {"kind": kind, "rationale": value["rationale"], "held_by": held})
             return "ACCEPTED", None
         if record in ("GpReceipt", "GpExceptionResolved"):
             m = next(m for v in self.views.values() for m in v["messages"] if m["message_id"] == value["message_id"])

@@ -153,7 +153,7 @@ def expected_raised(
     """Walk each child through the ledger as its links say it was: raised exactly when, and on what, the written policy says.
 
     `at` gives `accepted_at` by number, `on` the presentation by fact, `links` (presentation, child, from number, to number).
-    Nobody decides in these runs, so a recommendation is raised once, and once more when harm makes it urgent.
+    Nobody decides in these runs, so a recommendation is raised once, and anew with each thing that its last raising did not list.
     """
     fields = {f.key: oracle.people.of[f.key] for f in told}
     founder: dict[str, str] = {}
@@ -174,7 +174,7 @@ def expected_raised(
             ]
         }
     )
-    open_on: dict[str, str] = {}
+    open_on: dict[str, tuple[int, Child]] = {}
     for number, child_id in moments:
         where = {p: c for p, c, a, z in links if a <= number and (z is None or z > number)}
         mine = [p for p, c in where.items() if c == child_id]
@@ -184,14 +184,17 @@ def expected_raised(
         home = {f.key: hash(where.get(on[f.key])) for f in known}
         facts = [f for p in mine for f in facts_on[p] if f.number <= number]
         child = oracle.child(facts, known, {fields[f.key] for f in facts}, at[number], home)
-        waiting = [b for c, b in open_on.items() if where.get(founder[c]) == child_id]
-        if child.basis is None or (waiting and (child.basis != "HARM" or "HARM" in waiting)):
+        waiting = [c for c in open_on if where.get(founder[c]) == child_id]
+        about = waiting[0] if waiting else child_id
+        if child.basis is None:
             continue
         if waiting:
-            (about,) = [c for c in open_on if where.get(founder[c]) == child_id]
-        else:
-            about = child_id
-        open_on[about] = child.basis
+            raised_at, listed = open_on[about]
+            since = {p: a for p, c, a, z in links if p in mine and a <= number and (z is None or z > number)}
+            old = [f for f in facts if f.number <= raised_at and since[on[f.key]] <= raised_at]
+            if not oracle.news(child, listed, oracle.seen(old, known, raised_at, child)):
+                continue
+        open_on[about] = (number, child)
         expected[(number, child_id)] = (child.basis, child.reasons)
     return expected
 

@@ -251,12 +251,13 @@ class House:
     def review(self, answer: Callable[[str, str, str, str], str | None]) -> int:
         """Decide every open match that the ledger topic holds; how many were sent. `answer` gives the act's record, or None."""
         rows = self.rows(
-            "select m.match_id, p.agency, p.local_id, q.agency, q.local_id, p.child_id from possible_match m "
+            "select m.match_id, p.agency, p.local_id, q.agency, q.local_id, p.child_id, "
+            "(select max(c.number) from conclusion c where c.about = m.match_id) from possible_match m "
             "join presentation p on p.presentation_id = m.presentation_id join presentation q on q.presentation_id = m.anchor "
             "where m.state = 'OPEN' and m.number <= (select relayed from relay where id = 1) order by m.number, m.match_id"
         )
         sent = 0
-        for match_id, *sides, child in rows:
+        for match_id, *sides, child, version in rows:
             record = answer(*sides)
             if record is None or self._decided.get(match_id, 0) >= 5:
                 continue
@@ -267,7 +268,7 @@ class House:
                 "actor_role": "icart_manager",
                 "child_id": child,
                 "acted_at": time.time_ns() // 1000,
-                "based_on": None,
+                "based_on": version,
                 "correlation_id": None,
             }
             with contextlib.suppress(SightlineError):  # not acknowledged: still open when looked at again

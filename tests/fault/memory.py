@@ -95,7 +95,7 @@ class Memory:
                 "actor_role": "icart_manager",
                 "child_id": None,
                 "acted_at": self.clock,
-                "based_on": None,
+                "based_on": self.book.match_version(match.match_id),
                 "correlation_id": None,
             }
             entry = self.take("decisions", record, {"act": act, "match_id": match.match_id, "rationale": None})

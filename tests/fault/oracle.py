@@ -100,12 +100,20 @@ def differ(a: Shown, b: Shown) -> bool:
     return any(x and y and x != y for x, y in zip(a.plain, b.plain, strict=True))
 
 
-def joined(a: Shown, b: Shown) -> str | None:
-    """`rule` when rules 1 or 2 join two presentations, `person` when rule 3 asks somebody, None otherwise."""
+def apart(a: Shown, b: Shown) -> bool:
+    """A name, a birth date or a trusted number tells them apart."""
+    return differ(a, b) or contradict(a, b)
+
+
+def joined(a: Shown, b: Shown, under: Iterable[Shown]) -> str | None:
+    """`rule` when rules 1 or 2 join two presentations, `person` when rule 3 asks somebody, None otherwise.
+
+    `under`: every presentation under the local id of `a`.
+    """
     if contradict(a, b):
         return None
     if a.holder == b.holder:
-        return "person" if differ(a, b) else "rule"
+        return "person" if differ(a, b) or any(apart(a, x) != apart(b, x) for x in under) else "rule"
     full = all(a.plain) and all(b.plain)
     if any(a.numbers.get(s) == n for s, n in b.numbers.items()):
         return "rule" if full and not differ(a, b) else "person"
@@ -147,8 +155,11 @@ class People:
 
     def _clusters(self) -> list[frozenset[Shown]]:
         near: dict[Shown, set[Shown]] = defaultdict(set)
+        under: dict[tuple[str, str], list[Shown]] = defaultdict(list)
+        for s in self.all:
+            under[s.holder].append(s)
         for a, b in combinations(self.all, 2):
-            how = joined(a, b)
+            how = joined(a, b, under[a.holder])
             if how == "rule" or (how == "person" and self.answer(*a.holder, *b.holder) == "MatchConfirmed"):
                 near[a].add(b)
                 near[b].add(a)
@@ -243,12 +254,13 @@ class Child:
         )
         self.episodes, self.unpaired = self._episodes()
         self.reasons = self._reasons()
-        self.points = sum(p for r, (p, _) in self.reasons.items() if r not in self._triggers)
-        self.harm = any(r in self._triggers for r in self.reasons)
+        self.points = sum(p for r, (p, _) in self.reasons.items() if r not in self.triggers)
+        self.harm = any(r in self.triggers for r in self.reasons)
         self.basis = "HARM" if self.harm else "POINTS" if self.points >= self.policy["threshold"] else None
 
     @property
-    def _triggers(self) -> set[str]:
+    def triggers(self) -> set[str]:
+        """The rules that are harm triggers."""
         return {t["id"] for t in self.policy["triggers"]}
 
     def of(self, *records: str) -> list[Told]:
@@ -349,7 +361,7 @@ class Child:
         by_key = {f.key: f for f in self.now}
         rules = [*self.policy["triggers"], *self.policy["points"]]
         for rule in sorted(rules, key=lambda r: r["kind"] == "corroboration"):
-            trigger = rule["id"] in self._triggers
+            trigger = rule["id"] in self.triggers
             found = (
                 self._corroboration(rule, signals)
                 if rule["kind"] == "corroboration"
@@ -572,6 +584,36 @@ class Oracle:
         """One child of these facts at `as_of`; corrections may come from `everything`."""
         births = [b for s in presentations if (b := s.get("birth_date")) and b > "1990"]
         return Child(facts, states(everything, home), as_of, births, self.policy, self._closed, self._breaks)
+
+    def seen(self, facts: list[Told], known: list[Told], raised: int, now: Child) -> Child:
+        """What a recommendation raised at entry `raised` listed, weighed at the instant of `now`.
+
+        `facts` were on the child by then. One withdrawn since is left out, one that was only replaced since is not.
+        """
+        gone = {f.env["supersedes"] for f in known if f.number <= raised and f.env["supersedes"]}
+        left = [f for f in facts if now.states[f.key] != "RETRACTED" and f.key not in gone]
+        return Child(left, {f.key: "CURRENT" for f in left}, now.as_of, now.births, self.policy, self._closed, self._breaks)
+
+    def news(self, now: Child, listed: Child, seen: Child) -> bool:
+        """Is there a harm trigger, an agency or enough points that the recommendation did not list?"""
+        agency = {f.key: f.agency for c in (now, listed) for f in c.facts}
+        old = {f.key: f.env["supersedes"] for f in now.facts}
+
+        def new(rule: str, key: str | None) -> bool:
+            while key is not None:
+                if key in seen.reasons.get(rule, (0, ()))[1]:
+                    return False
+                key = old.get(key)
+            return True
+
+        def whose(child: Child) -> set[str]:
+            return {agency[key] for _, keys in child.reasons.values() for key in keys}
+
+        return (
+            any(new(rule, key) for rule in now.reasons.keys() & now.triggers for key in now.reasons[rule][1])
+            or bool(whose(now) - whose(seen) - whose(listed))
+            or now.points - seen.points >= self.policy["reraise"]["points"]
+        )
 
     def children(self, told: list[Told]) -> Iterator[tuple[frozenset[Shown], list[Told]]]:
         """The final children with their facts."""

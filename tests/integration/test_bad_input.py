@@ -463,11 +463,12 @@ class TestDecisions:
         view = view_with(desk, one["envelope"]["event_id"])
         (match,) = view["possible_matches"]
         verdicts = []
+        ((seen,),) = desk.house.rows(f"select number from possible_match where match_id = '{match['match_id']}'")
         with ActProducer(desk.house.deployment.access("web"), desk.house.codec) as people:
             for match_id in (match["match_id"], match["match_id"], str(uuid4())):
                 act = {
                     "event_id": str(uuid4()), "actor_id": "mo", "actor_role": "icart_manager", "child_id": view["child_id"],
-                    "acted_at": now_us(), "based_on": None, "correlation_id": None,
+                    "acted_at": now_us(), "based_on": seen, "correlation_id": None,
                 }  # fmt: skip
                 people.send("MatchConfirmed", {"act": act, "match_id": match_id, "rationale": None})
                 verdicts.append(decided(desk, act["event_id"]))

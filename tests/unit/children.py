@@ -230,7 +230,7 @@ class Child:
 
     def concludes(self, now: int = NOW, **clock: Any) -> list[tuple[str, Json]]:
         """What is concluded at `now`; it is added to the history."""
-        found = conclude(self.history, self.view(now), REFERENCE, now, **clock)
+        found = conclude(self.history, REFERENCE, now, **clock)
         self.adds(found, now)
         return found
 

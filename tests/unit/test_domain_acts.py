@@ -46,7 +46,7 @@ def act(child: Child, record: str, now: int = NOW, **value: Any) -> Refused | li
         "recommendation_id": rec["recommendation_id"],
         "message_id": view["messages"][0]["message_id"] if view["messages"] else "none",
     }
-    found = judge(record, about | VALUES[record] | value, child.history, view, REFERENCE, now)
+    found = judge(record, about | VALUES[record] | value, child.history, REFERENCE, now)
     if not isinstance(found, Refused):
         child.adds(found, now)
     return found
@@ -105,6 +105,18 @@ class TestDecided:
         assert [] != act(child, "RecommendationDecided", based_on=seen)
         assert "stale-decision" == refusal(act(child, "RecommendationDecided", based_on=seen, by="m2"))
 
+    def test_what_settles_names_the_version_seen(self) -> None:
+        """A discussion held, or a recommendation closed, on no version or an older one is refused."""
+        child = raised()
+        seen = child.view()["recommendations"][0]["version"]
+        child.retracts(child.history.facts[-1])
+        child.concludes()
+        for based_on in (None, seen):
+            assert "stale-decision" == refusal(act(child, "RecommendationClosed", based_on=based_on))
+        act(child, "RecommendationDecided")
+        for based_on in (None, seen):
+            assert "stale-decision" == refusal(act(child, "StrategyMeetingHeld", based_on=based_on))
+
     def test_twice(self) -> None:
         """Decided is decided."""
         child = raised()
@@ -151,7 +163,7 @@ class TestDecided:
         for record in ("RecommendationDecided", "StrategyMeetingHeld", "RecommendationDisagreed", "RecommendationClosed"):
             assert "no-such-thing" == refusal(act(child, record, recommendation_id="x"))
         assert "no-such-thing" == refusal(
-            act(child, "Nothing") if "Nothing" in VALUES else judge("Nothing", {}, child.history, {}, REFERENCE, NOW)
+            act(child, "Nothing") if "Nothing" in VALUES else judge("Nothing", {}, child.history, REFERENCE, NOW)
         )
 
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 
 from domain.conclude import conclude
-from domain.fold import fold
 from domain.model import History, Json, make_id
 from tests.unit.children import CHILD, DAY, HOUR, NOW, REFERENCE, Child, r19
 from tests.unit.test_domain_fold import children
@@ -197,6 +196,93 @@ class TestAfterADecision:
         assert ["recommended"] == kinds(child.concludes())
 
 
+class TestWhileOpen:
+    """What comes while a decision is owed makes the recommendation another: nobody decides on what they never saw."""
+
+    @staticmethod
+    def harmed() -> Child:
+        """A child with an open recommendation on one harm trigger, and signs of police."""
+        child = Child()
+        child.says("police", VPAS, NOW - 2 * DAY, {"concerns": ["INJURY_ABUSE"]})
+        child.concludes(NOW - 2 * HOUR)
+        return child
+
+    def test_a_new_trigger_of_the_same_rule(self) -> None:
+        """Already HARM: raised again under the same id, with what is new among the reasons, due no later."""
+        child = self.harmed()
+        (before,) = child.view(NOW - 2 * HOUR)["recommendations"]
+        more = child.says("police", VPAS, NOW - HOUR, {"concerns": ["DISCLOSURE_ABUSE"], "exploitation": ["CSE_SUSPECTED"]})
+        (again,) = child.concludes()
+        assert ("recommended", before["recommendation_id"], before["due_at"]) == (
+            again[0], again[1]["recommendation_id"], again[1]["due_at"],
+        )  # fmt: skip
+        assert {"harm-disclosure", "harm-exploitation-victim"} == {
+            r["rule"] for r in again[1]["reasons"] if more.event_id in r["facts"]
+        }
+        (rec,) = child.view()["recommendations"]
+        assert rec["version"] == child.number > before["version"]
+        assert [] == child.concludes()
+
+    def test_a_new_agency(self) -> None:
+        """Its points among the reasons."""
+        child = r19()
+        (_, first), *_ = child.concludes(NOW - 2 * HOUR)
+        child.says("health", "CpisAttendanceAlert", NOW - HOUR)
+        (again,) = child.concludes()
+        assert ("recommended", first["due_at"]) == (again[0], again[1]["due_at"])
+        assert "health" in {a for r in again[1]["reasons"] for a in r["agencies"]}
+        assert [] == child.concludes()
+
+    def test_a_few_more_points_of_the_same_agencies(self) -> None:
+        """Two points: the same recommendation. As many as would raise again after a decision: another."""
+        child = r19()
+        child.concludes(NOW - 2 * HOUR)
+        child.says("education", SCHOOL, NOW - HOUR, {"concerns": ["NEGLECT"]})
+        assert [] == child.concludes()
+        child.says("education", SCHOOL, NOW - HOUR, {"concerns": ["MENTAL_HEALTH"]})
+        assert ["recommended"] == kinds(child.concludes())
+
+    def test_the_same_trigger_told_again_in_a_correction(self) -> None:
+        """Is no news."""
+        child = self.harmed()
+        old = child.history.facts[-1]
+        child.says("police", VPAS, NOW - DAY, dict(old.body) | {"narrative": "x"}, supersedes=old.event_id, accepted_at=NOW)
+        assert [] == child.concludes()
+
+    def test_what_came_between_raising_and_deciding_is_not_answered(self) -> None:
+        """The decision was about what the recommendation listed: two points before and two after it are four."""
+        child = r19()
+        child.concludes(NOW - 2 * DAY)
+        child.says("education", SCHOOL, NOW - DAY - HOUR, {"concerns": ["NEGLECT"]})
+        assert [] == child.concludes(NOW - DAY)
+        decide(child, "declined", NOW - DAY)
+        assert [] == child.concludes(NOW - DAY)
+        child.says("education", SCHOOL, NOW - HOUR, {"concerns": ["MENTAL_HEALTH"]})
+        assert ["recommended"] == kinds(child.concludes())
+
+    @pytest.mark.parametrize(("held_at", "raised"), [(NOW - 3 * HOUR, True), (NOW - HOUR, False)])
+    def test_what_came_after_the_meeting_and_before_it_was_recorded(self, held_at: int, *, raised: bool) -> None:
+        """A discussion answers what was known when it was held, not what was known when it was written down."""
+        child = r19()
+        child.concludes(NOW - 2 * DAY)
+        decide(child, "convened", NOW - DAY)
+        child.says("health", "CpisAttendanceAlert", NOW - 3 * HOUR)
+        assert [] == child.concludes(NOW - 2 * HOUR)
+        decide(child, "held", NOW, held_at=held_at, attended=[], outcome="NFA", outcome_text=None)
+        assert raised is ("recommended" in kinds(child.concludes()))
+
+    def test_moved_away_before_the_decision(self) -> None:
+        """A fact that its agency had filed under another record by then was no part of what was decided on."""
+        child = r19()
+        gone = next(f for f in child.history.facts if f.agency == "police")
+        child.adds([("replaced", {"child_id": CHILD, "event_id": gone.event_id, "by_event_id": "x"})], NOW - 3 * DAY)
+        child.concludes(NOW - 2 * DAY)
+        decide(child, "declined", NOW - DAY)
+        child.says("police", VPAS, NOW - 3 * HOUR, {"concerns": ["CRIME_VICTIM"]})
+        child.says("police", VPAS, NOW - 2 * HOUR, {"concerns": ["BAD_HOUSING"]})
+        assert ["recommended"] == kinds(child.concludes())
+
+
 class TestEvidence:
     """Retracting the evidence of an open recommendation marks it; a person closes it."""
 
@@ -293,16 +379,38 @@ class TestDue:
         (found,) = child.concludes(due, fired=due)
         assert {"icart_manager": manager, "edt": edt} == {t["role"]: t["other_than"] for t in found[1]["passed_to"]}
 
-    def test_made_urgent_again(self) -> None:
-        """A harm trigger after it was overdue: a new due time, and a new escalation when that passes too."""
+    @pytest.mark.parametrize(
+        ("concern", "hours"), [("DISCLOSURE_ABUSE", 4), ("NOT_OF_POLICE", 24)], ids=["made urgent", "another agency"]
+    )
+    def test_more_after_it_was_overdue(self, concern: str, hours: int) -> None:
+        """It stays with those to whom it was passed, has a new due time, and is passed on again when that is over too."""
         child = r19()
         due = dict(child.concludes())["recommended"]["due_at"]
         child.concludes(due, fired=due)
+        if hours == 4:
+            child.says("police", VPAS, due, {"concerns": [concern]})
+        else:
+            child.says("health", "CpisAttendanceAlert", due)
+        now = due + HOUR
+        (again,) = child.concludes(now)
+        assert ("recommended", now + hours * HOUR) == (again[0], again[1]["due_at"])
+        (rec,) = child.view(now)["recommendations"]
+        assert ("OVERDUE", due) == (rec["state"], rec["passed_on"]["due_at"])
+        later = now + hours * HOUR
+        assert later == child.view(now)["due_at"]
+        assert [] == child.concludes(later, fired=later - 1)
+        assert [("recommendation_overdue", later)] == [(k, d["due_at"]) for k, d in child.concludes(later, fired=later)]
+        assert [] == child.concludes(later, fired=later)
+        assert None is child.view(later)["due_at"]
+
+    def test_more_when_it_was_due_and_nobody_had_fired(self) -> None:
+        """What is due already stays due: what came last must not put the escalation off."""
+        child = r19()
+        due = dict(child.concludes())["recommended"]["due_at"]
         child.says("police", VPAS, due, {"concerns": ["DISCLOSURE_ABUSE"]})
         (again,) = child.concludes(due + HOUR)
-        assert "recommended" == again[0]
-        assert None is child.view(due + HOUR)["recommendations"][0]["passed_on"]
-        assert child.view(due + HOUR)["due_at"] == again[1]["due_at"]
+        assert due == again[1]["due_at"] == child.view(due + HOUR)["due_at"]
+        assert ["recommendation_overdue"] == kinds(child.concludes(due + HOUR, fired=due))
 
     def test_72_hours_gone(self) -> None:
         """The clock is due when an interview is: what rises by itself is concluded then."""
@@ -509,7 +617,7 @@ class TestShape:
         child = r19()
         child.says("police", VPAS, NOW - DAY, {"what_child_said": None})
         child.says("csc", "CsogOutcome", NOW - DAY)
-        found = conclude(child.history, fold(child.history, REFERENCE, NOW), REFERENCE, NOW)
+        found = conclude(child.history, REFERENCE, NOW)
         assert {"recommended", "gp_message", "gp_exception", "quality_defect"} == set(kinds(found))
         assert {CHILD} == {d["child_id"] for _, d in found}
         assert make_id("child", "test") == CHILD

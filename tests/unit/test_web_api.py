@@ -122,6 +122,25 @@ class TestActs:
         answer = client.post(f"/api/recommendations/{CALLUM_REC}/decide", json=declined(based_on=99), headers=token(client))
         assert (409, "urn:sightline:problem:stale-decision") == (answer.status_code, answer.json()["type"])
 
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            (f"/api/recommendations/{CALLUM_REC}/decide", {"decision": "DECLINE", "reason": "OTHER_RESPONSE", "rationale": "x"}),
+            (f"/api/recommendations/{CALLUM_REC}/close", {"rationale": "x"}),
+            (
+                f"/api/recommendations/{CALLUM_REC}/held",
+                {"held_at": "2026-01-01T10:00:00Z", "attended": ["police"], "outcome": "S47_JOINT", "outcome_text": "x"},
+            ),
+            (f"/api/matches/{MATCH}", {"decision": "confirm"}),
+        ],
+    )
+    def test_what_settles_names_the_version_seen(self, site: Site, path: str, body: Json) -> None:
+        """Otherwise nothing is sent."""
+        client = site.person("icart_manager")
+        answer = client.post(path, json={"event_id": str(uuid4()), **body}, headers=token(client))
+        assert (422, ["based_on"]) == (answer.status_code, [e["field"] for e in answer.json()["errors"]])
+        assert [] == site.world.sent
+
     def test_what_is_missing_is_named(self, site: Site) -> None:
         """A decline needs its rationale; a code must be in its list."""
         client = site.person("icart_manager")
@@ -141,7 +160,7 @@ class TestActs:
         assert 200 == police.post(f"/api/recommendations/{MIA_REC}/disagree", json=ground, headers=token(police)).status_code
         taken = {"event_id": str(uuid4()), "taken": True}
         assert 200 == worker.post(f"/api/children/{CALLUM}/case", json=taken, headers=token(worker)).status_code
-        match = {"event_id": str(uuid4()), "decision": "confirm"}
+        match = {"event_id": str(uuid4()), "based_on": 100, "decision": "confirm"}
         assert 200 == worker.post(f"/api/matches/{MATCH}", json=match, headers=token(worker)).status_code
         assert 403 == police.post(f"/api/matches/{MATCH}", json=match, headers=token(police)).status_code
         assert ["RecommendationDisagreed", "CaseTaken", "MatchConfirmed"] == [n for n, _ in site.world.sent]

@@ -67,7 +67,6 @@ def rich() -> Child:
             name,
             {"act": act, "recommendation_id": rec["recommendation_id"], **body},
             child.history,
-            child.view(NOW),
             REFERENCE,
             NOW,
         )

@@ -282,6 +282,26 @@ class TestMatches:
         assert 303 == client.post(path, data=undo | {"rationale": "A cousin after all"}).status_code
         assert ["MatchConfirmed", "MatchUndone"] == [n for n, _ in site.world.sent]
 
+    def test_undone_and_held_by_another_link(self, site: Site) -> None:
+        """The page does not say that they are apart, and names what holds."""
+        client = site.person("icart_social_worker")
+        path = f"/matches/{MATCH}"
+        site.world.held_by = [{"agencies": ["police", "csc"], "why": "same checked PNC id, name and birth date agree"}]
+        client.post(path, data=fields(client.get(path), path) | {"what": "confirm"})
+        undo = fields(client.get(path), path) | {"what": "undo", "rationale": "A cousin after all"}
+        text = client.get(client.post(path, data=undo).headers["location"]).text
+        assert "apart again" not in text
+        assert "still one child" in text and "same checked PNC id" in text
+
+    def test_an_older_page_joins_nobody(self, site: Site) -> None:
+        """Rejected by one, confirmed on the page that the other had open: one winner, and 409."""
+        path = f"/matches/{MATCH}"
+        clients = [site.person("icart_social_worker"), site.person("icart_manager")]
+        forms = [fields(c.get(path), path) for c in clients]
+        assert 303 == clients[0].post(path, data=forms[0] | {"what": "reject"}).status_code
+        assert 409 == clients[1].post(path, data=forms[1] | {"what": "confirm"}).status_code
+        assert "REJECTED" == site.world.match_state
+
     def test_two_deciding_at_once(self, site: Site) -> None:
         """The second gets 409 with the text."""
         path = f"/matches/{MATCH}"

@@ -40,7 +40,13 @@ class Act(BaseModel):
     based_on: int | None = None
 
 
-class Decision(Act):
+class Based(Act):
+    """An act that settles something: `based_on` is the `version` of what you saw."""
+
+    based_on: int
+
+
+class Decision(Based):
     """Convene (with `meeting_at`), or decline (with `reason` and `rationale`)."""
 
     decision: str
@@ -49,7 +55,7 @@ class Decision(Act):
     meeting_at: AwareDatetime | None = None
 
 
-class Held(Act):
+class Held(Based):
     """The strategy discussion was held."""
 
     held_at: AwareDatetime
@@ -64,13 +70,13 @@ class Ground(Act):
     ground: Text
 
 
-class Rationale(Act):
+class Rationale(Based):
     """Why."""
 
     rationale: Text
 
 
-class Match(Act):
+class Match(Based):
     """confirm, reject or undo; undoing needs a rationale."""
 
     decision: str

@@ -644,14 +644,22 @@ class Matches(Shape):
     items: list[MatchRow]
 
 
+class Holding(Shape):
+    """A link by which two records are one child all the same: whose records it joins, and why."""
+
+    agencies: list[str]
+    why: str
+
+
 class MatchStep(Shape):
-    """What was decided about a match."""
+    """What was decided about a match. `held_by`, of an undo: not empty when other links hold the two records together."""
 
     at: int
     kind: str
     by: str | None = None
     by_role: str | None = None
     rationale: str | None = None
+    held_by: list[Holding] | None = None
 
 
 class MatchPair(Shape):
