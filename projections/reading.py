@@ -177,8 +177,9 @@ class Reading:
         book.load_presentations(conn, [row.presentation_id, row.anchor])
         here, there = book.child_of[row.presentation_id], book.child_of[row.anchor]
         book.load_children(conn, [here, there])
-        view = fold(book.history(there), self._reference, self._now())
-        own = fold(book.history(here), self._reference, self._now())
+        book.load_beside(conn, [here, there])
+        view = fold(book.history(there, beside=True), self._reference, self._now())
+        own = fold(book.history(here, beside=True), self._reference, self._now())
         shown = next(i for i in own["identity"] if i["presentation_id"] == row.presentation_id)
         said = [c for x in book.conclusions.values() for c in x if c.data.get("match_id") == row.match_id]
         history = [

@@ -16,7 +16,7 @@ from domain.sharing import ROLES
 from projections.accounts import PEOPLE_ROLES
 from tests.fault.harness import OUTPUTS
 from tests.living import Answer, Living, Person, at_once, fact, living
-from tests.livingworld import BORN, FAMILY, GIVEN, HIDDEN_ADDRESS, NHS, SEALED_NAME, World, everyone, told
+from tests.livingworld import BORN, FAMILY, GIVEN, HIDDEN_ADDRESS, NHS, SEALED_ADDRESS, SEALED_NAME, World, everyone, told
 from tests.services import Services
 from tests.unit.test_web_contract import MODELS
 from web.api import models
@@ -151,6 +151,7 @@ class TestEveryWayOut:
                 model.model_validate_json(a.body)
         manager = role == "icart_manager"
         assert manager == (SEALED_NAME.casefold() in everything)
+        assert manager == (SEALED_ADDRESS.casefold() in everything)
         assert (role in ("icart_manager", "icart_police")) == (HIDDEN_ADDRESS.casefold() in everything)
         assert "canary-letter" not in everything
         if role not in ROLES:
