@@ -169,10 +169,11 @@ child: Final = Table(
     Column("changes_at", BigInteger),
     Column("due_at", BigInteger),
     Column("owed_at", BigInteger, comment="when the first of what somebody owes is due; null: nothing waits for anybody"),
+    Column("urgency", BigInteger, nullable=False, server_default="2", comment="of what is owed: 0 harm, 1 passed on, 2 in time"),
     Column("counts", LargeBinary, nullable=False, comment="what the board counts"),
     Index("child_changes", "changes_at"),
     Index("child_due", "due_at"),
-    Index("child_owed", "owed_at"),
+    Index("child_owed", "urgency", "owed_at", "child_id"),
 )
 
 letter: Final = Table(

@@ -180,7 +180,7 @@ def save_children(conn: Connection, stands: Iterable[Standing]) -> None:
 def child_row(stands: Standing) -> tuple[Any, ...]:
     """A row of table `child`."""
     s = stands
-    return (s.child_id, s.version, s.as_of, s.changes_at, s.due_at, s.owed_at, plain(s.counts))
+    return (s.child_id, s.version, s.as_of, s.changes_at, s.due_at, s.owed_at, s.urgency, plain(s.counts))
 
 
 def upsert_children(conn: Connection, rows: Iterable[Iterable[Any]]) -> None:
@@ -188,10 +188,11 @@ def upsert_children(conn: Connection, rows: Iterable[Iterable[Any]]) -> None:
     insert(
         conn,
         "child",
-        "child_id text, version bigint, as_of bigint, changes_at bigint, due_at bigint, owed_at bigint, counts bytea",
+        "child_id text, version bigint, as_of bigint, changes_at bigint, due_at bigint, owed_at bigint, urgency bigint, counts bytea",
         rows,
         "on conflict (child_id) do update set version = excluded.version, as_of = excluded.as_of, "
-        "changes_at = excluded.changes_at, due_at = excluded.due_at, owed_at = excluded.owed_at, counts = excluded.counts",
+        "changes_at = excluded.changes_at, due_at = excluded.due_at, owed_at = excluded.owed_at, "
+        "urgency = excluded.urgency, counts = excluded.counts",
     )
 
 

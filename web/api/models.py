@@ -573,8 +573,15 @@ class ChildRow(Shape):
     version: int | None
 
 
-class Queue(Shape):
-    """Earliest due first."""
+class Paged(Shape):
+    """One page of a list; `?page=` asks for another."""
+
+    page: int
+    pages: int
+
+
+class Queue(Paged):
+    """What was passed to you, harm triggers, what was passed to others, then the earliest due."""
 
     items: list[ChildRow]
 
@@ -585,7 +592,7 @@ class DecidedRow(ChildRow):
     decided: list[Recommendation]
 
 
-class Decisions(Shape):
+class Decisions(Paged):
     """Newest first."""
 
     items: list[DecidedRow]
@@ -638,7 +645,7 @@ class MatchRow(Shape):
     version: int
 
 
-class Matches(Shape):
+class Matches(Paged):
     """Oldest first when open, else newest first."""
 
     items: list[MatchRow]
@@ -679,7 +686,7 @@ class GpExceptionRow(Shape):
     version: int
 
 
-class GpExceptions(Shape):
+class GpExceptions(Paged):
     """Oldest first."""
 
     items: list[GpExceptionRow]

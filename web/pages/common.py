@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -15,6 +15,7 @@ from web.forms import Form
 from web.house import BadForm, House, NotFound, Visitor, house_of
 from web.ports import Entry, Json, Unavailable
 from web.security import CSRF_FIELD, csrf_token, same_token
+from web.shapes import seen
 
 HIDDEN: Final = (CSRF_FIELD, "ticket")
 
@@ -37,6 +38,13 @@ def child_for(house: House, visitor: Visitor, child_id: UUID, as_of: int | None 
     """The child's view as this visitor may see it. Raises: NotFound, also when the child must not be known to them."""
     view = house.reading.child_view(str(child_id), as_of, known_at)
     return may_know(house.redact(view, visitor) if view is not None else None)
+
+
+def beside(house: House, view: Json) -> Sequence[str]:
+    """The children whose records a redacted view shows as perhaps, or perhaps not, the same: they are looked at too (I7)."""
+    listed = [m for key in ("possible_matches", "rejected_matches", "undone_matches") for m in seen(view.get(key, []))]
+    shown = [m["presentation_id"] for m in listed if m.get("presentation_id")]
+    return house.reading.children_of(shown) if shown else ()
 
 
 def may_know(redacted: Json | None) -> Json:

@@ -1,0 +1,126 @@
+"""Long lists: a page at a time, nothing cut without a word, and every child shown is in the access record."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from domain.standing import HARM, IN_TIME, PASSED_ON, standing
+from schemas.catalogue import FOLDER
+from tests.unit.children import NOW as THEN
+from tests.unit.children import REFERENCE, Child
+from tests.unit.children import r19
+from tests.webfixtures import Site, csrf, site
+from tests.webworld import CALLUM, MATCH, SEALED, an_id
+from web.pages.matches import FIELDS
+from web.paging import ROWS
+from web.ports import Json
+
+__all__ = ["site"]
+
+
+def many(site: Site, count: int, like: str = CALLUM) -> list[str]:
+    """So many more children like one of the world."""
+    made = []
+    for n in range(count):
+        view: Json = copy.deepcopy(site.world.views[like]) | {"child_id": an_id(f"many {n}")}
+        site.world.views[view["child_id"]] = view
+        made.append(view["child_id"])
+    return made
+
+
+class TestPages:
+    """Queue, decisions, matches, GP exceptions."""
+
+    def test_every_child_is_on_some_page_of_the_queue(self, site: Site) -> None:
+        """Two pages and a half of children: each is reached by following "Next page", and the API says how many pages there are."""
+        added = many(site, 2 * ROWS + ROWS // 2)
+        client, at, found = site.person("icart_manager"), "/queue", ""
+        while at:
+            page = client.get(at).text
+            found += page
+            at = page.split('rel="next" href="', 1)[1].split('"', 1)[0] if 'rel="next"' in page else ""
+        assert [] == [c for c in added if c not in found]
+        assert "Page 3 of 3" in found
+        first = client.get("/api/queue").json()
+        assert (1, 3, ROWS) == (first["page"], first["pages"], len(first["items"]))
+        assert "/queue/rows?page=2" in client.get("/queue?page=2").text
+
+    @pytest.mark.parametrize("path", ["/queue", "/decisions", "/matches", "/gp-exceptions"])
+    def test_a_page_past_the_end(self, site: Site, path: str) -> None:
+        """Empty, and no page number is no answer."""
+        client = site.person("icart_manager")
+        assert 200 == client.get(f"{path}?page=99").status_code
+        assert 422 == client.get(f"{path}?page=0").status_code
+
+
+class TestUrgency:
+    """By which the queue is ordered, whatever its length."""
+
+    def test_harm_then_passed_on_then_the_rest(self) -> None:
+        """A harm trigger that nobody decided on comes before what is overdue, and that before what is in time."""
+        child = r19()
+        child.concludes(THEN)
+        assert IN_TIME == standing(child.history, REFERENCE, THEN).urgency
+        due = int(child.view(THEN)["recommendations"][0]["due_at"])
+        child.concludes(due, fired=due)
+        assert PASSED_ON == standing(child.history, REFERENCE, due).urgency
+        child.says("police", "VulnerabilitySubmission", due, {"concerns": ["DISCLOSURE_ABUSE"]})
+        child.concludes(due)
+        assert HARM == standing(child.history, REFERENCE, due).urgency
+        assert HARM < PASSED_ON < IN_TIME
+
+
+class TestSearchMore:
+    """What a reader may not see takes no place among the hits."""
+
+    def test_hidden_fits_do_not_cut_the_list(self, site: Site) -> None:
+        """39 that may be seen, and one hidden among the first: 20 are shown, and it is said that there are more."""
+        views: Mapping[str, Json] = site.world.views
+        many(site, 38)
+        hidden = copy.deepcopy(views[SEALED]) | {"name": views[CALLUM]["name"], "child_id": an_id("hidden")}
+        site.world.views = {hidden["child_id"]: hidden} | dict(views)
+        client = site.person("icart_social_worker")
+        data = {"csrf": csrf(client.get("/search")), "name": "Callum", "purpose": "OWN_CASE"}
+        page = client.post("/search", data=data).text
+        assert "20 children found" in page
+        assert "There are more than 20" in page
+
+
+class TestRecordedChildren:
+    """The access record names every child whose data is shown (I7)."""
+
+    def test_both_sides_of_a_match(self, site: Site) -> None:
+        """The list shows the name and birth date of a record that is on another child."""
+        site.person("icart_manager").get("/matches")
+        assert [CALLUM, an_id("other")] == json.loads(site.accesses()[-1][3])
+
+    @pytest.mark.parametrize("path", [f"/children/{CALLUM}", f"/api/children/{CALLUM}"])
+    def test_records_that_may_be_this_child(self, site: Site, path: str) -> None:
+        """"May also be" shows a name and a birth date: the child it is on is recorded too, also after a rejection."""
+        site.person("icart_manager").get(path)
+        view = site.world.views[CALLUM]
+        beside = [m["presentation_id"] for k in ("possible_matches", "rejected_matches") for m in view[k]]
+        assert [CALLUM, *(an_id(f"child of {p}") for p in beside)] == json.loads(site.accesses()[-1][3])
+
+
+class TestFields:
+    """What is compared on a match's page."""
+
+    def test_every_field_is_one_of_the_contract(self) -> None:
+        """A field by another name would never be shown, and the address decides many a match."""
+        told = {f["name"] for f in json.loads((FOLDER / "Presentation.v1.avsc").read_text())["fields"]}
+        assert set() == set(FIELDS) - told
+
+    def test_the_address_is_shown(self, site: Site) -> None:
+        """On the match's page and under a child's identity."""
+        callum = site.world.views[CALLUM]
+        callum["possible_matches"][0]["fields"]["address_line"] = "7 Old Coach Row"
+        callum["identity"][0]["fields"]["address_line"] = "12 New Mill Row"
+        client = site.person("icart_manager")
+        page = client.get(f"/matches/{MATCH}").text
+        assert "7 Old Coach Row" in page and "12 New Mill Row" in page
+        assert "12 New Mill Row" in client.get(f"/children/{CALLUM}").text
