@@ -15,7 +15,6 @@ from domain.model import History, Json
 from domain.policy import Reference
 from domain.selection import Known, select
 
-
 HARM, PASSED_ON, IN_TIME = 0, 1, 2
 """How urgent what somebody owes is: a harm trigger that nobody has decided on, something overdue, anything else."""
 
@@ -25,7 +24,8 @@ class Standing:
     """One row of table `child`.
 
     `owed_at`: when the first of what somebody owes this child is due, None when nobody owes anything. Who is in the queue, in
-    the order of `urgency` (HARM, PASSED_ON, IN_TIME), then of `owed_at`. `counts`: what the partnership board counts, without words. `evaluated`: no rule of ours failed.
+    the order of `urgency` (HARM, PASSED_ON, IN_TIME), then of `owed_at`. `counts`: what the partnership board counts, without
+    words. `evaluated`: no rule of ours failed.
     """
 
     child_id: str

@@ -35,12 +35,13 @@ class CatchingUp(SightlineError):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What became of an act, once acknowledged by the ledger topic."""
+    """What became of an act, once acknowledged by the ledger topic. `said`: what its id stands for (`domain.saying`)."""
 
     verdict: str
     reason: str | None
     number: int
     accepted_at: int
+    said: bytes
 
 
 class Reading:
@@ -272,13 +273,13 @@ class Reading:
     def entry_for(self, event_id: str) -> Found | None:
         """What became of an act; None until the ledger topic has acknowledged its entry."""
         sql = (
-            "select a.verdict, a.reason, a.number, "
+            "select a.verdict, a.reason, a.number, a.said, "
             "coalesce((select accepted_at from conclusion c where c.number = a.number limit 1), 0) as at "
             "from act a join relay r on r.id = 1 where a.event_id = :e and a.number <= r.relayed"
         )
         with self._engine.connect() as conn:
             row = conn.execute(text(sql), {"e": event_id}).one_or_none()
-        return None if row is None else Found(row.verdict, row.reason, row.number, row.at)
+        return None if row is None else Found(row.verdict, row.reason, row.number, row.at, bytes(row.said))
 
     def feed_position(self) -> int:
         """The highest number that the ledger topic has acknowledged."""

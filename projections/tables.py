@@ -82,6 +82,7 @@ act: Final = Table(
     Column("verdict", Text, nullable=False),
     Column("reason", Text),
     Column("content", LargeBinary, nullable=False),
+    Column("said", LargeBinary, nullable=False, server_default="", comment="what the id stands for"),
 )
 
 presentation: Final = Table(

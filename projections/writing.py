@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 
 from domain import matching
 from domain.model import FACT_FIELDS, Presentation
+from domain.saying import said
 from domain.searching import searched
 from domain.standing import Standing
 from projections.arrays import Column
@@ -48,7 +49,10 @@ class Rows:
         if entry.kind == FACT and entry.verdict in (REFUSED, CONFLICT) and entry.agency is not None:
             self.letter.append((entry.number, entry.agency, plain(letter(entry))))
         if entry.kind == ACT and entry.event_id is not None and entry.source is not None and entry.verdict in (ACCEPTED, REFUSED):
-            self.act.append((entry.source[0], entry.event_id, entry.number, entry.verdict, entry.reason, entry.content or b""))
+            told = said(entry.record or "", entry.value) if entry.value is not None else b""
+            self.act.append(
+                (entry.source[0], entry.event_id, entry.number, entry.verdict, entry.reason, entry.content or b"", told)
+            )
         for seq, (kind, data) in enumerate(entry.conclusions):
             self._conclusion(entry, seq, kind, data)
 
@@ -130,7 +134,12 @@ class Rows:
             "agency text, event_id text, number bigint, content bytea, presentation_id text, replaces text, data bytea",
             self.fact,
         )
-        insert(conn, "act", "topic text, event_id text, number bigint, verdict text, reason text, content bytea", self.act)
+        insert(
+            conn,
+            "act",
+            "topic text, event_id text, number bigint, verdict text, reason text, content bytea, said bytea",
+            self.act,
+        )
         self._write_links(conn)
         gone = [k for k, v in self.edge.items() if v is None]
         if gone:
@@ -188,7 +197,8 @@ def upsert_children(conn: Connection, rows: Iterable[Iterable[Any]]) -> None:
     insert(
         conn,
         "child",
-        "child_id text, version bigint, as_of bigint, changes_at bigint, due_at bigint, owed_at bigint, urgency bigint, counts bytea",
+        "child_id text, version bigint, as_of bigint, changes_at bigint, due_at bigint, owed_at bigint, "
+        "urgency bigint, counts bytea",
         rows,
         "on conflict (child_id) do update set version = excluded.version, as_of = excluded.as_of, "
         "changes_at = excluded.changes_at, due_at = excluded.due_at, owed_at = excluded.owed_at, "

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine
 
+from domain.saying import said
 from domain.searching import SearchTerms
 from domain.times import DAY_US, HOUR_US
 from projections.accesses import issue_credential
@@ -255,7 +256,10 @@ class World:
             if event_id not in self.entries:
                 self.number += 1
                 verdict, why = self._apply(record_name, filled)
-                self.entries[event_id] = (time.monotonic() + self.slow_s, Entry(verdict, why, self.number, NOW))
+                self.entries[event_id] = (
+                    time.monotonic() + self.slow_s,
+                    Entry(verdict, why, self.number, NOW, said(record_name, filled)),
+                )
             return event_id
 
     def touch(self, child_id: str) -> None:

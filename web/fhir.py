@@ -140,9 +140,10 @@ def receipt(parameters: Any) -> tuple[str, str | None]:
     if not isinstance(parameters, dict) or parameters.get("resourceType") != "Parameters":
         raise ValueError("send a Parameters resource with parameter `state` (and `reason` when it is REJECTED)")
     given = parameters.get("parameter")
-    found = {p.get("name"): p.get("valueCode") for p in given if isinstance(p, dict)} if isinstance(given, list) else {}
+    told = (p for p in given if isinstance(p, dict) and isinstance(p.get("name"), str)) if isinstance(given, list) else ()
+    found = {p["name"]: p.get("valueCode") for p in told}
     state, reason = found.get("state"), found.get("reason")
-    if state not in RECEIPT_STATES:
+    if not isinstance(state, str) or state not in RECEIPT_STATES:
         raise ValueError(f"parameter `state` must be one of {', '.join(RECEIPT_STATES)}")
     if (state == "REJECTED") != (reason is not None):
         raise ValueError("parameter `reason` is needed when the state is REJECTED, and only then")

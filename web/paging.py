@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Query
 
@@ -18,7 +18,7 @@ PageNumber = Annotated[int, Query(ge=1, le=100_000, description="Page of the lis
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows that a reader may see of one page. `pages` counts pages and not rows: how many are hidden from a reader shows nowhere."""
+    """Rows of one page that a reader may see. `pages` counts pages, not rows: how many are hidden from a reader shows nowhere."""
 
     rows: Sequence[Json]
     number: int
@@ -35,6 +35,6 @@ def first_of(number: int) -> int:
     return (number - 1) * ROWS
 
 
-def page_of(rows: Sequence[Json], number: int, listed: Listed[object]) -> Page:
+def page_of(rows: Sequence[Json], number: int, listed: Listed[Any]) -> Page:
     """Page `number` of what was listed."""
     return Page(rows, number, max(1, -(-listed.total // ROWS)))

@@ -70,12 +70,16 @@ class Listed(Generic[Thing]):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What became of an act, once topic `ledger` has acknowledged its entry. `verdict`: ACCEPTED, DUPLICATE or REFUSED."""
+    """What became of an act, once topic `ledger` has acknowledged its entry. `verdict`: ACCEPTED, DUPLICATE or REFUSED.
+
+    `said`: what the act's id stands for (`domain.saying`); empty when that is not kept (it was refused, or is erased).
+    """
 
     verdict: str
     reason: str | None
     number: int
     accepted_at: int
+    said: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

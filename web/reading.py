@@ -158,7 +158,7 @@ class ViewsReading:
     def entry_for(self, event_id: str) -> Entry | None:
         """See `web.ports.Reading`."""
         found = self._views.entry_for(event_id)
-        return None if found is None else Entry(found.verdict, found.reason, found.number, found.accepted_at)
+        return None if found is None else Entry(found.verdict, found.reason, found.number, found.accepted_at, found.said)
 
     def feed_position(self) -> int:
         """See `web.ports.Reading`."""

@@ -11,8 +11,7 @@ import pytest
 from domain.standing import HARM, IN_TIME, PASSED_ON, standing
 from schemas.catalogue import FOLDER
 from tests.unit.children import NOW as THEN
-from tests.unit.children import REFERENCE, Child
-from tests.unit.children import r19
+from tests.unit.children import REFERENCE, r19
 from tests.webfixtures import Site, csrf, site
 from tests.webworld import CALLUM, MATCH, SEALED, an_id
 from web.pages.matches import FIELDS
@@ -36,7 +35,7 @@ class TestPages:
     """Queue, decisions, matches, GP exceptions."""
 
     def test_every_child_is_on_some_page_of_the_queue(self, site: Site) -> None:
-        """Two pages and a half of children: each is reached by following "Next page", and the API says how many pages there are."""
+        """Two pages and a half: each child is reached by following "Next page", and the API says how many pages there are."""
         added = many(site, 2 * ROWS + ROWS // 2)
         client, at, found = site.person("icart_manager"), "/queue", ""
         while at:
@@ -100,7 +99,7 @@ class TestRecordedChildren:
 
     @pytest.mark.parametrize("path", [f"/children/{CALLUM}", f"/api/children/{CALLUM}"])
     def test_records_that_may_be_this_child(self, site: Site, path: str) -> None:
-        """"May also be" shows a name and a birth date: the child it is on is recorded too, also after a rejection."""
+        """What "may also be" shows is a name and a birth date: the child it is on is recorded too, also after a rejection."""
         site.person("icart_manager").get(path)
         view = site.world.views[CALLUM]
         beside = [m["presentation_id"] for k in ("possible_matches", "rejected_matches") for m in view[k]]

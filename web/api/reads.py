@@ -116,7 +116,9 @@ def recommendation(request: Request, house: TheHouse, visitor: ChildReader, reco
 
 
 @router.get("/matches", response_model=None, responses=gives(models.Matches))
-def matches(request: Request, house: TheHouse, visitor: Matcher, state: MatchState = MatchState.OPEN, page: PageNumber = 1) -> Json:
+def matches(
+    request: Request, house: TheHouse, visitor: Matcher, state: MatchState = MatchState.OPEN, page: PageNumber = 1
+) -> Json:
     """Possible matches in a state."""
     found, children = match_rows(house, visitor, state, page)
     house.shown(request, visitor, "MATCHING", children)

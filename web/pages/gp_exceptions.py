@@ -95,8 +95,8 @@ def _page(
     tickets = {r["message_id"]: _ticket(house, r, tried.get(r["message_id"])) for r in rows}
     errors = [e | {"href": f"#resolution-{m}"} for m, f in tried.items() for e in f.summary]
     return house.page(
-        request, "gp_exceptions.html", visitor, status=status, rows=rows, page=found, tickets=tickets, tried=tried, errors=errors, why=WHY,
-        saved=request.query_params.get("saved") == "yes",
+        request, "gp_exceptions.html", visitor, status=status, rows=rows, page=found, tickets=tickets, tried=tried, errors=errors,
+        why=WHY, saved=request.query_params.get("saved") == "yes",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""How urgent what is owed to a child is: the queue shows harm and what was passed on first.
+"""How urgent what is owed to a child is: the queue shows harm and what was passed on first. What was said with an act's id.
 
 Children folded before read as in time until they are folded again; `sightline rebuild` does it at once.
 """
@@ -18,6 +18,7 @@ def upgrade() -> None:
         "urgency", sa.BigInteger(), server_default="2", nullable=False, comment="of what is owed: 0 harm, 1 passed on, 2 in time"
     )
     op.add_column("child", urgency)
+    op.add_column("act", sa.Column("said", sa.LargeBinary(), server_default="", nullable=False, comment="what the id stands for"))
     op.drop_index("child_owed", table_name="child")
     op.create_index("child_owed", "child", ["urgency", "owed_at", "child_id"], unique=False)
 
@@ -27,3 +28,4 @@ def downgrade() -> None:
     op.drop_index("child_owed", table_name="child")
     op.create_index("child_owed", "child", ["owed_at"], unique=False)
     op.drop_column("child", "urgency")
+    op.drop_column("act", "said")
