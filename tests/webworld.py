@@ -278,11 +278,13 @@ class World:
             self.match_state = record.removeprefix("Match").upper()
             self.match_history.append(said | {"kind": f"match_{self.match_state.lower()}", "rationale": value["rationale"]})
             return "ACCEPTED", None
-        if record in ("GpReceipt", "GpExceptionResolved"):
+        if record in ("GpReceipt", "GpExceptionResolved", "GpExceptionTaken"):
             m = next(m for v in self.views.values() for m in v["messages"] if m["message_id"] == value["message_id"])
             if record == "GpReceipt":
                 m["state"] = value["state"]
                 m["receipts"].append({"at": NOW, "state": value["state"], "reason": value["reason"]})
+            elif record == "GpExceptionTaken":
+                m["exception"]["taken"] = said if value["taken"] else None
             else:
                 m["exception"] |= {"resolved_at": NOW, "resolution": value["resolution"]}
             return "ACCEPTED", None

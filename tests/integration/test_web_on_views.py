@@ -56,6 +56,7 @@ POSTED: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "/recommendations/{recommendation_id}/close": ("close:{recommendation_id}", {}),
     "/matches/{match_id}": ("match:{match_id}", {"what": "undo"}),
     "/gp-exceptions/{message_id}": ("gp:{message_id}", {}),
+    "/gp-exceptions/{message_id}/case": ("gp-case:another", {"taken": "yes"}),
     "/api/session": ("", {"name": "nobody", "password": "not a password"}),
     "/api/search": ("", {"name": GIVEN, "purpose": "OVERSIGHT"}),
     "/api/children/{child_id}/case": ("", {"taken": "perhaps"}),
@@ -65,6 +66,7 @@ POSTED: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "/api/recommendations/{recommendation_id}/close": ("", {"rationale": ""}),
     "/api/matches/{match_id}": ("", {"decision": "undo"}),
     "/api/gp-exceptions/{message_id}": ("", {"resolution": ""}),
+    "/api/gp-exceptions/{message_id}/case": ("", {"taken": "perhaps"}),
     "/fhir/r4/Communication/{message_id}/$receipt": ("", {"resourceType": "Parameters"}),
 }  # fmt: skip
 

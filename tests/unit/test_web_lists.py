@@ -12,8 +12,8 @@ from domain.standing import HARM, IN_TIME, PASSED_ON, standing
 from schemas.catalogue import FOLDER
 from tests.unit.children import NOW as THEN
 from tests.unit.children import REFERENCE, r19
-from tests.webfixtures import Site, csrf, site
-from tests.webworld import CALLUM, MATCH, SEALED, an_id
+from tests.webfixtures import Site, csrf, fields, site
+from tests.webworld import CALLUM, LOST_MESSAGE, MATCH, MIA, SEALED, an_id
 from web.pages.matches import FIELDS
 from web.paging import ROWS
 from web.ports import Json
@@ -104,6 +104,30 @@ class TestRecordedChildren:
         view = site.world.views[CALLUM]
         beside = [m["presentation_id"] for k in ("possible_matches", "rejected_matches") for m in view[k]]
         assert [CALLUM, *(an_id(f"child of {p}") for p in beside)] == json.loads(site.accesses()[-1][3])
+
+
+class TestGpExceptions:
+    """A named person's: taken, given back, and late ones said to be."""
+
+    def test_taken_and_given_back(self, site: Site) -> None:
+        """Health takes it; others read who has it; whoever has it gives it back."""
+        health, path = site.person("icart_health"), f"/gp-exceptions/{LOST_MESSAGE}/case"
+        page = health.get("/gp-exceptions")
+        assert "Nobody has taken it" in page.text and "Passed on" in page.text and "Overdue by" in page.text
+        assert 303 == health.post(path, data=fields(page, path) | {"taken": "yes"}).status_code
+        assert "Taken by Sam Icart Health" in site.person("icart_manager").get("/gp-exceptions").text
+        page = health.get("/gp-exceptions")
+        assert "Give it back" in page.text
+        health.post(path, data=fields(page, path) | {"taken": "no"})
+        assert ["GpExceptionTaken"] * 2 == [name for name, _ in site.world.sent]
+
+    @pytest.mark.parametrize("why", ["NO_PRACTICE", "NO_NHS_NUMBER", "REJECTED", "UNREAD", "WITHHELD", "FREE_TEXT"])
+    def test_every_reason_is_in_words(self, site: Site, why: str) -> None:
+        """The page never shows a code."""
+        message = next(m for m in site.world.views[MIA]["messages"] if m["message_id"] == LOST_MESSAGE)
+        message["exception"]["why"] = why
+        page = site.person("icart_health").get("/gp-exceptions").text
+        assert why not in page
 
 
 class TestFields:

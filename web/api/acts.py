@@ -205,6 +205,24 @@ def resolve(request: Request, house: TheHouse, visitor: GpResolver, message_id: 
     )
 
 
+@router.post("/gp-exceptions/{message_id}/case")
+def take_exception(request: Request, house: TheHouse, visitor: GpResolver, message_id: UUID, body: Taken) -> JSONResponse:
+    """Take a GP message that did not arrive, or give it back."""
+    row = exception_row(house, visitor, message_id)
+    if row is None:
+        raise NotFound
+    said = {"message_id": str(message_id), "taken": body.taken}
+    return _say(
+        request=request,
+        house=house,
+        visitor=visitor,
+        record="GpExceptionTaken",
+        body=body,
+        child_id=row["child_id"],
+        said=said,
+    )
+
+
 RECORD_DECIDED: Final = "RecommendationDecided"
 
 

@@ -241,12 +241,37 @@ class Withdrawal(Shape):
     why: str
 
 
+class Case(Shape):
+    """Who has taken a case, or a GP message that did not arrive."""
+
+    by: str
+    by_role: str
+    at: int
+
+
+class OtherThan(Shape):
+    """A role, without the people who are late."""
+
+    role: str
+    other_than: list[str]
+
+
+class ExceptionPassedOn(Shape):
+    """To whom an exception went that nobody resolved in time."""
+
+    at: int
+    to: list[OtherThan]
+
+
 class GpException(Shape):
     """Why a message needs a person, and what was done."""
 
     why: str
     for_role: str
     at: int
+    due_at: int | None
+    taken: Case | None
+    passed_on: ExceptionPassedOn | None
     resolved_at: int | None
     resolution: str | None
 
@@ -264,14 +289,6 @@ class GpMessage(Labelled):
     receipts: list[Receipt]
     withdrawn: Withdrawal | None
     exception: GpException | None
-
-
-class Case(Shape):
-    """Who has taken the case."""
-
-    by: str
-    by_role: str
-    at: int
 
 
 class Defect(Labelled):
@@ -683,6 +700,9 @@ class GpExceptionRow(Shape):
     why: str
     for_role: str
     at: int
+    due_at: int | None
+    taken: Case | None
+    passed_on: ExceptionPassedOn | None
     version: int
 
 
