@@ -149,6 +149,12 @@ def redact(view: Json, reader: Reader) -> Json:
     return out
 
 
+def records_beside(view: Json) -> list[str]:
+    """Presentations that a redacted view shows as perhaps, or perhaps not, the same child: whoever reads it looks at them too."""
+    listed = (m for key in ("possible_matches", "rejected_matches", "undone_matches") for m in view.get(key) or ())
+    return sorted({m["presentation_id"] for m in listed if m.get("presentation_id")})
+
+
 def stub(agency: str | None) -> Json:
     """What stands where something is withheld."""
     return {"withheld": True, "agency": agency, "contact": contact(agency)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from collections.abc import Mapping
 
@@ -102,7 +103,7 @@ class TestRecordedChildren:
         """What "may also be" shows is a name and a birth date: the child it is on is recorded too, also after a rejection."""
         site.person("icart_manager").get(path)
         view = site.world.views[CALLUM]
-        beside = [m["presentation_id"] for k in ("possible_matches", "rejected_matches") for m in view[k]]
+        beside = sorted(m["presentation_id"] for k in ("possible_matches", "rejected_matches") for m in view[k])
         assert [CALLUM, *(an_id(f"child of {p}") for p in beside)] == json.loads(site.accesses()[-1][3])
 
 
@@ -128,6 +129,20 @@ class TestGpExceptions:
         message["exception"]["why"] = why
         page = site.person("icart_health").get("/gp-exceptions").text
         assert why not in page
+
+
+class TestUndone:
+    """Undoing takes away one reason; the page says what came of it."""
+
+    @pytest.mark.parametrize(("other", "told"), [(an_id("other"), "are apart again"), (CALLUM, "are still one child")])
+    def test_the_page_says_what_is_so(self, site: Site, monkeypatch: pytest.MonkeyPatch, other: str, told: str) -> None:
+        """Apart, or still one child because another link holds them."""
+        site.world.match_state = "UNDONE"
+        pair = dataclasses.replace(site.world._pair(), other_child_id=other)
+        monkeypatch.setattr(site.world, "possible_match", lambda _: pair)
+        page = site.person("icart_manager").get(f"/matches/{MATCH}?saved=undo").text
+        assert told in page
+        assert ("Something else holds them together" in page) == (other == CALLUM)
 
 
 class TestFields:

@@ -10,12 +10,12 @@ from uuid import UUID
 from fastapi import Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
+from domain.sharing import records_beside
 from web.acting import Ticket
 from web.forms import Form
 from web.house import BadForm, House, NotFound, Visitor, house_of
 from web.ports import Entry, Json, Unavailable
 from web.security import CSRF_FIELD, csrf_token, same_token
-from web.shapes import seen
 
 HIDDEN: Final = (CSRF_FIELD, "ticket")
 
@@ -42,8 +42,7 @@ def child_for(house: House, visitor: Visitor, child_id: UUID, as_of: int | None 
 
 def beside(house: House, view: Json) -> Sequence[str]:
     """The children whose records a redacted view shows as perhaps, or perhaps not, the same: they are looked at too (I7)."""
-    listed = [m for key in ("possible_matches", "rejected_matches", "undone_matches") for m in seen(view.get(key, []))]
-    shown = [m["presentation_id"] for m in listed if m.get("presentation_id")]
+    shown = records_beside(view)
     return house.reading.children_of(shown) if shown else ()
 
 

@@ -22,8 +22,8 @@ router: Final = APIRouter(include_in_schema=False)
 WHY: Final = {
     "NO_NHS_NUMBER": "No NHS number that was checked and traced is known. Trace the number; once health has told us, the message "
     "goes by itself. Until then tell the practice yourself.",
-    "WITHHELD": "What CSOG decided is marked so that a practice may not be told it. Ask the agency whether it may be released, and "
-    "have it sent again so; or tell the practice yourself what they may know.",
+    "WITHHELD": "What CSOG decided is marked so that a practice may not be told it. Ask the agency whether it may be released, "
+    "and have it sent again so; or tell the practice yourself what they may know.",
     "FREE_TEXT": "Its words name a place or another person, which a practice need not know. Ask social care to correct the "
     "outcome: the corrected one goes by itself. If nothing is wrong with it, tell the practice yourself.",
     "NO_PRACTICE": "No registered practice is known. Trace the registration, then record it or tell the practice yourself.",

@@ -165,6 +165,7 @@ def _page(
         "possible": POSSIBLE[pair.state],
         "names": house.names(h.get("by") for h in pair.history),
         "saved": saved if saved in ACTS else "",
+        "together": pair.other_child_id == child["child_id"],
         "ticket": form.get("ticket") or house.acting.open(f"match:{pair.match_id}", pair.version),
     }
     return house.page(request, "match.html", visitor, status=status, **values)
