@@ -192,6 +192,28 @@ def _exception(do: Doing) -> Found:
     return [("gp_exception_resolved", {**do.who, "message_id": message.message_id, "resolution": do.value["resolution"]})]
 
 
+def _exception_taken(do: Doing) -> Found:  # noqa: PLR0911  one return a rule reads best
+    """Somebody takes the exception, so that it is a named person's; or gives it back. Taken over only when it was passed on."""
+    role, by = do.act["actor_role"], do.act["actor_id"]
+    if role not in EXCEPTION_ROLES:
+        return Refused("not-permitted")
+    message = do.message()
+    if message is None:
+        return Refused("no-such-thing")
+    if message.exception is None or message.settled is not None:
+        return Refused("no-exception")
+    holder, taken = message.taken, bool(do.value["taken"])
+    mine = holder is not None and holder.data["by"] == by
+    if (mine and taken) or (holder is None and not taken):
+        return []
+    passed = () if message.passed is None else message.passed.data["passed_to"]
+    if taken and holder is not None and not is_for(passed, role, by):
+        return Refused("already-taken")
+    if not taken and not mine and role not in DECIDE_ROLES:
+        return Refused("not-yours")
+    return [("gp_exception_taken", {**do.who, "message_id": message.message_id, "taken": taken})]
+
+
 def _receipt(do: Doing) -> Found:  # noqa: PLR0911  one return a rule reads best
     """A practice answers for its own messages only; what is another's looks as if it did not exist."""
     practice = do.value["practice_ods"]
@@ -230,6 +252,7 @@ JUDGES: Final[Mapping[str, Callable[[Doing], Found]]] = {
     "RecommendationClosed": _closed,
     "CaseTaken": _case,
     "GpExceptionResolved": _exception,
+    "GpExceptionTaken": _exception_taken,
     "GpReceipt": _receipt,
     "ClockFired": _clock,
 }

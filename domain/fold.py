@@ -192,6 +192,7 @@ def due_at(folded: Folded) -> int | None:
     """The next instant at which something may have to be concluded; in the past when it already is and nobody has."""
     due = [at for r in folded.recommendations if (at := r.waits_until) is not None]
     due += [int(m.raised.data["due_at"]) for m in folded.messages if m.waits]
+    due += [at for m in folded.messages if (at := m.exception_due) is not None]
     ahead = [e.due_at for e in folded.situation.episodes if e.clock == "RUNNING" and e.due_at is not None]
     ahead += [missing.next_overnight(e.started_at) for e in folded.situation.episodes if e.ended_at is None]
     if folded.known.next_fact_at is not None:

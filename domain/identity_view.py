@@ -159,8 +159,8 @@ def _valid(check: Callable[[str | None], str | None], value: str) -> bool:
 
 
 def _any_of(agency: str, facts: Iterable[Fact]) -> Json:
-    """A presentation came with each of its facts: who may see any may see it. Without facts to hand: statutory partners."""
-    labels = distinct(facts) or [same_label(agency, "STATUTORY")]
+    """A presentation came with each of its facts: who may see any may see it. Without facts to hand: its owner alone."""
+    labels = distinct(facts) or [same_label(agency, "OWNER")]
     return {"sharing": labels[0], "sharing_any": labels}
 
 

@@ -13,6 +13,9 @@ from domain.selection import Known
 PROGRESS: Final = {"ACCEPTED": 1, "READ": 2, "CODED": 3}
 """A receipt only moves a message forward."""
 
+HELD: Final = frozenset({"WITHHELD", "FREE_TEXT"})
+"""Exceptions of messages that no change of practice sends on."""
+
 SEEN: Final = frozenset({"READ", "CODED"})
 
 
@@ -27,6 +30,8 @@ class Message:
     receipts: list[Conclusion] = field(default_factory=list)
     exception: Conclusion | None = None
     resolved: Conclusion | None = None
+    taken: Conclusion | None = None
+    passed: Conclusion | None = None
 
     @property
     def practice(self) -> str | None:
@@ -43,6 +48,32 @@ class Message:
     def live(self) -> bool:
         """Not withdrawn."""
         return self.withdrawn is None
+
+    @property
+    def held(self) -> bool:
+        """Never to be sent as it stands: a practice may not be told it, or its words tell of others."""
+        return self.practice is None and self.exception is not None and self.exception.data["why"] in HELD
+
+    @property
+    def settled(self) -> tuple[int, str] | None:
+        """When and how the exception ended: a message withdrawn, or read after all, resolves its own. None: it has not."""
+        raised = self.exception
+        if raised is None:
+            return None
+        if self.resolved is not None:
+            return self.resolved.accepted_at, self.resolved.data["resolution"]
+        if self.withdrawn is not None:
+            return self.withdrawn.accepted_at, "The message was withdrawn"
+        read = next((r for r in self.receipts if r.data["state"] in SEEN and r.number > raised.number), None)
+        return None if read is None else (read.accepted_at, "The practice has read it since")
+
+    @property
+    def exception_due(self) -> int | None:
+        """When an exception nobody has resolved is passed on, µs UTC; None: there is none, or it was passed on already."""
+        if self.exception is None or self.passed is not None or self.settled is not None:
+            return None
+        due: int | None = self.exception.data.get("due_at")
+        return due
 
     @property
     def waits(self) -> bool:
@@ -72,7 +103,11 @@ def _step(message: Message, c: Conclusion) -> None:
             message.receipts.append(c)
             message.state = c.data["state"]
         case "gp_exception":
-            message.exception, message.resolved = c, None
+            message.exception, message.resolved, message.taken, message.passed = c, None, None, None
+        case "gp_exception_taken":
+            message.taken = c if c.data["taken"] else None
+        case "gp_exception_overdue":
+            message.passed = c
         case "gp_exception_resolved":
             message.resolved = c
 
@@ -108,22 +143,18 @@ def _parts(message: Message, known: Known) -> list[Json]:
 
 
 def _exception(message: Message) -> Json | None:
-    """The exception; a message withdrawn, or read after all, resolves its own."""
-    raised = message.exception
+    """The exception: why, for whom, by when, who took it, to whom it was passed on, what was done."""
+    raised, taken, passed = message.exception, message.taken, message.passed
     if raised is None:
         return None
-    at, text = None, None
-    read = next((r for r in message.receipts if r.data["state"] in SEEN and r.number > raised.number), None)
-    if message.resolved is not None:
-        at, text = message.resolved.accepted_at, message.resolved.data["resolution"]
-    elif message.withdrawn is not None:
-        at, text = message.withdrawn.accepted_at, "The message was withdrawn"
-    elif read is not None:
-        at, text = read.accepted_at, "The practice has read it since"
+    at, text = message.settled or (None, None)
     return {
         "why": raised.data["why"],
         "for_role": raised.data["for_role"],
         "at": raised.accepted_at,
+        "due_at": raised.data.get("due_at"),
+        "taken": None if taken is None else {"by": taken.data["by"], "by_role": taken.data["by_role"], "at": taken.accepted_at},
+        "passed_on": None if passed is None else {"at": passed.accepted_at, "to": list(passed.data["passed_to"])},
         "resolved_at": at,
         "resolution": text,
     }

@@ -122,7 +122,9 @@ KINDS: Final[Mapping[str, str]] = {
     "gp_message": "message_id, child_id, event_id (the CSOG fact), practice_ods (or null), nhs_number (or null), due_at",
     "gp_withdrawn": "message_id, child_id, practice_ods (or null), why (REROUTED|RETRACTED|UNLINKED)",
     "gp_receipt": "message_id, child_id, practice_ods, state, reason",
-    "gp_exception": "message_id, child_id, why (NO_PRACTICE|NO_NHS_NUMBER|REJECTED|UNREAD), for_role",
+    "gp_exception": "message_id, child_id, why (NO_PRACTICE|NO_NHS_NUMBER|REJECTED|UNREAD|WITHHELD|FREE_TEXT), for_role, due_at",
+    "gp_exception_taken": "message_id, child_id, by, by_role, taken (bool)",
+    "gp_exception_overdue": "message_id, child_id, due_at, passed_to[{role, other_than[account id]}]: unresolved when due",
     "gp_exception_resolved": "message_id, child_id, by, by_role, resolution",
     # quality
     "quality_defect": "event_id, child_id, defect (VOICE_MISSING): told to the officer's supervisor (R18)",

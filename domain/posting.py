@@ -2,8 +2,10 @@
 
 - Every live CSOG outcome is told to the child's registered practice. An imported one only while it is in force: the newest, not
   closed, not past its review date and not older than the policy says.
-- Without a practice, or without one checked and traced NHS number, the message waits at nobody (NO_PRACTICE) and is at once a
-  named person's exception (`NO_PRACTICE` or `NO_NHS_NUMBER`).
+- Without a practice, or without one checked and traced NHS number, the message waits at nobody (NO_PRACTICE) and is at once an
+  exception that a person takes (`NO_PRACTICE` or `NO_NHS_NUMBER`). So is one that a practice may not be told (`WITHHELD`, by the
+  sharing table) or whose words tell of others (`FREE_TEXT`, by `domain.gp_texts`): it is held, whatever practice is registered.
+- An exception has a due time. Unresolved by then it is passed to a manager other than the one who took it.
 - Change of practice: a message that the old practice has not read is withdrawn (REROUTED) and raised for the new one. One that it
   has read or coded stays, and the new practice is told as well while the outcome is in force (a code may not travel).
 - Withdrawn outcome, or moved to another child: the message is withdrawn (RETRACTED, UNLINKED) even when read or coded. So it is
@@ -16,16 +18,28 @@ from dataclasses import dataclass
 from typing import Final
 
 from domain.fold import Folded
+from domain.gp_texts import POSTCODE, tells_too_much
 from domain.identity_view import trusted_nhs_number
 from domain.involvement import registration
+from domain.labelling import label_of
 from domain.messages import SEEN, Message
 from domain.model import Fact, Json, make_id
 from domain.policy import Reference
 from domain.selection import Known, happened
+from domain.sharing import PRACTICE, SEE, Reader, decide
 from domain.times import DAY_US, local_date_of
 
 EXCEPTIONS_GO_TO: Final = "icart_health"
 """The role that a GP exception is given to (default until a partnership names another)."""
+
+WITHHELD_GO_TO: Final = "icart_manager"
+"""The role for what the seat of health may not see either."""
+
+OVERDUE_GO_TO: Final = ("icart_manager",)
+"""The roles that an exception is passed to when nobody resolved it in time; never the person who took it (R2)."""
+
+RESOLVED_WITHIN: Final = "gp-exception"
+"""Its deadline in the register."""
 
 OVER: Final = frozenset({"NONE", "CLOSED"})
 
@@ -48,7 +62,7 @@ def gp_messages(folded: Folded, reference: Reference, now: int, fired: int | Non
         live = [m for m in told if m.live and m.message_id not in gone]
         if _owed(outcome, told, live, to, reference):
             out += _raise(outcome, len(told), to, reference, now)
-    return out + _exceptions(folded, gone, fired)
+    return out + _exceptions(folded, gone, reference, now, fired)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +91,8 @@ def _withdraw(message: Message, known: Known, to: Address) -> str | None:
     if known.state(fact) != "CURRENT":
         return "RETRACTED"
     sent_nhs = message.raised.data["nhs_number"]
+    if message.held:
+        return None
     if message.practice is not None and (sent_nhs != to.nhs or message.practice not in to.ever):
         return "UNLINKED"
     moved = message.practice != to.practice and message.state not in SEEN
@@ -89,6 +105,8 @@ def _owed(outcome: Fact, told: list[Message], live: list[Message], to: Address, 
         return not outcome.historic or in_force(outcome, to.known, reference)
     if not live:
         return True
+    if any(m.held for m in live):
+        return False
     return to.practice is not None and all(m.practice != to.practice for m in live) and in_force(outcome, to.known, reference)
 
 
@@ -106,19 +124,38 @@ def in_force(outcome: Fact, known: Known, reference: Reference) -> bool:
 
 
 def _raise(outcome: Fact, before: int, to: Address, reference: Reference, now: int) -> list[tuple[str, Json]]:
-    message_id = make_id("gp-message", to.known.child_id, outcome.event_id, to.practice or "", before)
+    held = _held(outcome, to.known)
+    practice = to.practice if held is None else None
+    message_id = make_id("gp-message", to.known.child_id, outcome.event_id, practice or "", before)
     data: Json = {
-        "message_id": message_id, "event_id": outcome.event_id, "practice_ods": to.practice, "nhs_number": to.nhs,
+        "message_id": message_id, "event_id": outcome.event_id, "practice_ods": practice, "nhs_number": to.nhs,
         "due_at": reference.register.due(reference.policy.gp_unread, now),
     }  # fmt: skip
     out: list[tuple[str, Json]] = [("gp_message", data)]
-    if to.practice is None:
-        why = "NO_NHS_NUMBER" if to.nhs is None else "NO_PRACTICE"
-        out.append(("gp_exception", {"message_id": message_id, "why": why, "for_role": EXCEPTIONS_GO_TO}))
+    if practice is None:
+        why = held or ("NO_NHS_NUMBER" if to.nhs is None else "NO_PRACTICE")
+        out.append(_exception(message_id, why, reference, now))
     return out
 
 
-def _exceptions(folded: Folded, gone: set[str], fired: int | None) -> list[tuple[str, Json]]:
+def _held(outcome: Fact, known: Known) -> str | None:
+    """Why no practice may be sent this outcome as it stands; None when it may."""
+    if decide(Reader(PRACTICE), label_of(outcome)) is not SEE:
+        return "WITHHELD"
+    lead = outcome.body.get("lead_professional") or {}
+    texts = (outcome.body.get("what_changed"), outcome.body.get("gp_action"), outcome.body.get("plan_ref"))
+    if tells_too_much(texts, [p.fields for p in known.presentations]):
+        return "FREE_TEXT"
+    return "FREE_TEXT" if any(POSTCODE.search(lead.get(k) or "") for k in ("role", "contact")) else None
+
+
+def _exception(message_id: str, why: str, reference: Reference, now: int) -> tuple[str, Json]:
+    role = WITHHELD_GO_TO if why == "WITHHELD" else EXCEPTIONS_GO_TO
+    due_at = reference.register.due(RESOLVED_WITHIN, now)
+    return ("gp_exception", {"message_id": message_id, "why": why, "for_role": role, "due_at": due_at})
+
+
+def _exceptions(folded: Folded, gone: set[str], reference: Reference, now: int, fired: int | None) -> list[tuple[str, Json]]:
     out: list[tuple[str, Json]] = []
     for m in folded.messages:
         if not m.live or m.message_id in gone:
@@ -129,5 +166,10 @@ def _exceptions(folded: Folded, gone: set[str], fired: int | None) -> list[tuple
         elif m.waits and fired is not None and int(m.raised.data["due_at"]) <= fired:
             why = "UNREAD"
         if why is not None:
-            out.append(("gp_exception", {"message_id": m.message_id, "why": why, "for_role": EXCEPTIONS_GO_TO}))
+            out.append(_exception(m.message_id, why, reference, now))
+        elif fired is not None and m.exception_due is not None and m.exception_due <= fired:
+            late = [m.taken.data["by"]] if m.taken is not None else []
+            to = [{"role": role, "other_than": late} for role in OVERDUE_GO_TO]
+            told = {"message_id": m.message_id, "due_at": m.exception_due, "passed_to": to}
+            out.append(("gp_exception_overdue", told))
     return out

@@ -49,6 +49,11 @@ ROLES: Final[Mapping[str, str]] = {
 }
 """Roles that see children, and the agency each sits for. Any other role (board analyst, admin, clock, practice) sees none."""
 
+PRACTICE: Final = "gp_practice"
+"""A GP practice has no seat and sees nothing of a view; of its own message it may be told what `decide` says of the outcome."""
+
+READERS: Final = (*ROLES, PRACTICE)
+
 SOCIAL_CARE: Final = frozenset({"icart_social_worker", "icart_manager", "edt"})
 STATUTORY: Final = SOCIAL_CARE | {"icart_police", "icart_health"}
 ASSESSING: Final = frozenset({"icart_social_worker", "icart_manager"})
@@ -58,6 +63,8 @@ ENQUIRING: Final = SOCIAL_CARE | {"icart_police"}
 REGIMES: Final = ("UKGDPR", "LED")
 SENSITIVITIES: Final = ("ORDINARY", "SPECIAL", "RESTRICTED", "SEALED")
 SCOPES: Final = ("PARTNERSHIP", "STATUTORY", "OWNER", "CONFIDENCE")
+
+TOLD_TO_GP: Final = ("ORDINARY", "SPECIAL")
 
 CONTACTS: Final[Mapping[str, str]] = {
     "police": "Police in iCART",
@@ -72,10 +79,15 @@ MANAGER: Final = "the iCART manager"
 def decide(reader: Reader, label: Label) -> Verdict:
     """SEE, WITHHELD (something is there, ask) or HIDDEN (nothing is shown), for one reader and one label."""
     role = reader.role
-    if role not in ROLES:
+    if role not in READERS:
         return HIDDEN
     if label["sensitivity"] == "SEALED":
         return SEE if role == "icart_manager" else HIDDEN
+    if role == PRACTICE:
+        told = (
+            label["regime"] == "UKGDPR" and label["sensitivity"] in TOLD_TO_GP and label["scope"] in ("PARTNERSHIP", "STATUTORY")
+        )
+        return SEE if told else WITHHELD
     owner = ROLES[role] == label["agency"] and reader.agency in (None, ROLES[role], "edt" if role == "edt" else None)
     fits = _scope(role, label["scope"], owner) and _sensitivity(role, label["sensitivity"], owner)
     return SEE if fits and _regime(role, label["regime"], owner) else WITHHELD
@@ -135,6 +147,12 @@ def redact(view: Json, reader: Reader) -> Json:
     for before, after in zip(view.get("recommendations", ()), out.get("recommendations", ()), strict=True):
         after["reasons"] = [_reason(reader, r) for r in before["reasons"]]
     return out
+
+
+def records_beside(view: Json) -> list[str]:
+    """Presentations that a redacted view shows as perhaps, or perhaps not, the same child: whoever reads it looks at them too."""
+    listed = (m for key in ("possible_matches", "rejected_matches", "undone_matches") for m in view.get(key) or ())
+    return sorted({m["presentation_id"] for m in listed if m.get("presentation_id")})
 
 
 def stub(agency: str | None) -> Json:
@@ -200,8 +218,8 @@ AGENCIES: Final = ("police", "csc", "health", "education", "yjs", "probation", "
 
 
 def table() -> list[tuple[str, str, str, str, str, Verdict]]:
-    """Every cell: (role, regime, sensitivity, scope, owning agency, verdict) for roles that see children."""
-    cells = product(ROLES, REGIMES, SENSITIVITIES, SCOPES, AGENCIES)
+    """Every cell: (role, regime, sensitivity, scope, owning agency, verdict) for roles that see anything."""
+    cells = product(READERS, REGIMES, SENSITIVITIES, SCOPES, AGENCIES)
     return [
         (r, g, s, c, a, decide(Reader(r), {"agency": a, "regime": g, "sensitivity": s, "scope": c})) for r, g, s, c, a in cells
     ]
@@ -210,12 +228,13 @@ def table() -> list[tuple[str, str, str, str, str, Verdict]]:
 def table_text() -> str:
     """The table for docs/sharing.md: what a seat sees of its own agency's (own) and of others' facts."""
     marks = {SEE: "sees", WITHHELD: "withheld", HIDDEN: "hidden"}
-    heads = ["sensitivity", "regime", "scope", *ROLES]
+    heads = ["sensitivity", "regime", "scope", *READERS]
     rows = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for sensitivity, regime, scope in product(SENSITIVITIES, REGIMES, SCOPES):
         cells = []
-        for role, home in ROLES.items():
-            owners = {home: "", next(a for a in AGENCIES if a != home): ""}
+        for role in READERS:
+            home = ROLES.get(role, AGENCIES[0])
+            owners = (home, next(a for a in AGENCIES if a != home))
             own, other = (
                 decide(Reader(role), {"agency": a, "regime": regime, "sensitivity": sensitivity, "scope": scope}) for a in owners
             )

@@ -15,13 +15,17 @@ from domain.model import History, Json
 from domain.policy import Reference
 from domain.selection import Known, select
 
+HARM, PASSED_ON, IN_TIME = 0, 1, 2
+"""How urgent what somebody owes is: a harm trigger that nobody has decided on, something overdue, anything else."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """One row of table `child`.
 
-    `owed_at`: when the first of what somebody owes this child is due, None when nobody owes anything: who is in the queue, and
-    in what order. `counts`: what the partnership board counts, without words. `evaluated`: no rule of ours failed.
+    `owed_at`: when the first of what somebody owes this child is due, None when nobody owes anything. Who is in the queue, in
+    the order of `urgency` (HARM, PASSED_ON, IN_TIME), then of `owed_at`. `counts`: what the partnership board counts, without
+    words. `evaluated`: no rule of ours failed.
     """
 
     child_id: str
@@ -30,6 +34,7 @@ class Standing:
     changes_at: int | None
     due_at: int | None
     owed_at: int | None
+    urgency: int
     counts: Json
     evaluated: bool = True
 
@@ -44,18 +49,26 @@ def standing(history: History, reference: Reference, as_of: int) -> Standing:
         raised = meetings.recommendations(known)
         due = min((at for r in raised if (at := r.waits_until) is not None), default=None)
         counts = _counts(known, raised, messages.messages(known), [])
-        return Standing(known.child_id, known.version, as_of, None, due, _owed(raised), counts, evaluated=False)
+        return Standing(known.child_id, known.version, as_of, None, due, *_owed(raised), counts, evaluated=False)
 
 
 def standing_of(folded: Folded) -> Standing:
     """The same, out of a fold already made."""
     known, raised = folded.known, folded.recommendations
     counts = _counts(known, raised, folded.messages, folded.situation.episodes)
-    return Standing(known.child_id, known.version, known.as_of, changes_at(folded), due_at(folded), _owed(raised), counts)
+    return Standing(known.child_id, known.version, known.as_of, changes_at(folded), due_at(folded), *_owed(raised), counts)
 
 
-def _owed(raised: list[Recommendation]) -> int | None:
-    return min((r.owed_at for r in raised if r.owed), default=None)
+def _owed(raised: list[Recommendation]) -> tuple[int | None, int]:
+    """(when the first of it is due, how urgent the most urgent of it is)."""
+    owed = [r for r in raised if r.owed]
+    return min((r.owed_at for r in owed), default=None), min((_urgency(r) for r in owed), default=IN_TIME)
+
+
+def _urgency(owed: Recommendation) -> int:
+    if owed.open and owed.raised.data["basis"] == "HARM":
+        return HARM
+    return PASSED_ON if owed.passed is not None else IN_TIME
 
 
 def _counts(known: Known, raised: list[Recommendation], sent: list[messages.Message], episodes: list[missing.Episode]) -> Json:

@@ -109,6 +109,15 @@ class State:
             draft.unlink()
         return path.read_text().strip()
 
+    def replace_secret(self, name: str, value: str) -> None:
+        """Put `value` in the place of a secret, whole or not at all; file mode 0600."""
+        path = self.root / "secrets" / name
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(value)
+        draft.replace(path)
+
     def ports(self) -> dict[str, int]:
         """The remembered ports by name."""
         return {name: int(port) for name, port in self.read_json("ports.json").items()}

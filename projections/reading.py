@@ -35,12 +35,13 @@ class CatchingUp(SightlineError):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What became of an act, once acknowledged by the ledger topic."""
+    """What became of an act, once acknowledged by the ledger topic. `said`: what its id stands for (`domain.saying`)."""
 
     verdict: str
     reason: str | None
     number: int
     accepted_at: int
+    said: bytes
 
 
 class Reading:
@@ -67,19 +68,29 @@ class Reading:
 
     # -- children ---------------------------------------------------------------------------------------------------
 
-    def queue(self, limit: int) -> list[Json]:
-        """Views of children with something that waits for somebody, earliest due first."""
+    def queue(self, limit: int, offset: int = 0) -> tuple[list[Json], int]:
+        """Views of children with something that waits for somebody, and how many there are: harm triggers first, then what is
+        overdue and was passed on, then the earliest due.
+        """
         with self._caught_up() as conn:
-            rows = conn.execute(_QUEUE, {"n": limit})
-            return self._views(conn, [r.child_id for r in rows])
+            total = conn.execute(text("select count(*) from child where owed_at is not null")).scalar_one()
+            rows = conn.execute(_QUEUE, {"n": limit, "o": offset})
+            return self._views(conn, [r.child_id for r in rows]), total
 
-    def recently_decided(self, since: int, limit: int) -> list[Json]:
-        """Views of children with a recommendation decided, held or closed since then, newest first."""
+    def recently_decided(self, since: int, limit: int, offset: int = 0) -> tuple[list[Json], int]:
+        """Views of children with a recommendation decided, held or closed since then, newest first; and how many there are."""
         with self._caught_up() as conn:
-            decided = [r.child_id for r in conn.execute(_DECIDED, {"s": since, "n": limit})]
+            decided = [r.child_id for r in conn.execute(_DECIDED, {"s": since})]
             book = Book()
             book.load_founders(conn, decided)
-            return self._views(conn, list(dict.fromkeys(map(book.current, decided))))
+            children = list(dict.fromkeys(map(book.current, decided)))
+            return self._views(conn, children[offset : offset + limit]), len(children)
+
+    def children_of(self, presentation_ids: Sequence[str]) -> list[str]:
+        """The children on which these presentations are today."""
+        with self._caught_up() as conn:
+            sql = "select distinct child_id from presentation where presentation_id = any(:p) order by child_id"
+            return [r.child_id for r in conn.execute(text(sql), {"p": list(presentation_ids)})]
 
     def child_view(self, child_id: str, as_of: int | None = None, known_at: int | None = None) -> Json | None:
         """One child's view: today's (folded now, so clocks are right), or as true at `as_of` and known at `known_at`."""
@@ -126,15 +137,15 @@ class Reading:
         with self._caught_up() as conn:
             return conn.execute(text("select version from child where child_id = :c"), {"c": child_id}).scalar_one_or_none()
 
-    def search(self, terms: SearchTerms, limit: int) -> list[Json]:
+    def search(self, terms: SearchTerms, limit: int, offset: int = 0) -> list[Json]:
         """Views of children of whom some presentation fits every term given, best first."""
         with self._caught_up() as conn:
             ids: dict[str, int] = {}
             for r in conn.execute(_SIEVE, {"s": terms.sieve()}):
                 if (score := terms.score(orjson.loads(r.fields))) is not None:
                     ids[r.child_id] = max(score, ids.get(r.child_id, 0))
-            best = sorted(ids, key=lambda c: (-ids[c], c))[:limit]
-            return self._views(conn, best)
+            best = sorted(ids, key=lambda c: (-ids[c], c))
+            return self._views(conn, best[offset : offset + limit])
 
     def child_by_identifier(self, system: str, value: str) -> str | None:
         """The child that a checked identifier (nhs, upn, la, pnc) stands on; None when it stands on none, or on several."""
@@ -145,17 +156,16 @@ class Reading:
 
     # -- matches and recommendations ----------------------------------------------------------------------------------
 
-    def possible_matches(self, state: str, limit: int) -> list[Json]:
-        """Possible matches in a state: {match_id, state, raised_at, version, presentation, child, other_child_id, history}.
+    def possible_matches(self, state: str, limit: int, offset: int = 0) -> tuple[list[Json], int]:
+        """Possible matches in a state, and how many there are: {match_id, state, raised_at, version, presentation, child,
+        other_child_id, history}.
 
         Open ones oldest first, and of several between the same two children the first: it is one question. The others by what was
         said about them last, newest first: a mistake is looked for there.
         """
         with self._caught_up() as conn:
-            found = (
-                conn.execute(_QUESTIONS, {"n": limit}) if state == "OPEN" else conn.execute(_ANSWERED, {"s": state, "n": limit})
-            )
-            return [self._pair(conn, r) for r in found.all()]
+            found = (conn.execute(_QUESTIONS) if state == "OPEN" else conn.execute(_ANSWERED, {"s": state})).all()
+            return [self._pair(conn, r) for r in found[offset : offset + limit]], len(found)
 
     def open_matches(self) -> list[tuple[str, tuple[str, str], tuple[str, str], int]]:
         """(match id, (agency, local id), (agency, local id), version) of every question that is open, oldest first."""
@@ -178,8 +188,9 @@ class Reading:
         book.load_presentations(conn, [row.presentation_id, row.anchor])
         here, there = book.child_of[row.presentation_id], book.child_of[row.anchor]
         book.load_children(conn, [here, there])
-        view = fold(book.history(there), self._reference, self._now())
-        own = fold(book.history(here), self._reference, self._now())
+        book.load_beside(conn, [here, there])
+        view = fold(book.history(there, beside=True), self._reference, self._now())
+        own = fold(book.history(here, beside=True), self._reference, self._now())
         shown = next(i for i in own["identity"] if i["presentation_id"] == row.presentation_id)
         said = [c for x in book.conclusions.values() for c in x if c.data.get("match_id") == row.match_id]
         history = [
@@ -241,8 +252,8 @@ class Reading:
         )
         return None if message is None else (found[1], message)
 
-    def gp_exceptions(self, limit: int) -> list[tuple[str, Json, Json]]:
-        """(message id, child view, message) of messages with an exception nobody has resolved, oldest first."""
+    def gp_exceptions(self, limit: int, offset: int = 0) -> tuple[list[tuple[str, Json, Json]], int]:
+        """(message id, child view, message) of messages with an exception nobody has resolved, oldest first; and how many."""
         with self._caught_up() as conn:
             sql = text("select distinct child_id from conclusion where kind = 'gp_exception'")
             raised = [r.child_id for r in conn.execute(sql)]
@@ -255,20 +266,21 @@ class Reading:
             for m in v["messages"]
             if m["exception"] is not None and m["exception"]["resolved_at"] is None
         ]
-        return sorted(found, key=lambda x: (x[2]["exception"]["at"], x[0]))[:limit]
+        found.sort(key=lambda x: (x[2]["exception"]["at"], x[0]))
+        return found[offset : offset + limit], len(found)
 
     # -- what became of it --------------------------------------------------------------------------------------------
 
     def entry_for(self, event_id: str) -> Found | None:
         """What became of an act; None until the ledger topic has acknowledged its entry."""
         sql = (
-            "select a.verdict, a.reason, a.number, "
+            "select a.verdict, a.reason, a.number, a.said, "
             "coalesce((select accepted_at from conclusion c where c.number = a.number limit 1), 0) as at "
             "from act a join relay r on r.id = 1 where a.event_id = :e and a.number <= r.relayed"
         )
         with self._engine.connect() as conn:
             row = conn.execute(text(sql), {"e": event_id}).one_or_none()
-        return None if row is None else Found(row.verdict, row.reason, row.number, row.at)
+        return None if row is None else Found(row.verdict, row.reason, row.number, row.at, bytes(row.said))
 
     def feed_position(self) -> int:
         """The highest number that the ledger topic has acknowledged."""
@@ -372,10 +384,12 @@ def _reference_text(conn: Connection, kind: str, fingerprint: str) -> bytes:
 _CAUGHT_UP: Final = text("select not catching_up from relay where id = 1")
 """No row: no relay has looked yet whether the ledger holds more."""
 
-_QUEUE: Final = text("select child_id from child where owed_at is not null order by owed_at, child_id limit :n")
+_QUEUE: Final = text(
+    "select child_id from child where owed_at is not null order by urgency, owed_at, child_id limit :n offset :o"
+)
 _DECIDED: Final = text(
     "select child_id, max(accepted_at) as at from conclusion where kind in ('convened', 'declined', 'held', 'closed') "
-    "and accepted_at >= :s group by child_id order by at desc limit :n"
+    "and accepted_at >= :s group by child_id order by at desc, child_id"
 )
 _SIDES: Final = (
     "from possible_match m join presentation p on p.presentation_id = m.presentation_id "
@@ -386,10 +400,10 @@ _FIRST_OF_PAIR: Final = (
     f"{_SIDES} where m.state = 'OPEN' and p.child_id <> a.child_id "
     "order by least(p.child_id, a.child_id), greatest(p.child_id, a.child_id), m.number, m.match_id"
 )
-_QUESTIONS: Final = text(f"select * from ({_FIRST_OF_PAIR}) q order by raised_at, match_id limit :n")
+_QUESTIONS: Final = text(f"select * from ({_FIRST_OF_PAIR}) q order by raised_at, match_id")
 _ANSWERED: Final = text(
     "select m.* from possible_match m where m.state = :s "
-    "order by (select max(c.number) from conclusion c where c.about = m.match_id) desc nulls last, m.match_id limit :n"
+    "order by (select max(c.number) from conclusion c where c.about = m.match_id) desc nulls last, m.match_id"
 )
 
 _SIEVE: Final = text(

@@ -82,6 +82,7 @@ act: Final = Table(
     Column("verdict", Text, nullable=False),
     Column("reason", Text),
     Column("content", LargeBinary, nullable=False),
+    Column("said", LargeBinary, nullable=False, server_default="", comment="what the id stands for"),
 )
 
 presentation: Final = Table(
@@ -169,10 +170,11 @@ child: Final = Table(
     Column("changes_at", BigInteger),
     Column("due_at", BigInteger),
     Column("owed_at", BigInteger, comment="when the first of what somebody owes is due; null: nothing waits for anybody"),
+    Column("urgency", BigInteger, nullable=False, server_default="2", comment="of what is owed: 0 harm, 1 passed on, 2 in time"),
     Column("counts", LargeBinary, nullable=False, comment="what the board counts"),
     Index("child_changes", "changes_at"),
     Index("child_due", "due_at"),
-    Index("child_owed", "owed_at"),
+    Index("child_owed", "urgency", "owed_at", "child_id"),
 )
 
 letter: Final = Table(

@@ -13,7 +13,7 @@ from projections.book import Book
 from projections.folding import CHUNK, Applier, chunks
 from projections.rebuild import build
 from projections.tables import FOLDED
-from projections.writing import child_row
+from projections.writing import COLUMNS, child_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,8 @@ def _compare(living: Connection, clean: Connection, table: str) -> Iterator[Diff
 def _compare_children(
     living: Connection, clean: Connection, reference: Reference, sample: int | None
 ) -> tuple[int, list[Difference]]:
-    sql = "select * from child order by child_id"
+    columns = ", ".join(c.split()[0] for c in COLUMNS["child"].split(", "))
+    sql = f"select {columns} from child order by child_id"
     rows = living.execute(text(sql)).all()
     if sample is not None and rows:
         rows = rows[:: max(1, len(rows) // sample)][:sample]

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 
 from domain import matching
 from domain.model import FACT_FIELDS, Presentation
+from domain.saying import said
 from domain.searching import searched
 from domain.standing import Standing
 from projections.arrays import Column
@@ -24,7 +25,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "child_id text, searched text",
     "block": "key bytea, presentation_id text",
     "fact": "agency text, event_id text, number bigint, content bytea, presentation_id text, replaces text, data bytea",
-    "act": "topic text, event_id text, number bigint, verdict text, reason text, content bytea",
+    "act": "topic text, event_id text, number bigint, verdict text, reason text, content bytea, said bytea",
     "link": "presentation_id text, from_number bigint, seq int, child_id text, from_at bigint, to_number bigint, to_at bigint, "
     "rule text, evidence bytea, by text",
     "edge": "a text, b text, rule text, match_id text",
@@ -32,7 +33,8 @@ COLUMNS: Final[Mapping[str, str]] = {
     "raised_at bigint",
     "conclusion": "number bigint, seq int, child_id text, about text, kind text, data bytea, accepted_at bigint",
     "letter": "number bigint, agency text, data bytea",
-    "child": "child_id text, version bigint, as_of bigint, changes_at bigint, due_at bigint, owed_at bigint, counts bytea",
+    "child": "child_id text, version bigint, as_of bigint, changes_at bigint, due_at bigint, owed_at bigint, urgency bigint, "
+    "counts bytea",
 }
 """The columns of each table in the order of a row's values: "name type, …"."""
 
@@ -67,7 +69,10 @@ class Rows:
         if (addressee := addressee_of(entry)) is not None:
             self.letter.append((entry.number, addressee, plain(letter(entry))))
         if entry.kind == ACT and entry.event_id is not None and entry.source is not None and entry.verdict in (ACCEPTED, REFUSED):
-            self.act.append((entry.source[0], entry.event_id, entry.number, entry.verdict, entry.reason, entry.content or b""))
+            told = said(entry.record or "", entry.value) if entry.value is not None else b""
+            self.act.append(
+                (entry.source[0], entry.event_id, entry.number, entry.verdict, entry.reason, entry.content or b"", told)
+            )
         for seq, (kind, data) in enumerate(entry.conclusions):
             self._conclusion(entry, seq, kind, data)
 
@@ -179,7 +184,7 @@ def save_children(conn: Connection, stands: Iterable[Standing]) -> None:
 def child_row(stands: Standing) -> tuple[Any, ...]:
     """A row of table `child`."""
     s = stands
-    return (s.child_id, s.version, s.as_of, s.changes_at, s.due_at, s.owed_at, plain(s.counts))
+    return (s.child_id, s.version, s.as_of, s.changes_at, s.due_at, s.owed_at, s.urgency, plain(s.counts))
 
 
 def upsert_children(conn: Connection, rows: Iterable[Iterable[Any]]) -> None:
@@ -189,7 +194,8 @@ def upsert_children(conn: Connection, rows: Iterable[Iterable[Any]]) -> None:
         "child",
         rows,
         "on conflict (child_id) do update set version = excluded.version, as_of = excluded.as_of, "
-        "changes_at = excluded.changes_at, due_at = excluded.due_at, owed_at = excluded.owed_at, counts = excluded.counts",
+        "changes_at = excluded.changes_at, due_at = excluded.due_at, owed_at = excluded.owed_at, "
+        "urgency = excluded.urgency, counts = excluded.counts",
     )
 
 

@@ -30,6 +30,8 @@ GIVEN, FAMILY, BORN = "Zebedee", "Quillfeather", "2011-02-17"
 
 SEALED_NAME: Final = "Xanthippe"
 HIDDEN_ADDRESS: Final = "4 CANARY-hidden-address Row"
+SEALED_ADDRESS: Final = "5 CANARY-sealed-address Row"
+"""Of a third record that may be the same child, beside the one that a match asks about."""
 
 
 def everyone(agency: str, number: int = 0, **more: str) -> dict[str, Any]:
@@ -131,9 +133,14 @@ def harm() -> list[SimulatedFact]:
 
 
 def namesakes() -> list[SimulatedFact]:
-    """A record of police that may be a child of social care; its facts are their own, so its address is for few."""
+    """Three records that may be a child of social care: of a school for all, of police for few, of health for the manager alone.
+
+    So a page that asks about the school's must not tell of the other two.
+    """
     who = {"given_name": "Perhaps", "family_name": "Thesame", "birth_date": "2013-05-06"}
     csc, police = {"local_id": "csc-3", **who}, {"local_id": "police-3", **who, "address_line": HIDDEN_ADDRESS}
+    health = {"local_id": "health-3", **who, "address_line": SEALED_ADDRESS}
+    school = {"local_id": "education-3", **who}
     body = {
         "submission_id": "V-same", "concerns": ["BAD_HOUSING"], "exploitation": [], "seen": "YES", "seen_alone": "YES",
         "spoken_to": "YES", "what_child_said": "Nothing.",
@@ -141,6 +148,8 @@ def namesakes() -> list[SimulatedFact]:
     return [
         fact("SocialCareStatus", "csc", csc, {"status": "CIN", "from_date": "2026-01-05"}),
         fact("VulnerabilitySubmission", "police", police, body, scope="OWNER"),
+        fact("InvolvementRecorded", "health", health, {"service": "CAMHS", "from_date": "2026-01-05"}, sensitivity="SEALED"),
+        fact("SchoolConcern", "education", school, {"concern_id": "C-same", "concerns": ["WEIGHT_LOSS"], "exploitation": []}),
     ]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine
 
+from domain.saying import said
 from domain.searching import SearchTerms
 from domain.times import DAY_US, HOUR_US
 from projections.accesses import issue_credential
@@ -46,7 +47,7 @@ from tests.webviews import (
     others,
 )  # fmt: skip
 from web.config import WebConfig
-from web.ports import Entry, GpException, InboxItem, Json, MatchPair, Measure, Unavailable
+from web.ports import Entry, GpException, InboxItem, Json, Listed, MatchPair, Measure, Thing, Unavailable
 from web.shapes import WAITING
 
 __all__ = [
@@ -94,12 +95,15 @@ class World:
 
     # -- Reading
 
-    def queue(self, limit: int) -> Sequence[Json]:
-        return [v for v in self._all() if any(r["state"] in WAITING for r in v["recommendations"])][:limit]
+    def queue(self, limit: int, offset: int = 0) -> Listed[Json]:
+        return self._listed([v for v in self._all() if any(r["state"] in WAITING for r in v["recommendations"])], limit, offset)
 
-    def recently_decided(self, since: int, limit: int) -> Sequence[Json]:
+    def recently_decided(self, since: int, limit: int, offset: int = 0) -> Listed[Json]:
         states = ("DECLINED", "CONVENED", "HELD", "CLOSED")
-        return [v for v in self._all() if any(r["state"] in states for r in v["recommendations"])][:limit]
+        return self._listed([v for v in self._all() if any(r["state"] in states for r in v["recommendations"])], limit, offset)
+
+    def children_of(self, presentation_ids: Sequence[str]) -> Sequence[str]:
+        return [an_id(f"child of {p}") for p in presentation_ids]
 
     def child_view(self, child_id: str, as_of: int | None = None, known_at: int | None = None) -> Json | None:
         found = self._one(child_id)
@@ -109,7 +113,7 @@ class World:
         found = self._one(child_id)
         return int(found["version"]) if found else None
 
-    def search(self, terms: SearchTerms, limit: int) -> Sequence[Json]:
+    def search(self, terms: SearchTerms, limit: int, offset: int = 0) -> Sequence[Json]:
         def fits(v: Json) -> bool:
             name = f"{v['name']['given']} {v['name']['family']}".casefold()
             numbers = [i["value"] for p in v["identity"] for i in p["identifiers"]]
@@ -119,11 +123,11 @@ class World:
                 and (terms.identifier is None or terms.identifier in numbers)
             )
 
-        return [v for v in self._all() if fits(v)][:limit]
+        return [v for v in self._all() if fits(v)][offset : offset + limit]
 
-    def possible_matches(self, state: str, limit: int) -> Sequence[MatchPair]:
+    def possible_matches(self, state: str, limit: int, offset: int = 0) -> Listed[MatchPair]:
         pair = self._pair()
-        return [pair] if pair.state == state else []
+        return self._listed([pair] if pair.state == state else [], limit, offset)
 
     def possible_match(self, match_id: str) -> MatchPair | None:
         return self._pair() if match_id == MATCH else None
@@ -157,13 +161,14 @@ class World:
             None,
         )
 
-    def gp_exceptions(self, limit: int) -> Sequence[GpException]:
-        return [
+    def gp_exceptions(self, limit: int, offset: int = 0) -> Listed[GpException]:
+        found = [
             GpException(m["message_id"], v, m)
             for v in self._all()
             for m in v["messages"]
             if m["exception"] and not m["exception"]["resolved_at"]
         ]
+        return self._listed(found, limit, offset)
 
     def entry_for(self, event_id: str) -> Entry | None:
         found = self.entries.get(event_id)
@@ -252,7 +257,10 @@ class World:
             if event_id not in self.entries:
                 self.number += 1
                 verdict, why = self._apply(record_name, filled)
-                self.entries[event_id] = (time.monotonic() + self.slow_s, Entry(verdict, why, self.number, NOW))
+                self.entries[event_id] = (
+                    time.monotonic() + self.slow_s,
+                    Entry(verdict, why, self.number, NOW, said(record_name, filled)),
+                )
             return event_id
 
     def touch(self, child_id: str) -> None:
@@ -280,11 +288,13 @@ class World:
             kind = f"match_{self.match_state.lower()}"
             self.match_history.append(said | {"kind": kind, "rationale": value["rationale"], "held_by": held})
             return "ACCEPTED", None
-        if record in ("GpReceipt", "GpExceptionResolved"):
+        if record in ("GpReceipt", "GpExceptionResolved", "GpExceptionTaken"):
             m = next(m for v in self.views.values() for m in v["messages"] if m["message_id"] == value["message_id"])
             if record == "GpReceipt":
                 m["state"] = value["state"]
                 m["receipts"].append({"at": NOW, "state": value["state"], "reason": value["reason"]})
+            elif record == "GpExceptionTaken":
+                m["exception"]["taken"] = said if value["taken"] else None
             else:
                 m["exception"] |= {"resolved_at": NOW, "resolution": value["resolution"]}
             return "ACCEPTED", None
@@ -309,6 +319,9 @@ class World:
         rec["history"].append(said | {k: v for k, v in rest.items() if v is not None} | {"kind": kind})
         rec |= {"state": state, "version": self.number, "open": False}
         return "ACCEPTED", None
+
+    def _listed(self, found: list[Thing], limit: int, offset: int) -> Listed[Thing]:
+        return Listed(found[offset : offset + limit], len(found))
 
     def _all(self) -> list[Json]:
         if self.views_away:

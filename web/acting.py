@@ -17,6 +17,7 @@ from uuid import uuid4
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from domain.problems import InvalidFact, SightlineError
+from domain.saying import said
 from web.ports import Entry, Reading, Speaking
 
 POLL_S: Final = 0.05
@@ -69,7 +70,7 @@ class Acting:
         self._signer = URLSafeSerializer(secret, salt="act")
         self._clock = clock
         self._wait_s = wait_s
-        self._sent: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
+        self._sent: OrderedDict[str, tuple[str, Mapping[str, Any]]] = OrderedDict()
         self._lock = threading.Lock()
 
     def open(self, about: str, based_on: int | None) -> str:
@@ -104,7 +105,7 @@ class Acting:
         """Send the act (once) and wait for its entry.
 
         Raises:
-            SaidOtherwise: this form was sent before with other words.
+            SaidOtherwise: this id already stands for something else: other words, another record or another subject.
             InvalidFact: nothing was sent.
             Unavailable: perhaps sent; ask again with the same ticket (`again`).
         """  # fmt: skip
@@ -113,7 +114,7 @@ class Acting:
             "acted_at": ticket.acted_at or self._clock(), "based_on": ticket.based_on,
             "correlation_id": correlation_id or ticket.event_id,
         }  # fmt: skip
-        value = self._remembered(ticket, {"act": act, **body})
+        value = self._remembered(ticket, record, {"act": act, **body})
         asked_again = replace(ticket, acted_at=value["act"]["acted_at"])
         if (entry := self._reading.entry_for(ticket.event_id)) is None:
             try:
@@ -122,20 +123,23 @@ class Acting:
                 self._sent.pop(ticket.event_id, None)  # nothing was sent: the words may still be changed
                 raise
             entry = self._wait(ticket.event_id)
+        if entry is not None and entry.said not in (b"", said(record, value)):
+            self._sent.pop(ticket.event_id, None)
+            raise SaidOtherwise("this id was used before for something else")
         return Outcome(self._seal(asked_again), entry)
 
     def again(self, ticket: Ticket) -> str:
         """A ticket that asks again about an act that was perhaps sent."""
         known = self._sent.get(ticket.event_id)
-        return self._seal(replace(ticket, acted_at=known["act"]["acted_at"] if known else ticket.acted_at))
+        return self._seal(replace(ticket, acted_at=known[1]["act"]["acted_at"] if known else ticket.acted_at))
 
-    def _remembered(self, ticket: Ticket, value: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _remembered(self, ticket: Ticket, record: str, value: Mapping[str, Any]) -> Mapping[str, Any]:
         with self._lock:
-            known = self._sent.setdefault(ticket.event_id, value)
+            first, known = self._sent.setdefault(ticket.event_id, (record, value))
             self._sent.move_to_end(ticket.event_id)
             while len(self._sent) > SENT_MAX:
                 self._sent.popitem(last=False)
-        if {**known, "act": None} != {**value, "act": None}:
+        if said(first, known) != said(record, value):
             raise SaidOtherwise("this form was sent before with other words")
         return known
 

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from web import api, gp
 from web.config import WebConfig
-from web.errors import install_handlers
+from web.errors import DEFECT, TOO_LONG, for_programs, install_handlers
 from web.house import House
 from web.pages import ROUTERS
 from web.ports import Unavailable
@@ -23,6 +23,7 @@ from web.security import Guard
 EVERY_ROUTER: Final = (*ROUTERS, *api.ROUTERS, gp.router)
 """Pages, JSON API, GP API: what a crawl has to reach."""
 
+FORM_TOO_LONG: Final = b"The form is longer than 64 KiB. Go back and shorten it.\n"
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 
@@ -54,7 +55,14 @@ def create_app(config: WebConfig) -> FastAPI:
     _static(app, house)
     _health(app, house)
     error_page = house.environment.get_template("broken.html").render(**house.common, now=0, role=None, csrf="", path="").encode()
-    app.add_middleware(Guard, secure=config.secure_cookies, error_page=error_page)
+
+    def failed(path: str, status: int, request_id: str) -> tuple[bytes, str]:
+        answer = for_programs(path, DEFECT if status == 500 else TOO_LONG, request_id)
+        if answer is not None:
+            return bytes(answer.body), str(answer.media_type)
+        return (error_page, "text/html; charset=utf-8") if status == 500 else (FORM_TOO_LONG, "text/plain; charset=utf-8")
+
+    app.add_middleware(Guard, secure=config.secure_cookies, failed=failed)
     return app
 
 

@@ -43,6 +43,5 @@ class WebConfig:
     publish_access: Callable[[Access], None] = _nobody
     clock: Callable[[], int] = now_us
     wait_s: float = WAIT_S
-    queue_max: int = 200
     demonstration: bool = False
     """Say on every page that the children are invented."""

@@ -109,6 +109,24 @@ TROUBLES: Final[Mapping[type[Exception], Trouble]] = {
 }
 
 
+DEFECT: Final = Trouble(
+    500,
+    "defect",
+    "Something went wrong",
+    "It is our fault, and those who run Sightline have been told. Whether it was recorded is not known: ask again with the same "
+    "id. If a child may be at risk now, do not wait: call.",
+    "exception",
+)
+TOO_LONG: Final = Trouble(413, "too-long", "The request is too long", "It may have 64 KiB at most.", "too-long")
+
+
+def for_programs(path: str, trouble: Trouble, request_id: str) -> JSONResponse | None:
+    """The trouble as a program reads it; None where people read."""
+    if path.startswith("/fhir/"):
+        return outcome(trouble)
+    return problem(trouble, request_id) if path.startswith("/api/") else None
+
+
 def install_handlers(app: FastAPI) -> None:
     """Every error above, and the framework's own, in the form the caller reads."""
     for kind in TROUBLES:

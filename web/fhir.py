@@ -13,6 +13,7 @@ from uuid import UUID
 
 from domain.model import make_id
 from domain.problems import SightlineError
+from domain.sharing import PRACTICE, SEE, Reader, decide
 from domain.times import iso
 from schemas.codes import label
 from web.ports import Json
@@ -66,14 +67,14 @@ def gp_content(view: Mapping[str, Any], message: Mapping[str, Any]) -> GpContent
     """What the practice is told of a message of this child.
 
     Raises:
-        NotACsogMessage: the outcome is not there any more, or is sealed.
+        NotACsogMessage: the outcome is not there any more, or a practice may not be told it.
     """
     fact = next((f for f in view["chronology"] if f["event_id"] == message["csog_event_id"]), None)
     if (
         fact is None
         or fact["record"] != "CsogOutcome"
         or fact["state"] == "RETRACTED"
-        or fact["sharing"]["sensitivity"] == "SEALED"
+        or decide(Reader(PRACTICE), fact["sharing"]) is not SEE
     ):
         raise NotACsogMessage("the outcome this message is about is no longer there")
     body = fact["body"]
@@ -140,9 +141,10 @@ def receipt(parameters: Any) -> tuple[str, str | None]:
     if not isinstance(parameters, dict) or parameters.get("resourceType") != "Parameters":
         raise ValueError("send a Parameters resource with parameter `state` (and `reason` when it is REJECTED)")
     given = parameters.get("parameter")
-    found = {p.get("name"): p.get("valueCode") for p in given if isinstance(p, dict)} if isinstance(given, list) else {}
+    told = (p for p in given if isinstance(p, dict) and isinstance(p.get("name"), str)) if isinstance(given, list) else ()
+    found = {p["name"]: p.get("valueCode") for p in told}
     state, reason = found.get("state"), found.get("reason")
-    if state not in RECEIPT_STATES:
+    if not isinstance(state, str) or state not in RECEIPT_STATES:
         raise ValueError(f"parameter `state` must be one of {', '.join(RECEIPT_STATES)}")
     if (state == "REJECTED") != (reason is not None):
         raise ValueError("parameter `reason` is needed when the state is REJECTED, and only then")

@@ -6,7 +6,6 @@ Reading marks nothing: a receipt is a word of the practice's own. Another practi
 from __future__ import annotations
 
 import base64
-import binascii
 from functools import partial
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -41,7 +40,7 @@ def practice(request: Request) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     try:
         client_id, _, secret = base64.b64decode(token, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError) as err:
+    except ValueError as err:  # not base64, not ASCII, or not UTF-8 beneath it
         raise Unauthorised from err
     if scheme.lower() != "basic" or not secret:
         raise Unauthorised

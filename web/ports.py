@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from domain.problems import SightlineError
 from domain.searching import SearchTerms
@@ -57,14 +57,29 @@ class GpException:
     message: Json
 
 
+Thing = TypeVar("Thing")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[Thing]):
+    """One page of a list, and how many there are on all pages: nothing is cut without a word."""
+
+    items: Sequence[Thing]
+    total: int
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What became of an act, once topic `ledger` has acknowledged its entry. `verdict`: ACCEPTED, DUPLICATE or REFUSED."""
+    """What became of an act, once topic `ledger` has acknowledged its entry. `verdict`: ACCEPTED, DUPLICATE or REFUSED.
+
+    `said`: what the act's id stands for (`domain.saying`); empty when that is not kept (it was refused, or is erased).
+    """
 
     verdict: str
     reason: str | None
     number: int
     accepted_at: int
+    said: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +96,10 @@ class Measure:
 class Reading(Protocol):
     """Read the views."""
 
-    def queue(self, limit: int) -> Sequence[Json]:
-        """Views of children with a recommendation that waits for somebody, earliest due first."""
+    def queue(self, limit: int, offset: int = 0) -> Listed[Json]:
+        """Views of children with a recommendation that waits for somebody: harm first, then passed on, then earliest due."""
 
-    def recently_decided(self, since: int, limit: int) -> Sequence[Json]:
+    def recently_decided(self, since: int, limit: int, offset: int = 0) -> Listed[Json]:
         """Views of children with a recommendation convened, declined, held or closed since then, newest first."""
 
     def child_view(self, child_id: str, as_of: int | None = None, known_at: int | None = None) -> Json | None:
@@ -93,10 +108,13 @@ class Reading(Protocol):
     def child_version(self, child_id: str) -> int | None:
         """The version of the newest view, cheaply."""
 
-    def search(self, terms: SearchTerms, limit: int) -> Sequence[Json]:
+    def children_of(self, presentation_ids: Sequence[str]) -> Sequence[str]:
+        """The children on which these presentations are today."""
+
+    def search(self, terms: SearchTerms, limit: int, offset: int = 0) -> Sequence[Json]:
         """Views of children that fit every term given, best first."""
 
-    def possible_matches(self, state: str, limit: int) -> Sequence[MatchPair]:
+    def possible_matches(self, state: str, limit: int, offset: int = 0) -> Listed[MatchPair]:
         """Possible matches in a state (OPEN, CONFIRMED, REJECTED, UNDONE), oldest first when open, else newest first."""
 
     def possible_match(self, match_id: str) -> MatchPair | None:
@@ -111,7 +129,7 @@ class Reading(Protocol):
     def gp_message(self, message_id: str, practice_ods: str) -> tuple[Json, Json] | None:
         """(child view, its item of `messages`) when the message is in this practice's inbox."""
 
-    def gp_exceptions(self, limit: int) -> Sequence[GpException]:
+    def gp_exceptions(self, limit: int, offset: int = 0) -> Listed[GpException]:
         """Messages with an exception that nobody has resolved, oldest first."""
 
     def entry_for(self, event_id: str) -> Entry | None:

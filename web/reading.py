@@ -21,7 +21,7 @@ from schemas.codec import Codec, Undecodable
 from schemas.codes import label
 from schemas.registry import RegistryUnavailable
 from schemas.topics import AGENCIES, KafkaAccess
-from web.ports import Entry, GpException, InboxItem, Json, MatchPair, Measure
+from web.ports import Entry, GpException, InboxItem, Json, Listed, MatchPair, Measure
 
 log = structlog.get_logger()
 
@@ -104,13 +104,17 @@ class ViewsReading:
     def __init__(self, views: Views, pulse: Pulse, lag: Lag, now_us: Callable[[], int]) -> None:
         self._views, self._pulse, self._lag, self._now = views, pulse, lag, now_us
 
-    def queue(self, limit: int) -> Sequence[Json]:
+    def queue(self, limit: int, offset: int = 0) -> Listed[Json]:
         """See `web.ports.Reading`."""
-        return self._views.queue(limit)
+        return Listed(*self._views.queue(limit, offset))
 
-    def recently_decided(self, since: int, limit: int) -> Sequence[Json]:
+    def recently_decided(self, since: int, limit: int, offset: int = 0) -> Listed[Json]:
         """See `web.ports.Reading`."""
-        return self._views.recently_decided(since, limit)
+        return Listed(*self._views.recently_decided(since, limit, offset))
+
+    def children_of(self, presentation_ids: Sequence[str]) -> Sequence[str]:
+        """See `web.ports.Reading`."""
+        return self._views.children_of(presentation_ids)
 
     def child_view(self, child_id: str, as_of: int | None = None, known_at: int | None = None) -> Json | None:
         """See `web.ports.Reading`."""
@@ -120,13 +124,14 @@ class ViewsReading:
         """See `web.ports.Reading`."""
         return self._views.child_version(child_id)
 
-    def search(self, terms: SearchTerms, limit: int) -> Sequence[Json]:
+    def search(self, terms: SearchTerms, limit: int, offset: int = 0) -> Sequence[Json]:
         """See `web.ports.Reading`."""
-        return self._views.search(terms, limit)
+        return self._views.search(terms, limit, offset)
 
-    def possible_matches(self, state: str, limit: int) -> Sequence[MatchPair]:
+    def possible_matches(self, state: str, limit: int, offset: int = 0) -> Listed[MatchPair]:
         """See `web.ports.Reading`."""
-        return [MatchPair(**pair) for pair in self._views.possible_matches(state, limit)]
+        pairs, total = self._views.possible_matches(state, limit, offset)
+        return Listed([MatchPair(**pair) for pair in pairs], total)
 
     def possible_match(self, match_id: str) -> MatchPair | None:
         """See `web.ports.Reading`."""
@@ -145,14 +150,15 @@ class ViewsReading:
         """See `web.ports.Reading`."""
         return self._views.gp_message(message_id, practice_ods)
 
-    def gp_exceptions(self, limit: int) -> Sequence[GpException]:
+    def gp_exceptions(self, limit: int, offset: int = 0) -> Listed[GpException]:
         """See `web.ports.Reading`."""
-        return [GpException(*item) for item in self._views.gp_exceptions(limit)]
+        found, total = self._views.gp_exceptions(limit, offset)
+        return Listed([GpException(*item) for item in found], total)
 
     def entry_for(self, event_id: str) -> Entry | None:
         """See `web.ports.Reading`."""
         found = self._views.entry_for(event_id)
-        return None if found is None else Entry(found.verdict, found.reason, found.number, found.accepted_at)
+        return None if found is None else Entry(found.verdict, found.reason, found.number, found.accepted_at, found.said)
 
     def feed_position(self) -> int:
         """See `web.ports.Reading`."""

@@ -9,6 +9,7 @@ import secrets
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any, Final
 from uuid import uuid4
 
@@ -53,12 +54,15 @@ def content_security_policy(nonce: str) -> str:
 
 
 class Guard:
-    """Outermost: request id, nonce, body limit, security headers, the log line, and an error page that gives nothing away."""
+    """Outermost: request id, nonce, body limit, security headers, the log line, and an error that gives nothing away.
 
-    def __init__(self, app: ASGIApp, *, secure: bool, error_page: bytes) -> None:
+    `failed` makes that answer: (body, media type) for a path, status (413 or 500) and request id.
+    """
+
+    def __init__(self, app: ASGIApp, *, secure: bool, failed: Callable[[str, int, str], tuple[bytes, str]]) -> None:
         self._app = app
         self._secure = secure
-        self._error_page = error_page
+        self._failed = failed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -88,16 +92,14 @@ class Guard:
             await self._app(scope, limited, answer)
         except BodyTooLong:
             if not started:
-                await _plain(
-                    answer, 413, b"The form is longer than 64 KiB. Go back and shorten it.\n", "text/plain; charset=utf-8"
-                )
+                await _plain(answer, 413, *self._failed(scope["path"], 413, state["request_id"]))
         except Exception as err:  # whatever it is, its text may hold personal data: only type and place are logged (I7)
             place = traceback.extract_tb(err.__traceback__)[-1]
             log.error(  # noqa: TRY400 - a traceback quotes values
                 "request failed", error=type(err).__name__, at=f"{place.name}:{place.lineno}", request_id=state["request_id"]
             )
             if not started:
-                await _plain(answer, 500, self._error_page, "text/html; charset=utf-8")
+                await _plain(answer, 500, *self._failed(scope["path"], 500, state["request_id"]))
         finally:
             failed = sys.exc_info()[0] is not None  # the client went away
             route = getattr(scope.get("route"), "path", "none")

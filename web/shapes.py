@@ -129,8 +129,10 @@ def people_in(view: Mapping[str, Any]) -> set[str]:
     done = [h.get("by") for r in recs for h in [*r.get("history", []), *r.get("disagreements", [])]]
     matches = [m.get("by") for k in ("rejected_matches", "undone_matches") for m in seen(view.get(k, []))]
     case = view.get("case") or {}
+    exceptions = [e for m in seen(view.get("messages", [])) if (e := m.get("exception"))]
+    taken = [e["taken"]["by"] for e in exceptions if e.get("taken")]
     late = [a for r in recs for h in r.get("history", []) for t in h.get("passed_to", []) for a in t["other_than"]]
-    return {b for b in [*done, *matches, *late, case.get("by")] if b}
+    return {b for b in [*done, *matches, *taken, *late, case.get("by")] if b}
 
 
 def passed_to(recs: Iterable[Mapping[str, Any]], role: str, account_id: str) -> bool:

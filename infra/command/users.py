@@ -1,4 +1,4 @@
-"""`sightline users`: who may sign in, and the credentials of GP practices."""
+"""`sightline users`: who may sign in, and the credentials of agency systems and GP practices."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from domain.times import iso
+from infra.command import agency
 from infra.errors import InfraError
 from infra.migrate import engine_url
 from infra.settings import Settings
@@ -39,7 +40,7 @@ def keep() -> Iterator[Connection]:
 
 @click.group()
 def command() -> None:
-    """Manage accounts and the credentials of GP practices."""
+    """Manage accounts, and the credentials of agency systems and GP practices."""
 
 
 @command.command("list")
@@ -90,6 +91,9 @@ def disable(*, name: str) -> None:
     with keep() as conn:
         accounts.disable_account(conn, name, now=now_us())
     click.echo(f"{name} is signed out everywhere and may not sign in.")
+
+
+command.add_command(agency.command)
 
 
 @command.group()

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from domain.problems import SightlineError
-from domain.sharing import Reader, redact
+from domain.sharing import Reader, records_beside, redact
 from domain.times import LONDON, to_us
 from infra import assembly
 from infra.errors import InfraError
@@ -86,8 +86,12 @@ def lookup(  # noqa: PLR0917  the command's options
         if child_id is None
         else reading.child_view(reading.current_child(child_id) or child_id, instant(as_of), instant(known_at))
     )
+    try:
+        told = None if view is None else redact(view, Reader(role, None, "command"))
+    except SightlineError as err:
+        raise InfraError(str(err)) from err
     keep = assembly.engine(settings.keep_dsn, "command")
-    shown = [str(view["child_id"])] if view is not None else []
+    shown = [] if view is None or told is None else [str(view["child_id"]), *reading.children_of(records_beside(told))]
     with closing(keep.connect()) as conn, conn.begin():
         record_access(
             conn,
@@ -98,12 +102,9 @@ def lookup(  # noqa: PLR0917  the command's options
             children=shown,
             now=assembly.now_us(),
         )
-    if view is None:
+    if told is None:
         raise InfraError("no child is known by that")
-    try:
-        return redact(view, Reader(role, None, "command"))
-    except SightlineError as err:
-        raise InfraError(str(err)) from err
+    return told
 
 
 def instant(text: str | None) -> int | None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
+from starlette.routing import Route
 
 from projections.accounts import PEOPLE_ROLES
 from tests.browser.conftest import Visit
-from tests.webworld import AISHA_REC, CALLUM, CALLUM_REC, LETTER, MATCH, MIA, MIA_REC, NOAH, NOAH_REC
+from tests.webworld import AISHA_REC, CALLUM, CALLUM_REC, LETTER, LOST_MESSAGE, MATCH, MIA, MIA_REC, NOAH, NOAH_REC
+from web.pages import ROUTERS
 
 pytestmark = pytest.mark.browser
 
@@ -22,7 +26,7 @@ CHILDREN = (
     *(f"/recommendations/{r}" for r in (CALLUM_REC, MIA_REC, NOAH_REC, AISHA_REC)),
     "/children/00000000-0000-4000-8000-000000000000",
 )
-MATCHES = ("/matches", f"/matches/{MATCH}", "/matches?state=UNDONE")
+MATCHES = ("/matches", f"/matches/{MATCH}", *(f"/matches?state={s}" for s in ("CONFIRMED", "REJECTED", "UNDONE")))
 PAGES = {
     "icart_social_worker": (*CHILDREN, *MATCHES, "/gp-exceptions"),
     "icart_manager": (*CHILDREN, *MATCHES, "/gp-exceptions"),
@@ -36,6 +40,21 @@ PAGES = {
 """Also pages that are not for the role: they too must be readable."""
 
 
+NOT_VISITED = {
+    "/": "leads on to the queue", "/sign-in": "a test of its own, below", "/api/docs": "Swagger UI, which is not ours",
+    "/queue/rows": "within the queue", "/decisions/rows": "within the decisions", "/pulse": "within queue and status",
+    "/acts/{event_id}": "no page", "/live/queue": "a stream", "/live/children/{child_id}": "a stream", "/live/pulse": "a stream",
+}  # fmt: skip
+"""Addresses that a browser can ask for and that are no page of their own, and why."""
+
+TRIED = (
+    (f"/recommendations/{CALLUM_REC}", "decide"), (f"/recommendations/{NOAH_REC}", "held"),
+    (f"/recommendations/{AISHA_REC}", "close"), (f"/recommendations/{MIA_REC}", "disagree"),
+    (f"/matches/{MATCH}", MATCH), ("/gp-exceptions", LOST_MESSAGE), ("/search", "search"),
+)  # fmt: skip
+"""Every form with something to fill in: (page, how its form's address ends)."""
+
+
 def violations(page: Page) -> list[str]:
     """What axe finds, each in a line."""
     found = Axe().run(page).response["violations"]
@@ -45,6 +64,49 @@ def violations(page: Page) -> list[str]:
 def test_every_role_is_visited() -> None:
     """A role added later must be added here."""
     assert set(PEOPLE_ROLES) == set(PAGES)
+
+
+def test_every_page_is_visited() -> None:
+    """A page added later must be added here: the routers' own table is what counts."""
+    pages = {r.path for router in ROUTERS for r in router.routes if isinstance(r, Route) and "GET" in (r.methods or ())}
+    visited = {p.partition("?")[0] for paths in PAGES.values() for p in paths}
+    forgotten = {p for p in pages - set(NOT_VISITED) if not any(re.fullmatch(re.sub(r"{\w+}", "[^/]+", p), v) for v in visited)}
+    assert set() == forgotten
+    assert set() == set(NOT_VISITED) - pages - {"/api/docs"}
+
+
+@pytest.mark.parametrize("phone", [False, True])
+@pytest.mark.parametrize(("path", "ends"), TRIED)
+def test_a_form_sent_empty(shared: Visit, path: str, ends: str, phone: bool) -> None:
+    """What is missing is said at the top and beside each field, and axe is content."""
+    with shared.person("icart_manager", phone=phone) as page:
+        page.goto(path)
+        with page.expect_navigation():
+            page.evaluate("ends => document.querySelector(`main form[action$='${ends}']`).requestSubmit()", ends)
+        assert page.title().startswith("Error: ")
+        assert 1 <= page.locator(".govuk-error-summary a").count()
+        assert [] == violations(page)
+        assert not phone or page.evaluate("document.scrollingElement.scrollWidth") <= 360
+
+
+def test_pages_of_trouble(visit: Visit) -> None:
+    """The views away (503), a defect of ours (500), and a session that ended while somebody typed (401)."""
+    with visit.person("icart_manager") as page:
+        page.goto("/gp-exceptions")
+        page.fill(f"#resolution-{LOST_MESSAGE}", "Rang the practice; they will look today.")
+        page.context.clear_cookies()
+        with page.expect_navigation():
+            page.evaluate("ends => document.querySelector(`main form[action$='${ends}']`).requestSubmit()", LOST_MESSAGE)
+        assert [] == violations(page)
+        visit.cookies.clear()
+    with visit.person("icart_manager") as page:
+        visit.world.views_away = True
+        assert 503 == getattr(page.goto("/queue"), "status", None)
+        assert [] == violations(page)
+        visit.world.views_away = False
+        visit.world.queue = lambda *_: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+        assert 500 == getattr(page.goto("/queue"), "status", None)
+        assert [] == violations(page)
 
 
 @pytest.mark.parametrize("role", PAGES)
@@ -59,7 +121,7 @@ def test_no_axe_violation(shared: Visit, role: str) -> None:
         assert {} == found
 
 
-@pytest.mark.parametrize("role", ["icart_manager", "admin"])
+@pytest.mark.parametrize("role", PAGES)
 def test_on_a_phone(shared: Visit, role: str) -> None:
     """360 pixels wide: nothing scrolls sideways, and axe is content."""
     with shared.person(role, phone=True) as page:

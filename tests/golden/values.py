@@ -286,6 +286,7 @@ VALUES: dict[str, Json] = {
         "state": "REJECTED",
         "reason": "NOT_OUR_PATIENT",
     },
+    "GpExceptionTaken": {"act": act("icart_health"), "message_id": UUIDS[8], "taken": True},
     "GpExceptionResolved": {"act": act(), "message_id": UUIDS[8], "resolution": "Rang the practice."},
     "Outcome": {
         "event_id": UUIDS[0],

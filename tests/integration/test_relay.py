@@ -148,7 +148,7 @@ class TestCatchingUp:
         (child,) = restoring.children(decided)
         decided.drop_views()
         assert not reading.caught_up()
-        for look in (lambda: reading.queue(10), lambda: reading.child_view(child), reading.counts):
+        for look in (lambda: reading.queue(10)[0], lambda: reading.child_view(child), reading.counts):
             with pytest.raises(CatchingUp, match="catching up"):
                 look()
         second = relay(decided, "second")

@@ -16,7 +16,7 @@ from domain.sharing import ROLES
 from projections.accounts import PEOPLE_ROLES
 from tests.fault.harness import OUTPUTS
 from tests.living import Answer, Living, Person, at_once, fact, living
-from tests.livingworld import BORN, FAMILY, GIVEN, HIDDEN_ADDRESS, NHS, SEALED_NAME, World, everyone, told
+from tests.livingworld import BORN, FAMILY, GIVEN, HIDDEN_ADDRESS, NHS, SEALED_ADDRESS, SEALED_NAME, World, everyone, told
 from tests.services import Services
 from tests.unit.test_web_contract import MODELS
 from web.api import models
@@ -56,6 +56,7 @@ POSTED: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "/recommendations/{recommendation_id}/close": ("close:{recommendation_id}", {}),
     "/matches/{match_id}": ("match:{match_id}", {"what": "undo"}),
     "/gp-exceptions/{message_id}": ("gp:{message_id}", {}),
+    "/gp-exceptions/{message_id}/case": ("gp-case:another", {"taken": "yes"}),
     "/api/session": ("", {"name": "nobody", "password": "not a password"}),
     "/api/search": ("", {"name": GIVEN, "purpose": "OVERSIGHT"}),
     "/api/children/{child_id}/case": ("", {"taken": "perhaps"}),
@@ -65,6 +66,7 @@ POSTED: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "/api/recommendations/{recommendation_id}/close": ("", {"rationale": ""}),
     "/api/matches/{match_id}": ("", {"decision": "undo"}),
     "/api/gp-exceptions/{message_id}": ("", {"resolution": ""}),
+    "/api/gp-exceptions/{message_id}/case": ("", {"taken": "perhaps"}),
     "/fhir/r4/Communication/{message_id}/$receipt": ("", {"resourceType": "Parameters"}),
 }  # fmt: skip
 
@@ -151,6 +153,7 @@ class TestEveryWayOut:
                 model.model_validate_json(a.body)
         manager = role == "icart_manager"
         assert manager == (SEALED_NAME.casefold() in everything)
+        assert manager == (SEALED_ADDRESS.casefold() in everything)
         assert (role in ("icart_manager", "icart_police")) == (HIDDEN_ADDRESS.casefold() in everything)
         assert "canary-letter" not in everything
         if role not in ROLES:

@@ -161,7 +161,7 @@ INSTANTS = {
 class Child:
     """A history under construction. `now` is when the next entry is accepted (µs UTC)."""
 
-    def __init__(self, birth_date: str = "2011-05-05", nhs_number: str | None = "9990000018") -> None:
+    def __init__(self, birth_date: str = "2011-05-05", nhs_number: str | None = "9990000018", **fields: str) -> None:
         self.history = History(CHILD)
         self.number = 0
         self._fields = {
@@ -171,6 +171,7 @@ class Child:
             "sex": "F",
             "nhs_number": nhs_number,
             "nhs_number_status": "01" if nhs_number else None,
+            **fields,
         }
 
     def shows(self, agency: str, at: int = NOW - 400 * DAY, **fields: str | None) -> str:

@@ -19,6 +19,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "RecommendationClosed": {"rationale": "The fact was another child's"},
     "CaseTaken": {"taken": True},
     "GpExceptionResolved": {"resolution": "Rang the practice"},
+    "GpExceptionTaken": {"taken": True},
     "GpReceipt": {"practice_ods": "N81001", "state": "ACCEPTED", "reason": None},
     "ClockFired": {"due_at": NOW, "behind": []},
 }
@@ -363,6 +364,23 @@ class TestException:
         assert "Rang the practice" == child.view()["messages"][0]["exception"]["resolution"]
         assert [] == act(child, "GpExceptionResolved")
         assert [] == child.concludes()
+
+    def test_taken(self) -> None:
+        """It becomes one person's; another takes it over only once it was passed on to them."""
+        child = csog(None)
+        child.concludes(NOW - HOUR)
+        assert "not-permitted" == refusal(act(child, "GpExceptionTaken", role="icart_social_worker"))
+        act(child, "GpExceptionTaken", by="h1", role="icart_health")
+        assert "h1" == child.view()["messages"][0]["exception"]["taken"]["by"]
+        assert [] == act(child, "GpExceptionTaken", by="h1", role="icart_health")
+        assert "already-taken" == refusal(act(child, "GpExceptionTaken", by="h2", role="icart_health"))
+        assert "not-yours" == refusal(act(child, "GpExceptionTaken", by="h2", role="icart_health", taken=False))
+        due = child.view()["messages"][0]["exception"]["due_at"]
+        child.concludes(due, fired=due)
+        assert [] != act(child, "GpExceptionTaken", due, by="m1", role="icart_manager")
+        assert "m1" == child.view(due)["messages"][0]["exception"]["taken"]["by"]
+        act(child, "GpExceptionResolved", due)
+        assert "no-exception" == refusal(act(child, "GpExceptionTaken", due, by="m2", taken=False))
 
     def test_none(self) -> None:
         """A message that arrived has no exception; a message that is not has neither."""

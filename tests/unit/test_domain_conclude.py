@@ -462,6 +462,98 @@ def states(child: Child, now: int = NOW) -> list[tuple[str | None, str]]:
     return [(m["practice_ods"], m["state"]) for m in reversed(child.view(now)["messages"])]
 
 
+class TestHeld:
+    """What a practice may not be told goes to a person, not to the practice."""
+
+    @pytest.mark.parametrize(
+        "label", [{"regime": "LED"}, {"sensitivity": "RESTRICTED"}, {"scope": "CONFIDENCE"}, {"scope": "OWNER"},
+                  {"sensitivity": "SEALED"}, {"scope": "NEW"}],
+    )  # fmt: skip
+    def test_by_the_sharing_table(self, label: dict[str, str]) -> None:
+        """A practice is registered and the number traced, and yet nothing is sent; the manager, who may see it, is told."""
+        child = csog(**label)
+        assert ["gp_message", "gp_exception"] == kinds(child.concludes())
+        (message,) = child.view()["messages"]
+        found = message["exception"]
+        assert (None, "WITHHELD", "icart_manager") == (message["practice_ods"], found["why"], found["for_role"])
+        assert [] == child.concludes()
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "Seen with brother Liam at 4 Elm Road", "Moved to WA7 2AB", "Now lives at 12 mill lane",
+            "Tell Mrs Marsh of any visit",
+            "His friends are Kai and others", "Liam Wood was there too", "Her sister, Ava, is worried",
+        ],
+    )  # fmt: skip
+    def test_words_that_tell_of_others(self, words: str) -> None:
+        """An address, a sibling, a third party (domain.md 3c): held, for health to have it corrected."""
+        for field in ("what_changed", "gp_action"):
+            child = Child(nhs_number="9990000018", given_name="Aria", family_name="Wood", address_line="12 Mill Lane, Runcorn")
+            child.says("health", "GpRegistration", NOW - 300 * DAY)
+            child.says("csc", "CsogOutcome", NOW - DAY, {field: words})
+            assert [("gp_message", None), ("gp_exception", "FREE_TEXT")] == [(k, d.get("why")) for k, d in child.concludes()]
+
+    @pytest.mark.parametrize(
+        "words",
+        ["Add the codes by 3 March", "Aria Wood is seen with older young people in town", "Ring the duty team on 0151 496 0000",
+         "Her mother knows", "2 late returns to Runcorn"],
+    )  # fmt: skip
+    def test_words_that_do_not(self, words: str) -> None:
+        """The child's own name, numbers, days and people without a name are no reason to hold."""
+        child = Child(nhs_number="9990000018", given_name="Aria", family_name="Wood", address_line="12 Mill Lane, Runcorn")
+        child.says("health", "GpRegistration", NOW - 300 * DAY)
+        child.says("csc", "CsogOutcome", NOW - DAY, {"what_changed": words, "gp_action": words})
+        assert ["gp_message"] == kinds(child.concludes())
+
+    def test_a_corrected_outcome_is_sent(self) -> None:
+        """Social care corrects the words: the held message ends with its exception, and the new one goes out."""
+        child = csog(body={"what_changed": "Seen with brother Liam"})
+        child.concludes(NOW - HOUR)
+        old = child.history.facts[-1].event_id
+        child.says("csc", "CsogOutcome", NOW - DAY, {"what_changed": "Seen with a sibling"}, supersedes=old, accepted_at=NOW)
+        assert ["gp_withdrawn", "gp_message"] == kinds(child.concludes())
+        assert ["N81001", None] == [m["practice_ods"] for m in child.view()["messages"]]
+        assert child.view()["messages"][1]["exception"]["resolved_at"] is not None
+
+    def test_no_change_of_practice_sends_it(self) -> None:
+        """Held is held, whoever the practice is."""
+        child = csog(scope="CONFIDENCE")
+        child.concludes(NOW - HOUR)
+        child.says("health", "GpRegistration", NOW - HOUR, {"practice_ods": "N81002", "registered_from": "2026-02-24"})
+        assert [] == child.concludes()
+
+
+class TestExceptions:
+    """A named person's, by a due time, and passed on when nobody resolved it."""
+
+    def test_passed_on_when_due(self) -> None:
+        """To a manager other than the one who took it; once."""
+        child = csog(None)
+        child.concludes()
+        (message,) = child.view()["messages"]
+        due = message["exception"]["due_at"]
+        assert NOW + DAY == due == child.view()["due_at"]
+        taken = {"message_id": message["message_id"], "child_id": CHILD, "by": "m1", "by_role": "icart_manager", "taken": True}
+        child.adds([("gp_exception_taken", taken)])
+        assert "m1" == child.view()["messages"][0]["exception"]["taken"]["by"]
+        assert [] == child.concludes(due - 1, fired=due - 1)
+        assert ["gp_exception_overdue"] == kinds(child.concludes(due, fired=due))
+        assert [{"role": "icart_manager", "other_than": ["m1"]}] == child.view(due)["messages"][0]["exception"]["passed_on"]["to"]
+        assert [] == child.concludes(due, fired=due)
+        assert child.view(due)["due_at"] != due
+
+    def test_resolved_in_time(self) -> None:
+        """Then nobody is told."""
+        child = csog(None)
+        child.concludes()
+        message = child.view()["messages"][0]
+        done = {**WHO, "message_id": message["message_id"], "resolution": "Rang the practice."}
+        child.adds([("gp_exception_resolved", done)])
+        late = message["exception"]["due_at"]
+        assert [] == child.concludes(late, fired=late)
+
+
 class TestMessages:
     """R11: by registered practice, and nobody has to forward anything."""
 

@@ -283,6 +283,7 @@ class TestIdentity:
         assert (there, "police", "OPEN", ["same full name"]) == (
             item["presentation_id"], item["agency"], item["state"], item["evidence"],
         )  # fmt: skip
+        assert ["OWNER"] == [x["scope"] for x in item["sharing_any"]]  # its facts are not to hand: for its owner alone
         child.adds([("match_rejected", about | {"by": "a", "by_role": "icart_manager", "rationale": "twins"})])
         assert [] == child.view()["possible_matches"]
         assert ["twins"] == [m["rationale"] for m in child.view()["rejected_matches"]]

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from domain.explain import explain
 from domain.model import Json
-from domain.sharing import AGENCIES, HIDDEN, ROLES, SEE, WITHHELD, Reader, decide, redact, table, table_text
+from domain.sharing import AGENCIES, HIDDEN, READERS, ROLES, SEE, WITHHELD, Reader, decide, redact, table, table_text
 from tests.unit.children import DAY, HOUR, NOW, Child, r19
 from tests.unit.test_domain_conclude import csog
 from tests.unit.test_domain_fold import MENU
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sharing.md"
 SEATS = ("icart_social_worker", "icart_manager", "icart_police", "icart_health", "icart_education", "edt")
-NO_CHILDREN = ("board_analyst", "admin", "gp_practice", "clock", "somebody-new")
+NO_CHILDREN = ("board_analyst", "admin", "clock", "somebody-new")
 
 # For each (sensitivity, regime, scope): the roles that see whoever owns it; every other seat sees only its own agency's,
 # unless the scope is CONFIDENCE. Written by hand, apart from the code.
@@ -40,6 +40,9 @@ def expected(role: str, regime: str, sensitivity: str, scope: str, agency: str) 
     """The verdict as docs/sharing.md puts it in words."""
     if sensitivity == "SEALED":
         return "SEE" if role == "icart_manager" else "HIDDEN"
+    if role == "gp_practice":  # of an outcome in its own message; never of a view
+        told = regime == "UKGDPR" and sensitivity != "RESTRICTED" and scope in {"PARTNERSHIP", "STATUTORY"}
+        return "SEE" if told else "WITHHELD"
     own = ROLES[role] == agency and (scope != "CONFIDENCE" or role in CARE)
     roles = WRITTEN[(regime, scope)]
     if sensitivity == "RESTRICTED":
@@ -51,9 +54,9 @@ class TestTable:
     """Role × regime × sensitivity × scope × owning agency."""
 
     def test_every_cell(self) -> None:
-        """All 1,344 cells are as written."""
+        """All 1,568 cells are as written."""
         cells = table()
-        assert len(SEATS) * 2 * 4 * 4 * len(AGENCIES) == len(cells)
+        assert (len(SEATS) + 1) * 2 * 4 * 4 * len(AGENCIES) == len(cells)
         wrong = [c for c in cells if expected(*c[:5]) != c[5].name]
         assert [] == wrong
 
@@ -72,7 +75,11 @@ class TestTable:
     def test_unknown_code(self, key: str) -> None:
         """A code that this version does not know is withheld from everybody."""
         label = {"agency": "csc", "regime": "UKGDPR", "sensitivity": "ORDINARY", "scope": "PARTNERSHIP", key: "NEW"}
-        assert {WITHHELD} == {decide(Reader(role), label) for role in ROLES}
+        assert {WITHHELD} == {decide(Reader(role), label) for role in READERS}
+
+    def test_a_practice_sees_nothing_of_a_view(self) -> None:
+        """Its row is about its own message alone: the view is not its to see, whatever the labels in it."""
+        assert {"withheld": True, "agency": None, "contact": "the iCART manager"} == redact(r19().view(), Reader("gp_practice"))
 
     def test_an_agency_that_does_not_fit_the_role(self) -> None:
         """A misfit account owns nothing."""

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.webfixtures import Site, site
-from tests.webworld import CALLUM, CALLUM_REC, LETTER, MATCH, MIA_REC, PASSWORD
+from tests.webworld import CALLUM, CALLUM_REC, LETTER, MATCH, MIA, MIA_REC, PASSWORD, PRACTICE
 from web.ports import Json
 
 __all__ = ["site"]
@@ -96,6 +96,21 @@ class TestReads:
         assert 404 == site.person("admin").get(f"/api/dead-letters/{uuid4()}").status_code
         assert 200 == site.person("board_analyst").get("/api/board").status_code
 
+    @pytest.mark.parametrize("path", ["/api/queue", "/fhir/r4/Communication"])
+    def test_a_defect_is_told_as_programs_read_it(self, site: Site, path: str) -> None:
+        """problem+json or an OperationOutcome, never a page, and nothing of the defect in it."""
+
+        def broken(*_: object) -> None:
+            raise KeyError("Callum Ashworth")
+
+        site.world.queue = site.world.gp_inbox = broken  # type: ignore[method-assign,assignment]
+        client = site.person("icart_manager")
+        auth = None if path.startswith("/api") else site.practices[PRACTICE]
+        answer = client.get(path, auth=auth)
+        wanted = "application/problem+json" if auth is None else "application/fhir+json"
+        assert (500, wanted) == (answer.status_code, answer.headers["content-type"])
+        assert "Ashworth" not in answer.text
+
     def test_its_documentation_is_ours(self, site: Site) -> None:
         """No address of elsewhere; every route of the API is described."""
         assert "https://" not in site.stranger().get("/api/docs").text
@@ -115,6 +130,25 @@ class TestActs:
             assert (200, "recorded") == (answer.status_code, answer.json()["state"])
         assert 1 == len(site.world.sent)
         assert "ACCEPTED" == client.get(f"/api/acts/{body['event_id']}").json()["verdict"]
+
+    @pytest.mark.parametrize("after_a_restart", [False, True])
+    def test_an_id_stands_for_one_saying(self, site: Site, after_a_restart: bool) -> None:
+        """The same id about another child, with other words or of another record: 409, never "recorded", and nothing is sent."""
+        client = site.person("icart_manager")
+        used = {"event_id": str(uuid4()), "taken": True}
+        assert 200 == client.post(f"/api/children/{CALLUM}/case", json=used, headers=token(client)).status_code
+        others: list[tuple[str, Json]] = [
+            (f"/api/children/{MIA}/case", used),
+            (f"/api/children/{CALLUM}/case", used | {"taken": False}),
+            (f"/api/recommendations/{CALLUM_REC}/decide", declined(event_id=used["event_id"])),
+        ]
+        for path, body in others:
+            if after_a_restart:
+                site.app.state.house.acting._sent.clear()
+            answer = client.post(path, json=body, headers=token(client))
+            assert (409, "urn:sightline:problem:already-said") == (answer.status_code, answer.json()["type"]), path
+        assert 200 == client.post(f"/api/children/{CALLUM}/case", json=used, headers=token(client)).status_code
+        assert 1 == len(site.world.sent)
 
     def test_a_stale_one_is_a_conflict(self, site: Site) -> None:
         """problem+json with the stable code."""

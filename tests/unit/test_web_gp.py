@@ -154,6 +154,7 @@ class TestDoor:
         for headers in (
             {},
             {"authorization": "Basic !!!"},
+            {"authorization": b"Basic \xe9\xe9=="},
             {"authorization": "Bearer x"},
             {"authorization": "Basic bm9ib2R5Og=="},
         ):

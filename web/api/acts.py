@@ -21,7 +21,7 @@ from web.api.session import checked
 from web.errors import Trouble, problem
 from web.house import Decider, Dissenter, GpResolver, Holder, House, Matcher, NotFound, Taker, TheHouse, Visitor
 from web.pages.common import child_for
-from web.pages.gp_exceptions import exception_rows
+from web.pages.gp_exceptions import exception_row
 from web.pages.matches import ACTS, redacted_pair
 from web.pages.matches import load as load_match
 from web.pages.recommendations import load
@@ -196,7 +196,7 @@ def match(request: Request, house: TheHouse, visitor: Matcher, match_id: UUID, b
 @router.post("/gp-exceptions/{message_id}")
 def resolve(request: Request, house: TheHouse, visitor: GpResolver, message_id: UUID, body: Resolution) -> JSONResponse:
     """Say what was done about a GP message that did not arrive."""
-    row = next((r for r in exception_rows(house, visitor) if r["message_id"] == str(message_id)), None)
+    row = exception_row(house, visitor, message_id)
     if row is None:
         raise NotFound
     said = {"message_id": str(message_id), "resolution": body.resolution}
@@ -205,6 +205,24 @@ def resolve(request: Request, house: TheHouse, visitor: GpResolver, message_id: 
         house=house,
         visitor=visitor,
         record="GpExceptionResolved",
+        body=body,
+        child_id=row["child_id"],
+        said=said,
+    )
+
+
+@router.post("/gp-exceptions/{message_id}/case")
+def take_exception(request: Request, house: TheHouse, visitor: GpResolver, message_id: UUID, body: Taken) -> JSONResponse:
+    """Take a GP message that did not arrive, or give it back."""
+    row = exception_row(house, visitor, message_id)
+    if row is None:
+        raise NotFound
+    said = {"message_id": str(message_id), "taken": body.taken}
+    return _say(
+        request=request,
+        house=house,
+        visitor=visitor,
+        record="GpExceptionTaken",
         body=body,
         child_id=row["child_id"],
         said=said,

@@ -241,12 +241,37 @@ class Withdrawal(Shape):
     why: str
 
 
+class Case(Shape):
+    """Who has taken a case, or a GP message that did not arrive."""
+
+    by: str
+    by_role: str
+    at: int
+
+
+class OtherThan(Shape):
+    """A role, without the people who are late."""
+
+    role: str
+    other_than: list[str]
+
+
+class ExceptionPassedOn(Shape):
+    """To whom an exception went that nobody resolved in time."""
+
+    at: int
+    to: list[OtherThan]
+
+
 class GpException(Shape):
     """Why a message needs a person, and what was done."""
 
     why: str
     for_role: str
     at: int
+    due_at: int | None
+    taken: Case | None
+    passed_on: ExceptionPassedOn | None
     resolved_at: int | None
     resolution: str | None
 
@@ -264,14 +289,6 @@ class GpMessage(Labelled):
     receipts: list[Receipt]
     withdrawn: Withdrawal | None
     exception: GpException | None
-
-
-class Case(Shape):
-    """Who has taken the case."""
-
-    by: str
-    by_role: str
-    at: int
 
 
 class Defect(Labelled):
@@ -573,8 +590,15 @@ class ChildRow(Shape):
     version: int | None
 
 
-class Queue(Shape):
-    """Earliest due first."""
+class Paged(Shape):
+    """One page of a list; `?page=` asks for another."""
+
+    page: int
+    pages: int
+
+
+class Queue(Paged):
+    """What was passed to you, harm triggers, what was passed to others, then the earliest due."""
 
     items: list[ChildRow]
 
@@ -585,7 +609,7 @@ class DecidedRow(ChildRow):
     decided: list[Recommendation]
 
 
-class Decisions(Shape):
+class Decisions(Paged):
     """Newest first."""
 
     items: list[DecidedRow]
@@ -638,7 +662,7 @@ class MatchRow(Shape):
     version: int
 
 
-class Matches(Shape):
+class Matches(Paged):
     """Oldest first when open, else newest first."""
 
     items: list[MatchRow]
@@ -684,10 +708,13 @@ class GpExceptionRow(Shape):
     why: str
     for_role: str
     at: int
+    due_at: int | None
+    taken: Case | None
+    passed_on: ExceptionPassedOn | None
     version: int
 
 
-class GpExceptions(Shape):
+class GpExceptions(Paged):
     """Oldest first."""
 
     items: list[GpExceptionRow]

@@ -16,7 +16,7 @@ from schemas.topics import AGENCIES, HOUSE
 from web.api import models
 from web.house import Analyst, Anyone, ChildReader, GpResolver, Matcher, NotFound, Operator, TheHouse
 from web.pages.board import tables
-from web.pages.common import child_for
+from web.pages.common import beside, child_for
 from web.pages.gp_exceptions import exception_rows
 from web.pages.matches import load as load_match
 from web.pages.matches import match_rows, redacted_pair
@@ -24,6 +24,7 @@ from web.pages.operations import LETTERS_MAX
 from web.pages.queue import decided_rows, queue_rows
 from web.pages.recommendations import load as load_recommendation
 from web.pages.search import hits
+from web.paging import PageNumber
 from web.ports import Json
 
 router: Final = APIRouter(prefix="/api", tags=["reading"])
@@ -63,19 +64,19 @@ class Search(BaseModel):
 
 
 @router.get("/queue", response_model=None, responses=gives(models.Queue))
-def queue(request: Request, house: TheHouse, visitor: ChildReader) -> Json:
-    """Children with a recommendation that waits for somebody, earliest due first."""
-    rows = queue_rows(house, visitor)
-    house.shown(request, visitor, "FRONT_DOOR", [r["child_id"] for r in rows])
-    return {"items": rows}
+def queue(request: Request, house: TheHouse, visitor: ChildReader, page: PageNumber = 1) -> Json:
+    """Children with a recommendation that waits for somebody: passed to you, harm triggers, passed to others, earliest due."""
+    found = queue_rows(house, visitor, page)
+    house.shown(request, visitor, "FRONT_DOOR", [r["child_id"] for r in found.rows])
+    return found.document
 
 
 @router.get("/decisions", response_model=None, responses=gives(models.Decisions))
-def decisions(request: Request, house: TheHouse, visitor: ChildReader) -> Json:
+def decisions(request: Request, house: TheHouse, visitor: ChildReader, page: PageNumber = 1) -> Json:
     """Decisions of the last seven days."""
-    rows = decided_rows(house, visitor)
-    house.shown(request, visitor, "FRONT_DOOR", [r["child_id"] for r in rows])
-    return {"items": rows}
+    found = decided_rows(house, visitor, page)
+    house.shown(request, visitor, "FRONT_DOOR", [r["child_id"] for r in found.rows])
+    return found.document
 
 
 @router.post("/search", response_model=None, responses=gives(models.Hits))
@@ -102,7 +103,7 @@ def child(
 ) -> Json:
     """The child view of docs/child-view.md, as this reader may see it."""  # fmt: skip
     view = child_for(house, visitor, child_id, to_us(as_of) if as_of else None, to_us(known_at) if known_at else None)
-    house.shown(request, visitor, purpose, [str(child_id)])
+    house.shown(request, visitor, purpose, [str(child_id), *beside(house, view)])
     return view
 
 
@@ -115,11 +116,13 @@ def recommendation(request: Request, house: TheHouse, visitor: ChildReader, reco
 
 
 @router.get("/matches", response_model=None, responses=gives(models.Matches))
-def matches(request: Request, house: TheHouse, visitor: Matcher, state: MatchState = MatchState.OPEN) -> Json:
+def matches(
+    request: Request, house: TheHouse, visitor: Matcher, state: MatchState = MatchState.OPEN, page: PageNumber = 1
+) -> Json:
     """Possible matches in a state."""
-    rows, children = match_rows(house, visitor, state)
+    found, children = match_rows(house, visitor, state, page)
     house.shown(request, visitor, "MATCHING", children)
-    return {"items": rows}
+    return found.document
 
 
 @router.get("/matches/{match_id}", response_model=None, responses=gives(models.MatchPair))
@@ -138,11 +141,11 @@ def match(request: Request, house: TheHouse, visitor: Matcher, match_id: UUID) -
 
 
 @router.get("/gp-exceptions", response_model=None, responses=gives(models.GpExceptions))
-def gp_exceptions(request: Request, house: TheHouse, visitor: GpResolver) -> Json:
+def gp_exceptions(request: Request, house: TheHouse, visitor: GpResolver, page: PageNumber = 1) -> Json:
     """GP messages that did not arrive."""
-    rows = exception_rows(house, visitor)
-    house.shown(request, visitor, "GP_EXCEPTION", [r["child_id"] for r in rows])
-    return {"items": rows}
+    found = exception_rows(house, visitor, page)
+    house.shown(request, visitor, "GP_EXCEPTION", [r["child_id"] for r in found.rows])
+    return found.document
 
 
 @router.get("/acts/{event_id}")

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from web import forms
 from web.forms import Form
 from web.house import PURPOSES, ChildReader, House, TheHouse, Visitor
-from web.pages.common import child_for
+from web.pages.common import beside, child_for
 from web.ports import Json
 from web.shapes import age, child_name, passed_to, people_in, seen
 
@@ -23,7 +23,7 @@ def child(request: Request, house: TheHouse, visitor: ChildReader, child_id: UUI
     form = Form({k: v for k, v in request.query_params.items() if len(v) <= 10})
     as_of, known_at = forms.moment(form, "as_of", house.now()), forms.moment(form, "known_at", house.now())
     view = child_for(house, visitor, child_id, as_of, known_at)
-    house.shown(request, visitor, purpose if purpose in PURPOSES else "FRONT_DOOR", [str(child_id)])
+    house.shown(request, visitor, purpose if purpose in PURPOSES else "FRONT_DOOR", [str(child_id), *beside(house, view)])
     return child_page(house, request, visitor, view, form, past=as_of is not None or known_at is not None)
 
 

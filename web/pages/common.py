@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -10,6 +10,7 @@ from uuid import UUID
 from fastapi import Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
+from domain.sharing import records_beside
 from web.acting import Ticket
 from web.forms import Form
 from web.house import BadForm, House, NotFound, Visitor, house_of
@@ -37,6 +38,12 @@ def child_for(house: House, visitor: Visitor, child_id: UUID, as_of: int | None 
     """The child's view as this visitor may see it. Raises: NotFound, also when the child must not be known to them."""
     view = house.reading.child_view(str(child_id), as_of, known_at)
     return may_know(house.redact(view, visitor) if view is not None else None)
+
+
+def beside(house: House, view: Json) -> Sequence[str]:
+    """The children whose records a redacted view shows as perhaps, or perhaps not, the same: they are looked at too (I7)."""
+    shown = records_beside(view)
+    return house.reading.children_of(shown) if shown else ()
 
 
 def may_know(redacted: Json | None) -> Json:

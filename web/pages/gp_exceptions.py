@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
+from domain.meetings import is_for
 from web import forms
 from web.forms import Form
 from web.house import GpResolver, House, NotFound, TheHouse, Visitor
 from web.pages.common import Posted, act, plain_conflict
+from web.paging import ROWS, Page, PageNumber, first_of, page_of
 from web.ports import Json
 from web.shapes import birth_date, child_name, seen
 
 router: Final = APIRouter(include_in_schema=False)
 
-PAGE_MAX: Final = 200
 WHY: Final = {
+    "NO_NHS_NUMBER": "No NHS number that was checked and traced is known. Trace the number; once health has told us, the message "
+    "goes by itself. Until then tell the practice yourself.",
+    "WITHHELD": "What CSOG decided is marked so that a practice may not be told it. Ask the agency whether it may be released, "
+    "and have it sent again so; or tell the practice yourself what they may know.",
+    "FREE_TEXT": "Its words name a place or another person, which a practice need not know. Ask social care to correct the "
+    "outcome: the corrected one goes by itself. If nothing is wrong with it, tell the practice yourself.",
     "NO_PRACTICE": "No registered practice is known. Trace the registration, then record it or tell the practice yourself.",
     "REJECTED": "The practice says it is not theirs. Trace the registration; a new one sends the message on by itself.",
     "UNREAD": "The practice has not read it in time. Ring them.",
@@ -25,10 +33,11 @@ WHY: Final = {
 """What each exception means and what to do next."""
 
 
-def exception_rows(house: House, visitor: Visitor) -> list[Json]:
-    """Open exceptions that this visitor may know of."""
+def exception_rows(house: House, visitor: Visitor, number: int = 1) -> Page:
+    """A page of the open exceptions that this visitor may know of."""
     rows = []
-    for found in house.reading.gp_exceptions(PAGE_MAX):
+    listed = house.reading.gp_exceptions(ROWS, first_of(number))
+    for found in listed.items:
         child = house.redact(found.child, visitor)
         message = next((m for m in seen((child or {}).get("messages", [])) if m["message_id"] == found.message_id), None)
         if child is not None and message is not None:
@@ -42,28 +51,55 @@ def exception_rows(house: House, visitor: Visitor) -> list[Json]:
                     "why": message["exception"]["why"],
                     "for_role": message["exception"]["for_role"],
                     "at": message["exception"]["at"],
+                    "due_at": message["exception"]["due_at"],
+                    "taken": message["exception"]["taken"],
+                    "passed_on": message["exception"]["passed_on"],
                     "version": child["version"],
                 }
             )
-    return rows
+    return page_of(rows, number, listed)
+
+
+def exception_row(house: House, visitor: Visitor, message_id: UUID) -> Json | None:
+    """One open exception, on whatever page it is."""
+    number = pages = 1
+    while number <= pages:
+        found = exception_rows(house, visitor, number)
+        if (row := next((r for r in found.rows if r["message_id"] == str(message_id)), None)) is not None:
+            return row
+        number, pages = number + 1, found.pages
+    return None
+
+
+def may_take(rows: Sequence[Json], visitor: Visitor) -> dict[str, str]:
+    """What this visitor may do with each: "take", "give-back", or nothing (then it is not in the answer)."""
+    me = visitor.account.account_id
+    out = {}
+    for row in rows:
+        taken, passed = row["taken"], row["passed_on"]
+        if taken is not None and taken["by"] == me:
+            out[row["message_id"]] = "give-back"
+        elif taken is None or (passed is not None and is_for(passed["to"], visitor.role, me)):
+            out[row["message_id"]] = "take"
+    return out
 
 
 @router.get("/gp-exceptions")
-def exceptions(request: Request, house: TheHouse, visitor: GpResolver) -> Response:
+def exceptions(request: Request, house: TheHouse, visitor: GpResolver, page: PageNumber = 1) -> Response:
     """The list."""
-    return _page(house, request, visitor, {})
+    return _page(house, request, visitor, {}, number=page)
 
 
 @router.post("/gp-exceptions/{message_id}")
 def resolve(request: Request, house: TheHouse, visitor: GpResolver, message_id: UUID, form: Posted) -> Response:
     """Say what was done."""
-    row = next((r for r in exception_rows(house, visitor) if r["message_id"] == str(message_id)), None)
+    row = exception_row(house, visitor, message_id)
     ticket = house.acting.read(form.get("ticket"), f"gp:{message_id}")
     if row is None and not house.acting.was_sent(ticket):
         raise NotFound
     form = forms.resolution(form)
     if form.errors:
-        return _page(house, request, visitor, {str(message_id): form}, 400)
+        return _page(house, request, visitor, {str(message_id): form}, status=400)
     form.body["message_id"] = str(message_id)
     conflict = plain_conflict(
         house, request, visitor, form, back="/gp-exceptions", title="Somebody has already dealt with this message"
@@ -74,14 +110,34 @@ def resolve(request: Request, house: TheHouse, visitor: GpResolver, message_id: 
     )  # fmt: skip
 
 
-def _page(house: House, request: Request, visitor: Visitor, tried: dict[str, Form], status: int = 200) -> Response:
-    rows = exception_rows(house, visitor)
+@router.post("/gp-exceptions/{message_id}/case")
+def take(request: Request, house: TheHouse, visitor: GpResolver, message_id: UUID, form: Posted) -> Response:
+    """Take it, so that it is a named person's, or give it back."""
+    row = exception_row(house, visitor, message_id)
+    ticket = house.acting.read(form.get("ticket"), f"gp-case:{message_id}")
+    if row is None and not house.acting.was_sent(ticket):
+        raise NotFound
+    form.body = {"message_id": str(message_id), "taken": form.get("taken") == "yes"}
+    conflict = plain_conflict(house, request, visitor, form, back="/gp-exceptions", title="Somebody else took this message")
+    return act(
+        house, request, visitor, form, record="GpExceptionTaken", ticket=ticket, child_id=row["child_id"] if row else None,
+        done="/gp-exceptions", title="Your change is being saved", conflict=conflict,
+    )  # fmt: skip
+
+
+def _page(
+    house: House, request: Request, visitor: Visitor, tried: dict[str, Form], *, status: int = 200, number: int = 1
+) -> Response:
+    found = exception_rows(house, visitor, number)
+    rows = found.rows
     house.shown(request, visitor, "GP_EXCEPTION", [r["child_id"] for r in rows])
     tickets = {r["message_id"]: _ticket(house, r, tried.get(r["message_id"])) for r in rows}
+    cases = {r["message_id"]: house.acting.open(f"gp-case:{r['message_id']}", r["version"]) for r in rows}
+    names = house.names(r["taken"]["by"] for r in rows if r["taken"])
     errors = [e | {"href": f"#resolution-{m}"} for m, f in tried.items() for e in f.summary]
     return house.page(
-        request, "gp_exceptions.html", visitor, status=status, rows=rows, tickets=tickets, tried=tried, errors=errors, why=WHY,
-        saved=request.query_params.get("saved") == "yes",
+        request, "gp_exceptions.html", visitor, status=status, rows=rows, page=found, tickets=tickets, tried=tried, errors=errors,
+        why=WHY, cases=cases, names=names, mine=may_take(rows, visitor), saved=request.query_params.get("saved") == "yes",
     )  # fmt: skip
 
 

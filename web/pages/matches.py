@@ -11,13 +11,13 @@ from web import forms
 from web.forms import Form
 from web.house import House, Matcher, NotFound, TheHouse, Visitor
 from web.pages.common import Posted, act, may_know, plain_conflict
+from web.paging import ROWS, Page, PageNumber, first_of, page_of
 from web.ports import Json, MatchPair
 from web.shapes import child_name, is_withheld, plain, seen
 
 router: Final = APIRouter(include_in_schema=False)
 
 STATES: Final = ("OPEN", "CONFIRMED", "REJECTED", "UNDONE")
-PAGE_MAX: Final = 100
 
 ACTS: Final = {"confirm": "MatchConfirmed", "reject": "MatchRejected", "undo": "MatchUndone"}
 POSSIBLE: Final = {"OPEN": ("confirm", "reject"), "CONFIRMED": ("undo",), "REJECTED": ("confirm",), "UNDONE": ("confirm",)}
@@ -30,7 +30,7 @@ FIELDS: Final = {
     "birth_date": "Date of birth",
     "sex": "Sex",
     "postcode": "Postcode",
-    "address": "Address",
+    "address_line": "Address",
     "nhs_number": "NHS number",
     "upn": "UPN",
     "la_child_id": "Social care number",
@@ -62,22 +62,23 @@ def redacted_pair(house: House, visitor: Visitor, pair: MatchPair) -> tuple[Json
 
 
 @router.get("/matches")
-def matches(request: Request, house: TheHouse, visitor: Matcher, state: str = "OPEN") -> Response:
+def matches(request: Request, house: TheHouse, visitor: Matcher, state: str = "OPEN", page: PageNumber = 1) -> Response:
     """The list, by state."""
     chosen = state if state in STATES else "OPEN"
-    rows, children = match_rows(house, visitor, chosen)
+    found, children = match_rows(house, visitor, chosen, page)
     house.shown(request, visitor, "MATCHING", children)
-    return house.page(request, "matches.html", visitor, rows=rows, state=chosen, states=STATES)
+    return house.page(request, "matches.html", visitor, rows=found.rows, page=found, state=chosen, states=STATES)
 
 
-def match_rows(house: House, visitor: Visitor, state: str) -> tuple[list[Json], list[str]]:
-    """Rows of a list of matches, and the children they show."""
+def match_rows(house: House, visitor: Visitor, state: str, number: int = 1) -> tuple[Page, list[str]]:
+    """A page of the list of matches, and the children it shows."""
     rows, children = [], []
-    for pair in house.reading.possible_matches(state, PAGE_MAX):
+    listed = house.reading.possible_matches(state, ROWS, first_of(number))
+    for pair in listed.items:
         found = redacted_pair(house, visitor, pair)
         if found is not None:
             shown, child = found
-            children.append(str(child["child_id"]))
+            children += _children(pair)
             rows.append(
                 {
                     "match_id": pair.match_id,
@@ -91,7 +92,7 @@ def match_rows(house: House, visitor: Visitor, state: str) -> tuple[list[Json], 
                     "version": pair.version,
                 }
             )
-    return rows, children
+    return page_of(rows, number, listed), children
 
 
 @router.get("/matches/{match_id}")
@@ -140,6 +141,7 @@ def load(house: House, match_id: UUID) -> MatchPair:
 
 
 def _children(pair: MatchPair) -> list[str]:
+    """The children of whom the page shows something (I7): of each side, also a record that is on another child."""
     return [c for c in (pair.child["child_id"], pair.other_child_id) if c]
 
 
@@ -163,6 +165,7 @@ def _page(
         "possible": POSSIBLE[pair.state],
         "names": house.names(h.get("by") for h in pair.history),
         "saved": saved if saved in ACTS else "",
+        "together": pair.other_child_id == child["child_id"],
         "ticket": form.get("ticket") or house.acting.open(f"match:{pair.match_id}", pair.version),
     }
     return house.page(request, "match.html", visitor, status=status, **values)

@@ -19,13 +19,24 @@ router: Final = APIRouter(include_in_schema=False)
 HITS_MAX: Final = 20
 """More than this is not a search for one child."""
 
+AT_ONCE: Final = HITS_MAX + 1
+TURNS_MAX: Final = 20
+"""What is hidden from a reader takes no place among the hits, so more is read; at most 420 views, and then "there are more"."""
+
 
 def hits(house: House, request: Request, visitor: Visitor, terms: SearchTerms, purpose: str) -> tuple[list[Json], bool]:
     """What was found, recorded; and whether there is more than is shown."""
-    views = [house.redact(v, visitor) for v in house.reading.search(terms, HITS_MAX + 1)]
-    found = [hit_row(v, house.now()) for v in views if v is not None and still_fits(v, terms)]
+    found: list[Json] = []
+    more = False
+    for turn in range(TURNS_MAX):
+        some = house.reading.search(terms, AT_ONCE, turn * AT_ONCE)
+        views = (house.redact(v, visitor) for v in some)
+        found += [hit_row(v, house.now()) for v in views if v is not None and still_fits(v, terms)]
+        more = len(some) == AT_ONCE
+        if len(found) > HITS_MAX or not more:
+            break
     house.shown(request, visitor, purpose, [h["child_id"] for h in found[:HITS_MAX]])
-    return found[:HITS_MAX], len(found) > HITS_MAX
+    return found[:HITS_MAX], more or len(found) > HITS_MAX
 
 
 @router.get("/search")

@@ -1,0 +1,53 @@
+"""The credentials of agency systems: one Kafka user an agency, one password at a time, known to the agency alone once issued."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+from kafka.errors import KafkaError
+
+from infra.errors import ProvisionError
+from infra.provision import admin_client, issue_users
+from infra.settings import Settings
+from schemas.handshake import MECHANISM
+from schemas.topics import KafkaAccess
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """All that an agency's own system needs to connect. `key_secret` makes the keys of its facts and stays for good."""
+
+    agency: str
+    access: KafkaAccess = field(repr=False)
+    registry: str
+    key_secret: str = field(repr=False)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """(what, value), in the order in which it is set up."""
+        mine = self.access.topic
+        found = [
+            ("bootstrap", self.access.bootstrap), ("protocol", self.access.security_protocol), ("mechanism", MECHANISM.decode()),
+            ("user", self.access.prefix + self.access.user), ("password", self.access.password),
+            ("registry", self.registry), ("prefix", self.access.prefix), ("key secret", self.key_secret),
+            ("writes", mine(f"facts.{self.agency}")),
+            ("reads", f"{mine(f'outcomes.{self.agency}')}, {mine(f'dead-letters.{self.agency}')}"),
+        ]  # fmt: skip
+        return [*found, ("CA file", self.access.ssl_cafile)] if self.access.ssl_cafile else found
+
+
+def issue(settings: Settings, agency: str) -> Outside:
+    """A new password for the agency's user, in force at once; the one before ends at that system's next login.
+
+    Raises: ProvisionError, AccessError.
+    """
+    user = f"agency.{agency}"
+    password = secrets.token_urlsafe(32)
+    # kept first: what a start says to the broker later is then the same, wherever this stops
+    settings.state.replace_secret(f"kafka/{settings.prefix}{user}", password)
+    try:
+        with admin_client(settings.admin()) as client:
+            issue_users(client, {settings.prefix + user: password})
+    except KafkaError as error:
+        raise ProvisionError(f"the broker did not take the new password ({type(error).__name__}); say it again") from error
+    return Outside(agency, settings.access(user), settings.registry_url, settings.secret(f"{user}.key"))
