@@ -47,6 +47,8 @@ KEEPALIVES: Final = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives
 KEYS_TIMEOUT_S: Final = 10
 
 Hook = Callable[[str], None]
+Beat = Callable[[], None]
+"""Called after each step that succeeded."""
 
 
 class Stoppable(Protocol):
@@ -65,10 +67,10 @@ def now_us() -> int:
 
 
 def engine(dsn: str, name: str, size: int = 5) -> Engine:
-    """A pool on a database; connections are checked before use and name themselves."""
+    """A pool on a database; connections are checked before use and name themselves. No error text shows a parameter (I7)."""
     options = f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c statement_timeout={STATEMENT_MS}"
     return create_engine(
-        migrate.engine_url(dsn), pool_size=size, max_overflow=size, pool_pre_ping=True, pool_timeout=5,
+        migrate.engine_url(dsn), pool_size=size, max_overflow=size, pool_pre_ping=True, pool_timeout=5, hide_parameters=True,
         connect_args={"options": options, "application_name": name, "connect_timeout": 5, **KEEPALIVES},
     )  # fmt: skip
 
@@ -80,6 +82,7 @@ def long_engine(dsn: str, name: str) -> Engine:
         pool_size=4,
         max_overflow=4,
         pool_pre_ping=True,
+        hide_parameters=True,
         connect_args={"application_name": name, "connect_timeout": 5},
     )
 
@@ -144,7 +147,9 @@ def register_schemas(settings: Settings) -> None:
                 raise InfraError(str(err)) from err
 
 
-def unify(settings: Settings, instance: int, hook: Hook = lambda _: None, rows: int = 500) -> Stoppable:
+def unify(
+    settings: Settings, instance: int, hook: Hook = lambda _: None, rows: int = 500, beat: Beat = lambda: None
+) -> Stoppable:
     """A unify worker."""
     access = settings.access("unify")
     ledger = LedgerReader(access)
@@ -163,10 +168,11 @@ def unify(settings: Settings, instance: int, hook: Hook = lambda _: None, rows: 
         instance=f"unify-{instance}",
         rows=rows,
         hook=hook,
+        beat=beat,
     )
 
 
-def relay(settings: Settings, instance: int, hook: Hook = lambda _: None) -> Stoppable:
+def relay(settings: Settings, instance: int, hook: Hook = lambda _: None, beat: Beat = lambda: None) -> Stoppable:
     """The relay; it also makes a dropped `views` anew."""
 
     def prepare() -> None:
@@ -177,23 +183,23 @@ def relay(settings: Settings, instance: int, hook: Hook = lambda _: None) -> Sto
 
     owner = f"relay-{instance}-{socket.gethostname()}-{os.getpid()}"
     return Relay(
-        settings.access("relay"), long_engine(settings.views_dsn, "relay"), codec(settings), applier(settings), owner=owner,
-        prepare=prepare, now_us=now_us, hook=hook,
+        settings.access("relay"), long_engine(settings.views_dsn, "relay"), codec(settings),
+        applier(settings, lambda _: beat()), owner=owner, prepare=prepare, now_us=now_us, hook=hook, beat=beat,
     )  # fmt: skip
 
 
-def clock(settings: Settings, instance: int) -> Clock:
+def clock(settings: Settings, instance: int, beat: Beat = lambda: None) -> Clock:
     """The clock."""
     del instance
     access = settings.access("clock")
     speaking = ActProducer(access, codec(settings))
-    return Clock(access, engine(settings.views_dsn, "clock"), speaking, applier(settings), now_us, policy_hash())
+    return Clock(access, engine(settings.views_dsn, "clock"), speaking, applier(settings), now_us, policy_hash(), beat)
 
 
-def deliver(settings: Settings, instance: int) -> Stoppable:
+def deliver(settings: Settings, instance: int, beat: Beat = lambda: None) -> Stoppable:
     """Delivery to practices."""
     del instance
-    return Deliver(settings.access("deliver"), engine(settings.views_dsn, "deliver"), codec(settings))
+    return Deliver(settings.access("deliver"), engine(settings.views_dsn, "deliver"), codec(settings), beat)
 
 
 def until_stopped(worker: Stoppable) -> None:

@@ -126,7 +126,7 @@ def _upgrade(dsn: str, which: Which) -> str | None:
     head = ScriptDirectory.from_config(settings).get_current_head()
     if head is None:
         return None
-    engine = create_engine(engine_url(dsn), poolclass=NullPool)
+    engine = create_engine(engine_url(dsn), poolclass=NullPool, hide_parameters=True)
     with engine.begin() as connection:
         settings.attributes["connection"] = connection
         command.upgrade(settings, "head")

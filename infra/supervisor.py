@@ -49,10 +49,13 @@ log = structlog.get_logger("sightline.supervisor")
 class Supervisor:
     """One deployment's processes on this machine. Use `run` once, from the main thread."""
 
-    def __init__(self, state: State, tell: Tell, leaving: Callable[[], None] = lambda: None) -> None:
-        """`leaving` is called before anything is stopped."""
+    def __init__(
+        self, state: State, tell: Tell, leaving: Callable[[], None] = lambda: None, progress: Tell = lambda _: None
+    ) -> None:
+        """`leaving` is called before anything is stopped; `progress` is told how far a long step is, ten times a second."""
         self.state = state
         self.tell_person = tell
+        self.tell_progress = progress
         self._leaving = leaving
         self.parts: list[Part] = []
         self.children: list[Child] = []
@@ -96,11 +99,13 @@ class Supervisor:
         self._end_leftovers()
         given = Settings.load(state=self.state)
         self._tell("Fetching Kafka, the schema registry and the web components (once)")
-        parts.install(self.state, advance=self._progress)
+        self._await(self._pool.submit(parts.install, self.state, advance=self._progress))
         self.parts = self._chosen(given)
         if self.parts:
             self._tell(f"Starting {', '.join(part.name for part in self.parts)}")
-            self._start_parts()
+            self._await(*[self._pool.submit(part.start) for part in self.parts])
+            for folder in [p.elsewhere for p in self.parts if isinstance(p, Postgres) and p.elsewhere]:
+                self._tell(f"PostgreSQL's data lies in {folder}: its user may not enter the state folder")
         self.state.claim_port("web", WEB_PORT)
         settings = Settings.load(state=self.state)
         self._tell("Creating topics, users and rules")
@@ -127,13 +132,14 @@ class Supervisor:
             chosen.append(Registry(self.state, self.state))
         return chosen
 
-    def _start_parts(self) -> None:
-        starts = [self._pool.submit(part.start) for part in self.parts]
-        while not all(start.done() for start in starts):
+    def _await(self, *steps: Future[float]) -> None:
+        """Until all are done, writing down how far they are; raises what one raised."""
+        while not all(step.done() for step in steps):
             self._record("starting")
+            self.tell_progress(self.step)
             time.sleep(TICK_S)
-        for start in starts:
-            start.result()
+        for step in steps:
+            step.result()
 
     def _keep(self, settings: Settings, ready: Callable[[Settings], None]) -> None:
         told = False

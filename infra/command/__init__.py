@@ -69,6 +69,25 @@ def main() -> None:
     """The console script: one line and exit status 1 for what a person can mend."""
     try:
         sightline(prog_name="sightline")
-    except SightlineError as error:
-        click.echo(f"sightline: {error}", err=True)
+    except Exception as error:
+        line = in_one_line(error)
+        if line is None:
+            raise
+        click.echo(f"sightline: {line}", err=True)
         sys.exit(1)
+
+
+def in_one_line(error: Exception) -> str | None:
+    """What a person can mend, without values (I7): our own errors, and a server that is away or refuses. None: our fault."""
+    if isinstance(error, SightlineError):
+        return str(error)
+    import psycopg
+    from kafka.errors import KafkaError
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+    kind = type(error.orig if isinstance(error, DBAPIError) else error).__name__
+    if isinstance(error, SQLAlchemyError | psycopg.Error):
+        return f"a database is away, or not what it should be ({kind}); `sightline status` shows what runs"
+    if isinstance(error, KafkaError):
+        return f"the broker is away, or refuses ({kind}); `sightline status` shows what runs"
+    return None

@@ -7,11 +7,10 @@ import time
 from contextlib import closing
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from consumers.ledger import LedgerReader
 from infra import assembly, migrate
+from infra.command.progress import counted
 from infra.settings import Settings
 from projections.rebuild import rebuild
 
@@ -26,7 +25,7 @@ def command(*, as_json: bool) -> None:
     settings = Settings.load()
     migrate.ensure(settings.views_dsn, "views")
     started = time.monotonic()
-    with closing(LedgerReader(settings.access("relay"))) as reader, _progress(quiet=as_json) as bar:
+    with closing(LedgerReader(settings.access("relay"))) as reader, counted(quiet=as_json) as bar:
         task = bar.add_task("entries", total=reader.end()[0])
         applier = assembly.applier(settings, lambda n: bar.advance(task, n))
         values = (sent.value for sent in reader.entries())
@@ -36,8 +35,3 @@ def command(*, as_json: bool) -> None:
         click.echo(json.dumps({"entries": done, "seconds": round(seconds, 2)}))
     else:
         click.echo(f"{done} entries in {seconds:.1f} s ({done / seconds:.0f} a second); the new views are in place.")
-
-
-def _progress(*, quiet: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=quiet)

@@ -56,7 +56,7 @@ def command(*, demo: bool, children: int | None) -> None:
             for thread in borough:
                 thread.join(LEAVE_S)
 
-        Supervisor(State.open(), tell, leaving).run(ready)
+        Supervisor(State.open(), tell, leaving, spinner.update).run(ready)
     console.print("Everything is stopped; the data is kept.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from infra.state import REPOSITORY
 
+ROOMS = ("domain", "schemas", "producers", "consumers", "projections", "web", "infra")
 TOOLS = Path(sys.executable).parent
 RULES = {
     "lint": ["ruff", "check", "."],
@@ -40,9 +42,22 @@ def test_types_are_strict_and_everywhere() -> None:
     assert all(f'"{room}"' in settings.partition("[tool.mypy]")[2].partition("packages = ")[2].splitlines()[0] for room in rooms)
 
 
+def test_every_engine_hides_its_parameters() -> None:
+    """A statement's parameters are children's data, and an error's text can end in a log or on a terminal (I7)."""
+    calls = [
+        (path, node)
+        for room in ROOMS
+        for path in (REPOSITORY / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("create_engine")
+    ]
+    assert calls
+    assert [] == [str(p) for p, call in calls if "hide_parameters=True" not in ast.unparse(call)]
+
+
 def test_an_import_against_the_arrows_is_found(tmp_path: Path) -> None:
     """The checker can fail: a `domain` that imports `infra` breaks the contract."""
-    for room in ("domain", "schemas", "producers", "consumers", "projections", "web", "infra"):
+    for room in ROOMS:
         (tmp_path / room).mkdir()
         (tmp_path / room / "__init__.py").touch()
     (tmp_path / "domain" / "wrong.py").write_text("import infra\n")
