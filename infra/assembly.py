@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -45,6 +46,8 @@ KEEPALIVES: Final = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives
 """A half-open connection is noticed within about ten seconds."""
 
 KEYS_TIMEOUT_S: Final = 10
+REGISTERING: Final = 4
+"""Schemas registered at a time: a registry that has just started takes a tenth of a second each."""
 
 Hook = Callable[[str], None]
 Beat = Callable[[], None]
@@ -139,12 +142,11 @@ def register_schemas(settings: Settings) -> None:
     Raises:
         InfraError: names the subject.
     """
-    with contextlib.closing(Registry(settings.registry_url)) as registry:
-        for spec in catalogue().values():
-            try:
-                registry.register(spec.subject, spec.text)
-            except IncompatibleSchema as err:
-                raise InfraError(str(err)) from err
+    with contextlib.closing(Registry(settings.registry_url)) as registry, ThreadPoolExecutor(REGISTERING) as pool:
+        try:
+            list(pool.map(lambda spec: registry.register(spec.subject, spec.text), catalogue().values()))
+        except IncompatibleSchema as err:
+            raise InfraError(str(err)) from err
 
 
 def unify(

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
@@ -44,6 +44,25 @@ Tell = Callable[[str], None]
 """Called with each step of a start, in words for a person."""
 
 log = structlog.get_logger("sightline.supervisor")
+
+
+def _databases(settings: Settings) -> None:
+    migrate.ensure(settings.keep_dsn, "keep")
+    migrate.ensure(settings.views_dsn, "views")
+
+
+def _topics(settings: Settings) -> None:
+    provision(settings.admin(), settings.prefix, topics(), settings.passwords(), replication=settings.replication)
+
+
+def _schemas(settings: Settings) -> None:
+    from infra import assembly
+
+    assembly.register_schemas(settings)
+
+
+FURNISHING: Final[Mapping[str, Callable[[Settings], None]]] = {"postgres": _databases, "kafka": _topics, "registry": _schemas}
+"""What every start makes exist in a server, ours or given; each must be repeatable."""
 
 
 class Supervisor:
@@ -101,18 +120,13 @@ class Supervisor:
         self._tell("Fetching Kafka, the schema registry and the web components (once)")
         self._await(self._pool.submit(parts.install, self.state, advance=self._progress))
         self.parts = self._chosen(given)
-        if self.parts:
-            self._tell(f"Starting {', '.join(part.name for part in self.parts)}")
-            self._await(*[self._pool.submit(part.start) for part in self.parts])
-            for folder in [p.elsewhere for p in self.parts if isinstance(p, Postgres) and p.elsewhere]:
-                self._tell(f"PostgreSQL's data lies in {folder}: its user may not enter the state folder")
+        started = f"Starting {', '.join(part.name for part in self.parts)}; " if self.parts else ""
+        self._tell(f"{started}databases, topics, users, rules and schemas")
+        self._await(*[self._pool.submit(self._furnish, name) for name in FURNISHING])
+        for folder in [p.elsewhere for p in self.parts if isinstance(p, Postgres) and p.elsewhere]:
+            self._tell(f"PostgreSQL's data lies in {folder}: its user may not enter the state folder")
         self.state.claim_port("web", WEB_PORT)
         settings = Settings.load(state=self.state)
-        self._tell("Creating topics, users and rules")
-        provision(settings.admin(), settings.prefix, topics(), settings.passwords(), replication=settings.replication)
-        self._tell("Migrating the databases")
-        migrate.ensure(settings.keep_dsn, "keep")
-        migrate.ensure(settings.views_dsn, "views")
         for preparation in PREPARATIONS:
             self._tell(preparation.title)
             preparation.run(settings)
@@ -121,6 +135,12 @@ class Supervisor:
         for child in self.children:
             child.start()
         return settings
+
+    def _furnish(self, name: str) -> float:
+        """Start a part, if it is ours, and make what has to be in it; the others do the same meanwhile."""
+        took = sum(part.start() for part in self.parts if part.name == name)
+        FURNISHING[name](Settings.load(state=self.state))
+        return took
 
     def _chosen(self, given: Settings) -> list[Part]:
         chosen: list[Part] = []

@@ -28,7 +28,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """A step of every start, after topics and databases exist and before the first worker; must be repeatable."""
+    """A step of every start, after topics, databases and schemas exist and before the first worker; must be repeatable."""
 
     title: str
     run: Callable[[Settings], None]
@@ -76,12 +76,6 @@ def _web(settings: Settings) -> None:
     web.serve(settings)
 
 
-def _register_schemas(settings: Settings) -> None:
-    from infra import assembly
-
-    assembly.register_schemas(settings)
-
-
 def _go_on_with_the_intake(settings: Settings) -> None:
     from infra import intake
 
@@ -95,7 +89,6 @@ def _check_keep(settings: Settings) -> None:
 
 
 PREPARATIONS: Final[tuple[Preparation, ...]] = (
-    Preparation("Registering schemas", _register_schemas),
     Preparation("Trying the keys", _check_keep),
     Preparation("Looking where the intake goes on", _go_on_with_the_intake),
 )
