@@ -15,7 +15,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -131,13 +131,16 @@ class Archive:
             if segment.end > start:
                 yield from (r for r in self._read(segment) if r.offset >= start)
 
-    def verify(self) -> Summary:
-        """Read and check every byte.
+    def verify(self, progress: Callable[[int], None] = lambda _: None) -> Summary:
+        """Read and check every byte; `progress` is told of each record.
 
         Raises:
             ArchiveDamaged: names the segment.
         """
-        count = sum(1 for _ in self.records())
+        count = 0
+        for _ in self.records():
+            count += 1
+            progress(1)
         return Summary(len(self.segments), count, sum(s.size for s in self.segments))
 
     def append(self, records: Iterable[Record], segment_bytes_max: int = SEGMENT_BYTES_MAX) -> int:

@@ -72,9 +72,11 @@ class Clock:
     """One a deployment; a second does no harm (the same due time has the same id)."""
 
     def __init__(  # noqa: PLR0917  its parts, each used once
-        self, access: KafkaAccess, engine: Engine, speaking: Speaking, applier: Applier, now_us: Callable[[], int], policy: str
-    ) -> None:
+        self, access: KafkaAccess, engine: Engine, speaking: Speaking, applier: Applier, now_us: Callable[[], int], policy: str,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         """`policy`: fingerprint of the one in force."""
+        self._beat = beat
         self._access, self._engine, self._speaking, self._applier, self._now = access, engine, speaking, applier, now_us
         self._policy, self._visited = policy, ""
         self._said: dict[str, int] = {}
@@ -94,6 +96,7 @@ class Clock:
                 started = time.monotonic()
                 try:
                     self.tick(consumer)
+                    self._beat()
                 except (DBAPIError, KafkaError, KeyError) as err:  # KeyError: kafka-python's, while a leader is unknown
                     log.warning("clock-interrupted", kind=type(err).__name__)
                     self._engine.dispose()

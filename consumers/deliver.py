@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -24,8 +25,8 @@ TOPIC: Final = "gp.messages"
 class Deliver:
     """Keeps `gp_inbox`. The newest pointer about a message at a practice wins, so a repeat does nothing (I3)."""
 
-    def __init__(self, access: KafkaAccess, engine: Engine, codec: Codec) -> None:
-        self._access, self._engine, self._codec = access, engine, codec
+    def __init__(self, access: KafkaAccess, engine: Engine, codec: Codec, beat: Callable[[], None] = lambda: None) -> None:
+        self._access, self._engine, self._codec, self._beat = access, engine, codec, beat
         self._stopping = False
 
     def stop(self) -> None:
@@ -49,6 +50,7 @@ class Deliver:
                     consumer.seek(tp, self._position(conn))
                     while not self._stopping:
                         self._once(conn, consumer.poll(200).get(tp, []))
+                        self._beat()
             except (DBAPIError, KafkaError, RegistryUnavailable) as err:
                 log.warning("deliver-interrupted", kind=type(err).__name__)
                 self._engine.dispose()

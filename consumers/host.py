@@ -109,10 +109,10 @@ class Host(ConsumerRebalanceListener):
 
     def __init__(
         self, access: KafkaAccess, group: str, topics: Sequence[str], engine: Engine, handler: Handler[Any],
-        *, instance: str, rows: int = ROWS_PER_BATCH, hook: Hook = lambda _: None,
+        *, instance: str, rows: int = ROWS_PER_BATCH, hook: Hook = lambda _: None, beat: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self._access, self._topics, self._engine, self._handler = access, topics, engine, handler
-        self._owner, self._hook, self._rows = instance, hook, rows
+        self._owner, self._hook, self._rows, self._beat = instance, hook, rows, beat
         self._stopping = False
         self._conn: Connection | None = None
         self._expected: dict[TopicPartition, int] = {}
@@ -173,6 +173,7 @@ class Host(ConsumerRebalanceListener):
                 self._work(self._fewer(mine))
                 self._failures = 0
                 self._seek_back(tp for tp, rs in mine.items() if self._expected.get(tp) != rs[-1].offset + 1)
+            self._beat()
         except (DBAPIError, RegistryUnavailable, KafkaError, PoolTimeoutError) as err:
             self._recover(err)
 

@@ -17,7 +17,7 @@ import logging
 import signal
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -127,8 +127,8 @@ def every_series() -> Iterator[Series]:
 class Pulse:
     """The Faust application of one deployment: counts as facts come, and makes a checkpoint once a second."""
 
-    def __init__(self, access: KafkaAccess, codec: Codec, datadir: Path) -> None:
-        self._access, self._codec = access, codec
+    def __init__(self, access: KafkaAccess, codec: Codec, datadir: Path, beat: Callable[[], None] = lambda: None) -> None:
+        self._access, self._codec, self._beat = access, codec, beat
         self.app = _app(access, datadir)
         self._table = self.app.Table(PULSE_TABLE, partitions=INTAKE_PARTITIONS)
         self._out = self._topic("pulse")
@@ -183,6 +183,7 @@ class Pulse:
             for event in held:
                 event.ack()
             await self._forget(time.time())
+            self._beat()
 
     def _turn(self, now_s: float) -> None:
         """At the start and at the turn of each hour: noughts for the new one."""
@@ -214,7 +215,7 @@ class Pulse:
             await self._remember(cell, None)
 
 
-def run(access: KafkaAccess, codec: Codec, datadir: Path) -> None:
+def run(access: KafkaAccess, codec: Codec, datadir: Path, beat: Callable[[], None] = lambda: None) -> None:
     """Count and publish in this process's main thread until SIGTERM or SIGINT.
 
     Raises:
@@ -226,15 +227,15 @@ def run(access: KafkaAccess, codec: Codec, datadir: Path) -> None:
     codec.encode("PulseCount", {"agency": "", "record": "", "window_start": 0, "window_seconds": WINDOW_S, "facts": 0})
     # asks the registry now, so that no HTTP request ever blocks the event loop
     datadir.mkdir(parents=True, exist_ok=True)
-    asyncio.run(_serve(access, codec, datadir))
+    asyncio.run(_serve(access, codec, datadir, beat))
 
 
-async def _serve(access: KafkaAccess, codec: Codec, datadir: Path) -> None:
+async def _serve(access: KafkaAccess, codec: Codec, datadir: Path, beat: Callable[[], None]) -> None:
     """Run the app as Faust's own worker does, without what that adds: its log set-up, a redirected stdout, a spinner."""
     stop = asyncio.Event()
     for sig in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sig, stop.set)
-    pulse = Pulse(access, codec, datadir)
+    pulse = Pulse(access, codec, datadir, beat)
     app = pulse.app
     asked, living = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(_live(app))
     await asyncio.wait({asked, living}, return_when=asyncio.FIRST_COMPLETED)

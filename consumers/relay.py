@@ -78,9 +78,10 @@ class Relay:
     def __init__(
         self, access: KafkaAccess, engine: Engine, codec: Codec, applier: Applier, *, owner: str,
         prepare: Callable[[], None] = lambda: None, now_us: Callable[[], int], hook: Hook = lambda _: None,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self._access, self._engine, self._codec, self._applier = access, engine, codec, applier
-        self._owner, self._prepare, self._now, self._hook = owner, prepare, now_us, hook
+        self._owner, self._prepare, self._now, self._hook, self._beat = owner, prepare, now_us, hook, beat
         self._stopping = False
         self._producer: KafkaProducer | None = None
 
@@ -104,6 +105,7 @@ class Relay:
                     while not self._stopping:
                         if not self._once(conn, lease):
                             self._wait(conn)
+                        self._beat()
             except (DBAPIError, KafkaError, RegistryUnavailable, NotReady, KeyError) as err:  # KeyError: as in clock
                 failures += 1
                 kind = type(err.orig if isinstance(err, DBAPIError) else err).__name__

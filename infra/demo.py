@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from threading import Event
 from typing import Any, Final
@@ -15,11 +15,13 @@ from domain.model import make_id
 from infra import assembly
 from infra.errors import StateError
 from infra.settings import Settings
-from infra.state import DEMONSTRATION
+from infra.state import DEMONSTRATION, TRUTH, State
 from producers.acts import ActProducer
 from producers.client import AgencyClient
 from producers.halton.borough import Borough
-from producers.halton.simulate import live_on, publish_all
+from producers.halton.facts import SimulatedFact
+from producers.halton.rates import CHILDREN
+from producers.halton.simulate import Publisher, live_on, publish_all
 from producers.halton.truth import Truth
 from projections.accounts import add_account, find_account
 from projections.reading import Reading
@@ -42,34 +44,38 @@ SETTLE_S: Final = 600.0
 """The longest that the import of a year is waited for."""
 
 
-def run(
-    settings: Settings, console: Console, *, children: int | None = None, pace_s: float | None = None, stop: Event | None = None
-) -> None:
+def run(settings: Settings, console: Console, *, stop: Event | None = None) -> None:
     """Make people, import the year once, then let the borough live until `stop`.
 
+    What is true about every fact is written beside the data (`TRUTH`).
     Raises: StateError where no demonstration may be.
     """
     memory = begin(settings)
     if "end" not in memory:
-        memory |= {"end": assembly.now_us(), "children": children}
+        memory["end"] = assembly.now_us()
         settings.state.write_json(DEMONSTRATION, memory)
     password = people(settings)
     console.print(f"Sign in as [bold]{', '.join(name for name, _, _ in PEOPLE)}[/] with the password [bold]{password}[/]")
-    borough = Borough(memory["end"], memory["seed"], **({"children": memory["children"]} if memory["children"] else {}))
+    borough = Borough(memory["end"], memory["seed"], memory["children"])
     with ExitStack() as stack:
         clients = {a: stack.enter_context(client(settings, a)) for a in AGENCIES}
+        history = list(borough.history())
+        truth = Truth(history)
         if not memory["imported"]:
-            review(settings, import_history(settings, borough, clients, console), console)
-            settings.state.write_json(DEMONSTRATION, {**memory, "imported": True})
+            truth.write(settings.state.root / TRUTH)
+            import_history(settings, history, clients, console)
+            review(settings, truth, console)
+            memory["imported"] = True
+            settings.state.write_json(DEMONSTRATION, memory)
         console.print("Halton lives on: new facts arrive every few seconds. Watch the queue.")
-        extra = {} if pace_s is None else {"pace_s": pace_s}
-        live_on(borough.live(assembly.now_us(), opening=not memory["imported"], **extra), clients, stop or Event())
+        live(settings.state, borough, truth, clients, stop or Event())
 
 
-def begin(settings: Settings) -> dict[str, Any]:
+def begin(settings: Settings, children: int | None = None) -> dict[str, Any]:
     """Mark the data as a demonstration's, before the first page is served: the pages say so. What is remembered of it.
 
-    Raises: StateError where no demonstration may be.
+    `children`: of a smaller borough; the borough's own number when not given.
+    Raises: StateError where no demonstration may be, or one of another size is.
     """
     if not settings.demonstration:
         raise StateError(
@@ -78,9 +84,31 @@ def begin(settings: Settings) -> dict[str, Any]:
         )
     memory = settings.state.read_json(DEMONSTRATION)
     if not memory:
-        memory = {"seed": 20190823, "imported": False}
+        memory = {"seed": 20190823, "children": children or CHILDREN, "imported": False}
         settings.state.write_json(DEMONSTRATION, memory)
+    if children not in (None, memory["children"]):
+        raise StateError(f"the borough here has {memory['children']} children; `sightline reset` forgets it, then say this again")
     return memory
+
+
+def live(state: State, borough: Borough, truth: Truth, clients: Mapping[str, Publisher], stop: Event) -> None:
+    """The present, until `stop`. Which scenarios have been told is remembered, so that a later start tells the others."""
+    now = assembly.now_us()
+    memory = {"opened_at": now, "told": [], **state.read_json(DEMONSTRATION)}
+    state.write_json(DEMONSTRATION, memory)
+    for story in borough.scenarios(memory["opened_at"]):
+        for fact in story.facts:
+            if fact.key in memory["told"]:
+                truth.add(fact)
+
+    def note(done: int, fact: SimulatedFact) -> None:
+        del done
+        truth.append(state.root / TRUTH, fact)
+        if fact.label:
+            memory["told"].append(fact.key)
+            state.write_json(DEMONSTRATION, memory)
+
+    live_on(borough.live(now, opened_at=memory["opened_at"], told=memory["told"]), clients, stop, note, assembly.now_us)
 
 
 def client(settings: Settings, agency: str) -> AgencyClient:
@@ -99,13 +127,13 @@ def people(settings: Settings) -> str:
     return password
 
 
-def import_history(settings: Settings, borough: Borough, clients: dict[str, AgencyClient], console: Console) -> Truth:
-    """Publish the year before today as historic, and wait until every fact has its ledger entry; the truth about it."""
+def import_history(
+    settings: Settings, facts: Sequence[SimulatedFact], clients: Mapping[str, AgencyClient], console: Console
+) -> None:
+    """Publish the year before today as historic, and wait until every fact has its ledger entry."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
-        making = bar.add_task("A year of simulated Halton", total=None)
-        facts = list(borough.history())
-        bar.update(making, total=len(facts))
+        making = bar.add_task("A year of simulated Halton", total=len(facts))
         reading = assembly.reading(settings)
         before = _position(reading)
         publish_all(facts, clients, lambda done, _: bar.update(making, completed=done))
@@ -114,7 +142,6 @@ def import_history(settings: Settings, borough: Borough, clients: dict[str, Agen
         deciding = bar.add_task("Decided and in the ledger", total=len(facts))
         wait_until(lambda: _shown(bar, deciding, _position(reading) - before) >= len(facts), SETTLE_S)
     console.print(f"{len(facts)} facts of a year are in the ledger.")
-    return Truth(facts)
 
 
 def review(settings: Settings, truth: Truth, console: Console) -> None:

@@ -1,16 +1,22 @@
-"""What `sightline status` says beyond which processes run: lag, relay age, dead letters.
+"""What `sightline status` says beyond which processes run: lag, relay age, dead letters; and what of it is not well.
 
-A figure is a function of `Settings`; it has two seconds, and its failure is shown in its place.
+A figure is a function of `Settings`; its failure is shown in its place, and counts as trouble.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from contextlib import closing
+from typing import Any, Final
 
 from infra.settings import Settings
 
 Figure = Callable[[Settings], object]
+
+LATE_S: Final = 60
+"""A fact undecided, or an entry not in the ledger topic, for so long is trouble: either takes seconds, and a broker or database
+that was killed is back within 20 (I6)."""
 
 
 def _ledger(settings: Settings) -> object:
@@ -21,12 +27,27 @@ def _ledger(settings: Settings) -> object:
 
 
 def _lag(settings: Settings) -> object:
+    """{behind, late, partitions}: records not decided yet, those that have waited for more than `LATE_S`, and where."""
+    from kafka import KafkaConsumer, TopicPartition
+
     from consumers.unify import INTAKE_TOPICS
     from infra import assembly
-    from web.reading import Lag
 
-    behind = Lag(settings.access("clock"), INTAKE_TOPICS).behind(assembly.reading(settings).positions()["positions"])
-    return {"behind": sum(b["behind"] for b in behind), "partitions": [b for b in behind if b["behind"]]}
+    access = settings.access("clock")
+    at = {(p["topic"], p["partition"]): p["next_offset"] for p in assembly.reading(settings).positions()["positions"]}
+    with closing(KafkaConsumer(**access.options(), group_id=None, enable_auto_commit=False)) as consumer:
+        names = [access.topic(t) for t in INTAKE_TOPICS]
+        tps = [TopicPartition(n, p) for n in names for p in sorted(consumer.partitions_for_topic(n) or ())]
+        ends = consumer.end_offsets(tps)
+        recent = consumer.offsets_for_times(dict.fromkeys(tps, int((time.time() - LATE_S) * 1000)))
+    rows = []
+    for tp in tps:
+        where = (access.short(tp.topic), tp.partition)
+        stands, first_recent = at.get(where, 0), recent.get(tp)
+        old = ends[tp] if first_recent is None else first_recent.offset
+        if ends[tp] > stands:
+            rows.append({"topic": where[0], "partition": where[1], "behind": ends[tp] - stands, "late": max(0, old - stands)})
+    return {"behind": sum(r["behind"] for r in rows), "late": sum(r["late"] for r in rows), "partitions": rows}
 
 
 FIGURES: Final[Mapping[str, Figure]] = {"ledger": _ledger, "lag": _lag}
@@ -41,3 +62,14 @@ def figures(settings: Settings) -> dict[str, object]:
         except Exception as error:  # status must answer most of all when something is broken
             found[name] = f"unavailable ({type(error).__name__})"
     return found
+
+
+def troubles(found: Mapping[str, object]) -> list[str]:
+    """What in these figures is not well, in words; empty when all is."""
+    words = [f"{name}: {value}" for name, value in found.items() if isinstance(value, str)]
+    ledger, lag = (value if isinstance(value, dict) else dict[str, Any]() for value in (found.get("ledger"), found.get("lag")))
+    if (age := ledger.get("relay_age_s", 0)) > LATE_S:
+        words.append(f"relay: an entry has waited {age:.0f} s for the ledger topic, and nothing leaves the house before")
+    if late := lag.get("late", 0):
+        words.append(f"intake: {late} records have waited more than {LATE_S} s to be decided")
+    return words

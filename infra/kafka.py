@@ -14,7 +14,7 @@ from typing import Final
 
 from infra.errors import AccessError, StartError
 from infra.handshake import check_access
-from infra.java import QUIET, argument_file, java
+from infra.java import QUICK, QUIET, argument_file, java
 from infra.part import Part
 from infra.state import State
 from schemas.topics import KafkaAccess
@@ -146,7 +146,7 @@ class Broker(Part):
     def _format(self, properties: Path) -> None:
         """Write the cluster id and the admin's SCRAM record. The password travels in a file of mode 0600."""
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
-        command = [*java(128, "-XX:TieredStopAtLevel=1", *QUIET), "-cp", f"{self.jars}/*"]
+        command = [*java(128, QUICK, *QUIET), "-cp", f"{self.jars}/*"]
         arguments = [
             "kafka.tools.StorageTool", "format", "--ignore-formatted", "--cluster-id", cluster, "--config", str(properties),
             "--add-scram", f"SCRAM-SHA-256=[name={ADMIN},password={self.admin.password}]",

@@ -61,18 +61,23 @@ Accesses = Callable[[], Iterable[Access]]
 """Reads topic `accesses`."""
 
 
-def back_up(settings: Settings, path: Path, now_us: int) -> int:
+Told = Callable[[int], None]
+"""Told of bytes that have passed."""
+
+
+def back_up(settings: Settings, path: Path, now_us: int, progress: Told = lambda _: None) -> int:
     """Write `keep`, as of one instant, to a new encrypted file; returns its size in bytes.
 
     Raises:
         KeepError, BackupRefused.
     """
-    return sealed_file.write(path, settings.master_key, _dump(settings), now_us)
+    return sealed_file.write(path, settings.master_key, _watched(_dump(settings), progress), now_us)
 
 
 def restore(  # noqa: PLR0917  what is restored, and the two topics it is completed from
-    settings: Settings, path: Path, keys: Callable[[], WrappedKeys], publish: Publish, accesses: Accesses, now_us: int
-) -> Restored:
+    settings: Settings, path: Path, keys: Callable[[], WrappedKeys], publish: Publish, accesses: Accesses, now_us: int,
+    progress: Told = lambda _: None,
+) -> Restored:  # fmt: skip
     """Put the `keep` of `path` in the place of the one there is, if there is one. `keys` and `accesses` read the topics that
     hold what happened since: keys that were made, and who was shown which children (I7).
 
@@ -86,7 +91,7 @@ def restore(  # noqa: PLR0917  what is restored, and the two topics it is comple
         migrate.drop_database(aside)  # what an earlier attempt left behind
         migrate.create_database(aside)
         try:
-            _load(settings, aside, sealed_file.read(path, settings.master_key))
+            _load(settings, aside, _watched(sealed_file.read(path, settings.master_key), progress))
             migrate.ensure(aside, "keep")
             reconciled = reconcile(aside, settings.master_key, keys(), publish)
             # Here, and nowhere later: re-apply the ledger's destructions to `aside`. Nobody has read it yet (design, "Two
@@ -105,16 +110,22 @@ def reconcile(dsn: str, master: bytes, there: WrappedKeys, publish: Publish) -> 
     Raises:
         WrongMasterKey: the topic's keys are another deployment's.
     """
-    engine = create_engine(migrate.engine_url(dsn), poolclass=NullPool)
+    engine = create_engine(migrate.engine_url(dsn), poolclass=NullPool, hide_parameters=True)
     ring = KeyRing(engine, master, publish)
     return Reconciled(ring.merge(there), ring.publish_lacking(there))
 
 
 def reconcile_accesses(dsn: str, accesses: Accesses, now_us: int) -> Merged:
     """Make the `keep` at `dsn` hold every access record of the topic; those that the topic lacks the web sends again."""
-    engine = create_engine(migrate.engine_url(dsn), poolclass=NullPool)
+    engine = create_engine(migrate.engine_url(dsn), poolclass=NullPool, hide_parameters=True)
     with engine.begin() as conn:
         return merge_accesses(conn, accesses(), now=now_us)
+
+
+def _watched(data: Iterable[bytes], progress: Told) -> Iterator[bytes]:
+    for some in data:
+        yield some
+        progress(len(some))
 
 
 def _dump(settings: Settings) -> Iterator[bytes]:

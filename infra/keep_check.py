@@ -24,7 +24,7 @@ PRESENTATION = "presentation"
 
 def check_keep(settings: Settings) -> None:
     """Raises: InfraError: the ledger holds entries and `keep` lacks their secret, or the master key does not open it."""
-    engine = create_engine(migrate.engine_url(settings.keep_dsn), poolclass=NullPool)
+    engine = create_engine(migrate.engine_url(settings.keep_dsn), poolclass=NullPool, hide_parameters=True)
     with engine.connect() as conn:
         there = conn.execute(select(secret.c.name).where(secret.c.name == PRESENTATION)).first() is not None
     if there:

@@ -5,13 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import psycopg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import create_engine
@@ -19,6 +15,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from infra.errors import MigrationError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+# Alembic is imported where it is used: every worker imports this module, and hardly one of them migrates.
 
 Which = Literal["views", "keep"]
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
@@ -38,6 +39,8 @@ def ensure(dsn: str, which: Which) -> str | None:
 
     `dsn` is a libpq URL. None when no revision exists yet. Raises: MigrationError.
     """
+    from alembic.util import CommandError
+
     try:
         create_database(dsn)
         with psycopg.connect(dsn, autocommit=True) as guard:
@@ -55,6 +58,10 @@ def write_revision(dsn: str, which: Which, message: str) -> Path | None:
 
     `dsn` names a scratch database, which is made and dropped. Read what it writes before you commit it.
     """
+    from alembic import command
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
     drop_database(dsn)
     try:
         ensure(dsn, which)
@@ -109,6 +116,8 @@ def drop_by_force(connection: psycopg.Connection[tuple[object, ...]], name: str)
 
 def config(which: Which, dsn: str) -> Config:
     """Alembic's configuration for one database, without an ini file."""
+    from alembic.config import Config
+
     found = Config()
     found.set_main_option("script_location", str(MIGRATIONS / which).replace("%", "%%"))
     found.set_main_option("path_separator", "os")
@@ -122,11 +131,14 @@ def engine_url(dsn: str) -> str:
 
 
 def _upgrade(dsn: str, which: Which) -> str | None:
+    from alembic import command
+    from alembic.script import ScriptDirectory
+
     settings = config(which, dsn)
     head = ScriptDirectory.from_config(settings).get_current_head()
     if head is None:
         return None
-    engine = create_engine(engine_url(dsn), poolclass=NullPool)
+    engine = create_engine(engine_url(dsn), poolclass=NullPool, hide_parameters=True)
     with engine.begin() as connection:
         settings.attributes["connection"] = connection
         command.upgrade(settings, "head")

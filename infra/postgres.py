@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,7 @@ ROLE: Final = "sightline"
 
 SHARED_BUFFERS_MB: Final = 256
 FALLBACK: Final = Path("/var/lib")
+REFUSED: Final = "password authentication failed"
 
 SETTINGS: Final = {
     "listen_addresses": "127.0.0.1",
@@ -69,6 +71,12 @@ class Postgres(Part):
         self.port = state.ports().get("postgres", 0)
 
     @property
+    def elsewhere(self) -> Path | None:
+        """Where the data lies when that is not under the state folder."""
+        found = self.state.read_json("elsewhere.json").get("postgres")
+        return Path(str(found)) if found else None
+
+    @property
     def address(self) -> str:
         """host:port of the part."""
         return f"127.0.0.1:{self.port}"
@@ -94,11 +102,19 @@ class Postgres(Part):
         return self.answers()
 
     def answers(self) -> bool:
-        """True when the super user can log in now. Makes our role at the first chance."""
+        """True when the super user can log in now. Makes our role at the first chance.
+
+        Raises: StartError when it is refused: waiting would not help.
+        """
         try:
             with psycopg.connect(self.dsn("postgres", superuser=True), connect_timeout=2, autocommit=True) as connection:
                 self._ensure_role(connection)
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
+            if REFUSED in str(error):
+                raise StartError(
+                    "the database refuses this state folder's password: its data is another deployment's, or `secrets/` was "
+                    "lost. Put `secrets/` back, or `sightline reset` forgets the data"
+                ) from error
             return False
         return True
 
@@ -133,17 +149,16 @@ class Postgres(Part):
 
     def _data(self) -> Path:
         """The data folder's path, its parent made: under the state folder, unless the server's user cannot get there."""
-        remembered = self.state.read_json("elsewhere.json").get("postgres")
-        if remembered:
-            data = Path(str(remembered)) / "data"
+        if self.elsewhere:
+            data = self.elsewhere / "data"
         else:
             data = self.state.data / "postgres"
             self.state.data.mkdir(parents=True, exist_ok=True)
             if self.account and not _reachable(self.account, self.state.data):
-                clone = hashlib.sha256(str(self.state.root).encode()).hexdigest()[:10]
-                data = FALLBACK / f"sightline-{clone}" / "data"
-                data.parent.mkdir(parents=True, exist_ok=True)
+                # named at random: a state folder made anew at the same path must not meet the old one's data
+                data = FALLBACK / f"sightline-{secrets.token_hex(5)}" / "data"
                 self.state.write_json("elsewhere.json", {"postgres": str(data.parent)})
+                data.parent.mkdir(parents=True, exist_ok=True)
         if not data.exists():
             data.mkdir(mode=0o700, parents=True)
             if self.account:

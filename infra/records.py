@@ -11,12 +11,14 @@ from infra.state import State
 RECORD: Final = "run/supervisor.json"
 
 Phase = Literal["starting", "running", "stopping", "stopped", "failed"]
-Condition = Literal["starting", "up", "waiting", "absent", "down"]
+Condition = Literal["starting", "up", "stalled", "waiting", "absent", "down"]
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One supervised process. `waiting`: it died and starts again soon; `absent`: its code is not there."""
+    """One supervised process. `stalled`: it lives, and nothing it tries succeeds; `waiting`: it died and starts again soon;
+    `absent`: its code is not there.
+    """
 
     name: str
     kind: Literal["part", "worker"]

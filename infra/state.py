@@ -27,6 +27,9 @@ connections: a client that keeps dialling a dead broker's port up there can conn
 DEMONSTRATION: Final = "demo.json"
 """The record of the simulated borough: where it is, the children of this folder's data are invented."""
 
+TRUTH: Final = "truth.jsonl"
+"""What is true about the simulated borough's facts, beside the data: for whoever judges what was made of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -157,7 +160,7 @@ class State:
         Secrets go too: they open nothing but the data that goes. Returns what was removed.
         """
         gone = [self.data, self.spool, self.logs, self.run]
-        gone += [self.root / name for name in ("secrets", "ports.json", DEMONSTRATION)]
+        gone += [self.root / name for name in ("secrets", "ports.json", DEMONSTRATION, TRUTH)]
         gone += [Path(str(p)) for p in self.read_json("elsewhere.json").values()]
         gone.append(self.root / "elsewhere.json")
         removed = [path for path in gone if path.exists()]

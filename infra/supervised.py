@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from infra.heartbeat import STALLED_S, VARIABLE, age_s
 from infra.processes import Identity, spawn
 from infra.records import Condition, Process
 from infra.state import REPOSITORY, State
@@ -25,7 +26,7 @@ STEADY_S: Final = 30.0
 """A worker that lived this long starts again after the first pause."""
 
 UP_S: Final = 1.0
-"""A worker counts as up when it has lived this long."""
+"""A worker without a heartbeat counts as up when it has lived this long."""
 
 STOP_S: Final = 10.0
 EX_CONFIG: Final = 78
@@ -42,6 +43,7 @@ class Child:
     command: list[str]
     environment: dict[str, str]
     logfile: Path
+    beat: Path | None = None
     restarts: int = 0
     absent: bool = False
     _pause_s: float = PAUSE_FIRST_S
@@ -60,11 +62,17 @@ class Child:
             "SIGHTLINE_INSTANCE": str(number),
             "PYTHONUNBUFFERED": "1",
         }
+        beat = state.run / "beats" / name if worker.beats else None
+        if beat is not None:
+            beat.parent.mkdir(parents=True, exist_ok=True)
+            environment[VARIABLE] = str(beat)
         command = [sys.executable, "-m", "infra.command", "worker", worker.name]
-        return cls(name, command, environment, state.logs / f"{name}.log")
+        return cls(name, command, environment, state.logs / f"{name}.log", beat)
 
     def start(self) -> None:
         """Start the process; it ends with us."""
+        if self.beat is not None:
+            self.beat.unlink(missing_ok=True)
         self._popen = spawn(self.command, log=self.logfile, env=self.environment, cwd=REPOSITORY)
         self._identity = Identity.of(self._popen.pid)
         self._begun = time.monotonic()
@@ -107,10 +115,19 @@ class Child:
         elif self._popen is None:
             condition = "waiting"
         else:
-            condition = "up" if time.monotonic() - self._begun > UP_S else "starting"
+            condition = self._running()
         identity = self._identity if self._popen else None
         pid, started = (identity.pid, identity.started) if identity else (None, None)
         return Process(self.name, "worker", condition, pid, started, self.restarts)
+
+    def _running(self) -> Condition:
+        """Of a process that lives: does it get on?"""
+        if self.beat is None:
+            return "up" if time.monotonic() - self._begun > UP_S else "starting"
+        age = age_s(self.beat)
+        if age is None:
+            return "starting" if time.monotonic() - self._begun < STALLED_S else "stalled"
+        return "up" if age < STALLED_S else "stalled"
 
     def _died(self, status: int) -> None:
         self._popen = None

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
@@ -46,13 +46,35 @@ Tell = Callable[[str], None]
 log = structlog.get_logger("sightline.supervisor")
 
 
+def _databases(settings: Settings) -> None:
+    migrate.ensure(settings.keep_dsn, "keep")
+    migrate.ensure(settings.views_dsn, "views")
+
+
+def _topics(settings: Settings) -> None:
+    provision(settings.admin(), settings.prefix, topics(), settings.passwords(), replication=settings.replication)
+
+
+def _schemas(settings: Settings) -> None:
+    from infra import assembly
+
+    assembly.register_schemas(settings)
+
+
+FURNISHING: Final[Mapping[str, Callable[[Settings], None]]] = {"postgres": _databases, "kafka": _topics, "registry": _schemas}
+"""What every start makes exist in a server, ours or given; each must be repeatable."""
+
+
 class Supervisor:
     """One deployment's processes on this machine. Use `run` once, from the main thread."""
 
-    def __init__(self, state: State, tell: Tell, leaving: Callable[[], None] = lambda: None) -> None:
-        """`leaving` is called before anything is stopped."""
+    def __init__(
+        self, state: State, tell: Tell, leaving: Callable[[], None] = lambda: None, progress: Tell = lambda _: None
+    ) -> None:
+        """`leaving` is called before anything is stopped; `progress` is told how far a long step is, ten times a second."""
         self.state = state
         self.tell_person = tell
+        self.tell_progress = progress
         self._leaving = leaving
         self.parts: list[Part] = []
         self.children: list[Child] = []
@@ -96,18 +118,15 @@ class Supervisor:
         self._end_leftovers()
         given = Settings.load(state=self.state)
         self._tell("Fetching Kafka, the schema registry and the web components (once)")
-        parts.install(self.state, advance=self._progress)
+        self._await(self._pool.submit(parts.install, self.state, advance=self._progress))
         self.parts = self._chosen(given)
-        if self.parts:
-            self._tell(f"Starting {', '.join(part.name for part in self.parts)}")
-            self._start_parts()
+        started = f"Starting {', '.join(part.name for part in self.parts)}; " if self.parts else ""
+        self._tell(f"{started}databases, topics, users, rules and schemas")
+        self._await(*[self._pool.submit(self._furnish, name) for name in FURNISHING])
+        for folder in [p.elsewhere for p in self.parts if isinstance(p, Postgres) and p.elsewhere]:
+            self._tell(f"PostgreSQL's data lies in {folder}: its user may not enter the state folder")
         self.state.claim_port("web", WEB_PORT)
         settings = Settings.load(state=self.state)
-        self._tell("Creating topics, users and rules")
-        provision(settings.admin(), settings.prefix, topics(), settings.passwords(), replication=settings.replication)
-        self._tell("Migrating the databases")
-        migrate.ensure(settings.keep_dsn, "keep")
-        migrate.ensure(settings.views_dsn, "views")
         for preparation in PREPARATIONS:
             self._tell(preparation.title)
             preparation.run(settings)
@@ -116,6 +135,12 @@ class Supervisor:
         for child in self.children:
             child.start()
         return settings
+
+    def _furnish(self, name: str) -> float:
+        """Start a part, if it is ours, and make what has to be in it; the others do the same meanwhile."""
+        took = sum(part.start() for part in self.parts if part.name == name)
+        FURNISHING[name](Settings.load(state=self.state))
+        return took
 
     def _chosen(self, given: Settings) -> list[Part]:
         chosen: list[Part] = []
@@ -127,13 +152,14 @@ class Supervisor:
             chosen.append(Registry(self.state, self.state))
         return chosen
 
-    def _start_parts(self) -> None:
-        starts = [self._pool.submit(part.start) for part in self.parts]
-        while not all(start.done() for start in starts):
+    def _await(self, *steps: Future[float]) -> None:
+        """Until all are done, writing down how far they are; raises what one raised."""
+        while not all(step.done() for step in steps):
             self._record("starting")
+            self.tell_progress(self.step)
             time.sleep(TICK_S)
-        for start in starts:
-            start.result()
+        for step in steps:
+            step.result()
 
     def _keep(self, settings: Settings, ready: Callable[[Settings], None]) -> None:
         told = False

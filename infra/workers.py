@@ -12,21 +12,23 @@ from dataclasses import dataclass
 from typing import Final
 
 from infra.errors import MissingWorker
+from infra.heartbeat import Heartbeat
 from infra.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A kind of process: its name, how it runs, how many of it."""
+    """A kind of process: its name, how it runs, how many of it, and whether it says after each step that it gets on."""
 
     name: str
     run: Callable[[Settings], None]
     processes: int = 1
+    beats: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """A step of every start, after topics and databases exist and before the first worker; must be repeatable."""
+    """A step of every start, after topics, databases and schemas exist and before the first worker; must be repeatable."""
 
     title: str
     run: Callable[[Settings], None]
@@ -40,44 +42,38 @@ def instance() -> int:
 def _unify(settings: Settings) -> None:
     from infra import assembly
 
-    assembly.until_stopped(assembly.unify(settings, instance()))
+    assembly.until_stopped(assembly.unify(settings, instance(), beat=Heartbeat.of_this_process()))
 
 
 def _relay(settings: Settings) -> None:
     from infra import assembly
 
-    assembly.until_stopped(assembly.relay(settings, instance()))
+    assembly.until_stopped(assembly.relay(settings, instance(), beat=Heartbeat.of_this_process()))
 
 
 def _clock(settings: Settings) -> None:
     from infra import assembly
 
-    assembly.until_stopped(assembly.clock(settings, instance()))
+    assembly.until_stopped(assembly.clock(settings, instance(), Heartbeat.of_this_process()))
 
 
 def _deliver(settings: Settings) -> None:
     from infra import assembly
 
-    assembly.until_stopped(assembly.deliver(settings, instance()))
+    assembly.until_stopped(assembly.deliver(settings, instance(), Heartbeat.of_this_process()))
 
 
 def _pulse(settings: Settings) -> None:
     from consumers.pulse import run
     from infra import assembly
 
-    run(settings.access("pulse"), assembly.codec(settings), assembly.pulse_folder(settings))
+    run(settings.access("pulse"), assembly.codec(settings), assembly.pulse_folder(settings), Heartbeat.of_this_process())
 
 
 def _web(settings: Settings) -> None:
     from infra import web
 
     web.serve(settings)
-
-
-def _register_schemas(settings: Settings) -> None:
-    from infra import assembly
-
-    assembly.register_schemas(settings)
 
 
 def _go_on_with_the_intake(settings: Settings) -> None:
@@ -93,7 +89,6 @@ def _check_keep(settings: Settings) -> None:
 
 
 PREPARATIONS: Final[tuple[Preparation, ...]] = (
-    Preparation("Registering schemas", _register_schemas),
     Preparation("Trying the keys", _check_keep),
     Preparation("Looking where the intake goes on", _go_on_with_the_intake),
 )
@@ -104,7 +99,7 @@ WORKERS: Final[tuple[Worker, ...]] = (
     Worker("clock", _clock),
     Worker("deliver", _deliver),
     Worker("pulse", _pulse),
-    Worker("web", _web),
+    Worker("web", _web, beats=False),
 )
 """Imports are inside: a worker loads its own libraries only, and a broken one leaves the others standing."""
 

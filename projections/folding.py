@@ -23,6 +23,8 @@ CHUNK: Final = 1_000
 """Entries a transaction: measured flat from 500 on."""
 
 Progress = Callable[[int], None]
+"""Told of entries applied; of none, when it was only children that were folded."""
+
 T = TypeVar("T")
 
 
@@ -96,6 +98,7 @@ class Applier:
         for some in chunks(sorted(ids), CHUNK // 2):
             with conn.begin():
                 self.refold(conn, some)
+            self._progress(0)
 
     def refold(self, conn: Connection, child_ids: Iterable[str], as_of: int | None = None) -> None:
         """Fold these children anew from the tables; `as_of` (µs) defaults to the last entry that concerns each."""

@@ -301,11 +301,13 @@ class Reading:
     # -- operations ---------------------------------------------------------------------------------------------------
 
     def positions(self) -> Json:
-        """{number, relayed, relay_age_s, incarnation, positions, dead_letters}: what the database says of the house's state."""
+        """{number, relayed, relay_age_s, incarnation, positions, dead_letters}: what the database says of the house's state.
+
+        `relay_age_s`: how long the oldest entry that the ledger topic has not acknowledged has waited.
+        """
         with self._engine.connect() as conn:
-            head = conn.execute(
-                text("select c.number, c.incarnation, r.relayed, r.relayed_at, r.owner from counter c, relay r")
-            ).one_or_none()
+            head = conn.execute(text("select c.number, c.incarnation, r.relayed from counter c, relay r")).one_or_none()
+            waiting = conn.execute(_NOT_RELAYED).scalar_one_or_none()
             rows = conn.execute(text("select topic, partition, next_offset, owner from position order by topic, partition")).all()
             letters = conn.execute(text("select agency, count(*) as n from letter group by agency order by agency")).all()
             counts = {t: conn.execute(text(f"select count(*) from {t}")).scalar_one() for t in ("child", "fact")}
@@ -320,7 +322,7 @@ class Reading:
                 "children": 0,
                 "facts": 0,
             }
-        age = (self._now() - head.relayed_at) / 1e6 if head.number > head.relayed else 0.0
+        age = 0.0 if waiting is None else (self._now() - header(bytes(waiting))["accepted_at"]) / 1e6
         return {
             "number": head.number, "relayed": head.relayed, "relay_age_s": round(age, 1), "incarnation": head.incarnation,
             "children": counts["child"], "facts": counts["fact"],
@@ -384,6 +386,9 @@ def _reference_text(conn: Connection, kind: str, fingerprint: str) -> bytes:
 _CAUGHT_UP: Final = text("select not catching_up from relay where id = 1")
 """No row: no relay has looked yet whether the ledger holds more."""
 
+_NOT_RELAYED: Final = text(
+    "select value from ledger where number > (select relayed from relay where id = 1) order by number limit 1"
+)
 _QUEUE: Final = text(
     "select child_id from child where owed_at is not null order by urgency, owed_at, child_id limit :n offset :o"
 )

@@ -73,7 +73,8 @@ class Deployment:
 
     def environment(self) -> dict[str, str]:
         """Environment for a child process (`python -m infra.command worker …`) of this deployment."""
-        return {**os.environ, **self.services.environment(), "SIGHTLINE_PREFIX": self.prefix}
+        given = {"SIGHTLINE_DATABASE": self.views_dsn, "SIGHTLINE_KEEP": self.keep_dsn} if self.settings.given_database else {}
+        return {**os.environ, **self.services.environment(), **given, "SIGHTLINE_PREFIX": self.prefix}
 
     def drop_views(self) -> None:
         """Lose the database `views` in mid-stream, whoever is connected; make it again, empty and migrated."""

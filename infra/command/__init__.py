@@ -7,7 +7,6 @@ errors): it becomes one line and exit status 1.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from typing import Final
 
@@ -36,20 +35,21 @@ COMMANDS: Final[dict[str, str]] = {
     "revision": "infra.command.revision",
     "supervise": "infra.command.supervise",
 }
-"""Subcommand → module, in the order of the help. A module that is not there yet is left out of the help."""
+"""Subcommand → module, in the order of the help."""
 
 
 class Commands(click.Group):
     """A group that imports a subcommand only when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of the subcommands that exist, in our order."""
+        """The names of the subcommands, in our order."""
         del ctx
-        return [name for name, module in COMMANDS.items() if importlib.util.find_spec(module)]
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The subcommand, imported."""
-        if cmd_name not in self.list_commands(ctx):
+        del ctx
+        if cmd_name not in COMMANDS:
             return None
         found = importlib.import_module(COMMANDS[cmd_name]).command
         assert isinstance(found, click.Command)
@@ -69,6 +69,25 @@ def main() -> None:
     """The console script: one line and exit status 1 for what a person can mend."""
     try:
         sightline(prog_name="sightline")
-    except SightlineError as error:
-        click.echo(f"sightline: {error}", err=True)
+    except Exception as error:
+        line = in_one_line(error)
+        if line is None:
+            raise
+        click.echo(f"sightline: {line}", err=True)
         sys.exit(1)
+
+
+def in_one_line(error: Exception) -> str | None:
+    """What a person can mend, without values (I7): our own errors, and a server that is away or refuses. None: our fault."""
+    if isinstance(error, SightlineError):
+        return str(error)
+    import psycopg
+    from kafka.errors import KafkaError
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+    kind = type(error.orig if isinstance(error, DBAPIError) else error).__name__
+    if isinstance(error, SQLAlchemyError | psycopg.Error):
+        return f"a database is away, or not what it should be ({kind}); `sightline status` shows what runs"
+    if isinstance(error, KafkaError):
+        return f"the broker is away, or refuses ({kind}); `sightline status` shows what runs"
+    return None

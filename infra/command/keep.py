@@ -17,6 +17,7 @@ from domain.problems import SightlineError
 from domain.times import iso
 from infra import keep_backup
 from infra.asleep import asleep
+from infra.command.progress import sized
 from infra.errors import InfraError
 from infra.settings import Settings
 from infra.state import State
@@ -40,7 +41,9 @@ def backup(*, file: Path, as_json: bool) -> None:
     """Write `keep`, as of now, to the new encrypted FILE. It may run while the house lives."""
     from infra import assembly
 
-    size = keep_backup.back_up(Settings.load(), file, assembly.now_us())
+    with sized(quiet=as_json) as bar:
+        task = bar.add_task("keep", total=None)
+        size = keep_backup.back_up(Settings.load(), file, assembly.now_us(), lambda n: bar.advance(task, n))
     click.echo(json.dumps({"file": str(file), "bytes": size}) if as_json else f"{file}: {size} bytes")
 
 
@@ -58,7 +61,9 @@ def restore(*, file: Path, yes: bool, force: bool, as_json: bool) -> None:
         click.confirm("Replace database `keep` by the one in this file?", abort=True)
     from infra import assembly
 
-    with asleep(State.open(), force=force, tell=partial(click.echo, err=True)) as settings, _plainly():
+    tell = partial(click.echo, err=True)
+    with asleep(State.open(), force=force, tell=tell) as settings, _plainly(), sized(quiet=as_json) as bar:
+        task = bar.add_task("keep", total=file.stat().st_size if file.exists() else None)
         assembly.register_schemas(settings)  # a new registry knows none, and keys may have to go to the topic
         codec = assembly.codec(settings)
         publish = assembly.KeyPublisher(settings.access("unify"), codec)
@@ -69,6 +74,7 @@ def restore(*, file: Path, yes: bool, force: bool, as_json: bool) -> None:
             publish,
             lambda: read_accesses(settings.access("web"), codec),
             assembly.now_us(),
+            lambda n: bar.advance(task, n),
         )
     if as_json:
         click.echo(json.dumps({"created_at": iso(done.created_at), **_as_json(done.keys, done.accesses)}))

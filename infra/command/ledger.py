@@ -10,13 +10,12 @@ from pathlib import Path
 
 import click
 from kafka.errors import KafkaError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from consumers import ledger_backup
 from consumers.archive import Archive
 from domain.problems import SightlineError
 from infra.asleep import asleep
+from infra.command.progress import counted
 from infra.errors import InfraError
 from infra.handshake import check_access
 from infra.intake import known_positions, raise_ends
@@ -40,7 +39,7 @@ def backup(*, folder: Path, as_json: bool) -> None:
     check_access(settings.access("relay"))
     with _plainly():
         archive = Archive.create(folder)
-        with _progress(quiet=as_json) as bar:
+        with counted(quiet=as_json) as bar:
             task = bar.add_task("records", total=None)
             done = ledger_backup.back_up(settings.access("relay"), archive, lambda n: bar.advance(task, n))
     if as_json:
@@ -55,7 +54,10 @@ def backup(*, folder: Path, as_json: bool) -> None:
 def verify(*, folder: Path, as_json: bool) -> None:
     """Read the archive in FOLDER and check every byte. Exit status 1 when it is damaged."""
     with _plainly():
-        found = Archive(folder).verify()
+        archive = Archive(folder)
+        with counted(quiet=as_json) as bar:
+            task = bar.add_task("records", total=archive.end)
+            found = archive.verify(lambda n: bar.advance(task, n))
     if as_json:
         click.echo(json.dumps({"segments": found.segments, "records": found.records, "bytes": found.size}))
     else:
@@ -75,7 +77,7 @@ def restore(*, folder: Path, yes: bool, as_json: bool) -> None:
         click.confirm("Restore the ledger topic from this archive?", abort=True)
     with _plainly():
         archive = Archive(folder)
-        with asleep(State.open(), tell=partial(click.echo, err=True)) as settings, _progress(quiet=as_json) as bar:
+        with asleep(State.open(), tell=partial(click.echo, err=True)) as settings, counted(quiet=as_json) as bar:
             task = bar.add_task("records", total=archive.end)
             done = ledger_backup.restore(settings.access("relay"), archive, lambda n: bar.advance(task, n))
             positions = ledger_backup.positions(archive)
@@ -89,11 +91,6 @@ def restore(*, folder: Path, yes: bool, as_json: bool) -> None:
             f"{done} records restored; the ledger topic holds {archive.end}. "
             f"{moved} intake partitions go on where the entries stopped."
         )
-
-
-def _progress(*, quiet: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=quiet)
 
 
 @contextmanager

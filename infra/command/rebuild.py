@@ -8,12 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from consumers.archive import Archive
 from consumers.ledger import LedgerReader
 from infra import assembly, migrate
+from infra.command.progress import counted
 from infra.settings import Settings
 
 
@@ -33,7 +32,7 @@ def command(*, archive: Path | None, as_json: bool) -> None:
     settings = Settings.load()
     migrate.ensure(settings.views_dsn, "views")
     started = time.monotonic()
-    with closing(LedgerReader(settings.access("relay"))) as reader, _progress(quiet=as_json) as bar:
+    with closing(LedgerReader(settings.access("relay"))) as reader, counted(quiet=as_json) as bar:
         task = bar.add_task("entries", total=reader.end()[0])
         found = None if archive is None else Archive(archive)
         done = assembly.rebuild_views(settings, found, lambda n: bar.advance(task, n))
@@ -42,8 +41,3 @@ def command(*, archive: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({"entries": done, "seconds": round(seconds, 2)}))
     else:
         click.echo(f"{done} entries in {seconds:.1f} s ({done / seconds:.0f} a second); the new views are in place.")
-
-
-def _progress(*, quiet: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=quiet)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import logging
 import threading
 from typing import Final
@@ -25,7 +23,8 @@ log = structlog.get_logger("sightline.run")
 
 @click.command()
 @click.option("--demo/--no-demo", default=True, help="With the simulated borough (default), or without.")
-def command(*, demo: bool) -> None:
+@click.option("--children", type=click.IntRange(min=100), help="Of a smaller borough, at its first start.")
+def command(*, demo: bool, children: int | None) -> None:
     """Bring everything up in the foreground; Ctrl-C stops it all.
 
     The first run fetches what is missing and imports a year of a simulated borough; later runs keep the data and
@@ -33,9 +32,10 @@ def command(*, demo: bool) -> None:
     """
     configure("supervisor", level=logging.WARNING)
     console = Console(highlight=False)
-    demo = demo and bool(importlib.util.find_spec("infra.demo"))
     if demo:
-        importlib.import_module("infra.demo").begin(Settings.load())
+        from infra.demo import begin
+
+        begin(Settings.load(), children)
     leave, borough = threading.Event(), list[threading.Thread]()
     with console.status("") as spinner:
 
@@ -56,13 +56,15 @@ def command(*, demo: bool) -> None:
             for thread in borough:
                 thread.join(LEAVE_S)
 
-        Supervisor(State.open(), tell, leaving).run(ready)
+        Supervisor(State.open(), tell, leaving, spinner.update).run(ready)
     console.print("Everything is stopped; the data is kept.")
 
 
 def _live(settings: Settings, console: Console, leave: threading.Event) -> None:
+    from infra import demo
+
     try:
-        importlib.import_module("infra.demo").run(settings, console, stop=leave)
+        demo.run(settings, console, stop=leave)
     except Exception as error:  # whatever it was: the house goes on without the borough, and says so
         if leave.is_set():
             return

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
 from dataclasses import dataclass
+from typing import Final
+from urllib.request import urlopen
 
 import click
 import psycopg
@@ -14,12 +15,13 @@ from rich.table import Table
 
 from infra import records
 from infra.errors import AccessError
-from infra.figures import figures
+from infra.figures import figures, troubles
 from infra.handshake import check_access
 from infra.registry import compatibility
 from infra.settings import Settings
 
-COLOURS = {"up": "green", "given": "green", "starting": "yellow", "waiting": "yellow", "absent": "red"}
+READY_S: Final = 2.0
+COLOURS = {"up": "green", "given": "green", "starting": "yellow", "waiting": "yellow"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +44,26 @@ class Row:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For a script.")
 def command(*, as_json: bool) -> None:
-    """Show what runs, and how it is. Exit status 0 when all is well, 1 otherwise."""
+    """Show what runs, and how it is. Exit status 0 when all is well, 1 otherwise.
+
+    Well: every process is up and gets on, and nothing has waited over a minute to be decided or to reach the ledger.
+    """
     settings = Settings.load()
     rows = survey(settings)
-    healthy = bool(rows) and all(row.well for row in rows)
-    found = figures(settings) if healthy else {}
+    runs = any(row.well for row in rows)
+    found = figures(settings) if runs else {}
+    wrong = troubles(found)
+    healthy = bool(rows) and all(row.well for row in rows) and not wrong
     if as_json:
         listed = [{name: getattr(row, name) for name in Row.__slots__} for row in rows]
         click.echo(
-            json.dumps({"healthy": healthy, "prefix": settings.prefix, "processes": listed, "figures": found}, default=str)
+            json.dumps(
+                {"healthy": healthy, "troubles": wrong, "prefix": settings.prefix, "processes": listed, "figures": found},
+                default=str,
+            )
         )
     else:
-        _show(rows, found)
+        _show(rows, found, wrong)
     sys.exit(0 if healthy else 1)
 
 
@@ -76,7 +86,7 @@ def survey(settings: Settings) -> list[Row]:
             address = ""
             if process.name == "web":
                 address = f"{settings.web_host}:{settings.web_port}"
-                condition = "starting" if condition == "up" and not _listens(address) else condition
+                condition = "stalled" if condition == "up" and not _ready(address) else condition
             rows.append(Row(process.name, "worker", condition, address, process.pid, process.restarts))
     return rows
 
@@ -110,16 +120,16 @@ def _broker(settings: Settings) -> bool:
     return True
 
 
-def _listens(address: str) -> bool:
-    host, _, port = address.rpartition(":")
+def _ready(address: str) -> bool:
+    """Does the web show pages: with its databases, and views that have caught up with the ledger?"""
     try:
-        socket.create_connection((host, int(port)), timeout=1).close()
+        with urlopen(f"http://{address}/readyz", timeout=READY_S):
+            return True
     except OSError:
         return False
-    return True
 
 
-def _show(rows: list[Row], found: dict[str, object]) -> None:
+def _show(rows: list[Row], found: dict[str, object], wrong: list[str]) -> None:
     console = Console(highlight=False)
     if not any(row.pid for row in rows) and not any(row.well for row in rows):
         console.print("Nothing runs. Start it with `sightline up` (background) or `sightline run` (foreground).")
@@ -134,3 +144,5 @@ def _show(rows: list[Row], found: dict[str, object]) -> None:
     console.print(table)
     for name, value in found.items():
         console.print(f"{name}: {value}")
+    for words in wrong:
+        console.print(f"[red]{words}[/]")

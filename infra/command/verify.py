@@ -10,6 +10,7 @@ import click
 
 from consumers.ledger import LedgerReader
 from infra import assembly
+from infra.command.progress import counted
 from infra.settings import Settings
 from projections.verify import verify
 
@@ -25,10 +26,12 @@ def command(*, sample: int | None, as_json: bool) -> None:
     Differences name table and key, never content.
     """
     settings = Settings.load()
-    with closing(LedgerReader(settings.access("relay"))) as reader:
+    with closing(LedgerReader(settings.access("relay"))) as reader, counted(quiet=as_json) as bar:
+        task = bar.add_task("entries", total=reader.end()[0])
+        applier = assembly.applier(settings, lambda n: bar.advance(task, n))
         values = (sent.value for sent in reader.entries())
         engine = assembly.long_engine(settings.views_dsn, "verify")
-        count, found = verify(engine, values, assembly.applier(settings), assembly.current_reference(), sample)
+        count, found = verify(engine, values, applier, assembly.current_reference(), sample)
     if as_json:
         listed = [{"table": d.table, "key": d.key, "side": d.side} for d in found]
         click.echo(json.dumps({"children": count, "differences": listed}))

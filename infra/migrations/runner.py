@@ -16,7 +16,8 @@ def run(metadata: MetaData) -> None:
     if connection is not None:
         _run(connection, metadata)
         return
-    engine = create_engine("postgresql+psycopg://" + str(attributes["dsn"]).split("://", 1)[1], poolclass=NullPool)
+    dsn = "postgresql+psycopg://" + str(attributes["dsn"]).split("://", 1)[1]
+    engine = create_engine(dsn, poolclass=NullPool, hide_parameters=True)
     with engine.connect() as own:
         _run(own, metadata)
         own.commit()

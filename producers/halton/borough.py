@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
@@ -73,14 +73,19 @@ class Borough:
         past = heapq.merge(self._year, opening, key=in_order)
         yield from (_historic(f) for f in past if f.arrives_at < self.end)
 
-    def live(self, from_: int, pace_s: float = PACE_S, *, opening: bool = True) -> Iterator[SimulatedFact]:
+    def live(
+        self, from_: int, pace_s: float = PACE_S, *,
+        opening: bool = True, opened_at: int | None = None, told: Collection[str] = (),
+    ) -> Iterator[SimulatedFact]:  # fmt: skip
         """The present from `from_` (µs UTC, not before `end`), without end, in order of arrival: one fact in `pace_s` seconds.
 
-        First what was under way at `end` and has arrived since; early on, with `opening`, the scenarios come to their points
-        (leave them out when they have been shown before, as on a second start). Event ids differ for each `from_`.
+        First what was under way at `end` and has arrived since; early on, with `opening`, the scenarios come to their points.
+        A later start says when the first one opened (`opened_at`) and the event ids of the scenarios that were told since
+        (`told`): the others follow, to the byte what they would have been. All other event ids differ for each `from_`.
         """
         yield from heapq.merge(
-            sorted(self._under_way(from_), key=in_order), self._points(from_, pace_s) if opening else [],
+            sorted(self._under_way(from_), key=in_order),
+            self._points(from_, pace_s, from_ if opened_at is None else opened_at, told) if opening else [],
             self._present(from_, pace_s).facts(), key=in_order,
         )  # fmt: skip
 
@@ -105,10 +110,11 @@ class Borough:
     def _opening(self, at: int, scale: float = 1.0) -> Iterator[SimulatedFact]:
         return (f for s in self.scenarios(at, scale) for f in s.facts)
 
-    def _points(self, from_: int, pace_s: float) -> list[SimulatedFact]:
-        """The scenarios' facts that `history` did not tell, now relative to `from_`."""
-        told = {f.key for f in self._opening(self.end) if f.arrives_at < self.end}
-        return sorted((f for f in self._opening(from_, pace_s / PACE_S) if f.key not in told), key=in_order)
+    def _points(self, from_: int, pace_s: float, opened_at: int, told: Collection[str]) -> list[SimulatedFact]:
+        """The scenarios' facts that neither `history` nor `told` has: made for `opened_at`, arriving relative to `from_`."""
+        known = {f.key for f in self._opening(self.end) if f.arrives_at < self.end} | set(told)
+        left = (f for f in self._opening(opened_at, pace_s / PACE_S) if f.key not in known)
+        return sorted((replace(f, arrives_at=f.arrives_at + from_ - opened_at) for f in left), key=in_order)
 
     def _under_way(self, from_: int) -> Iterator[SimulatedFact]:
         told = {f.key for f in self._year if f.arrives_at < self.end}

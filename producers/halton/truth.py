@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from producers.halton.facts import SimulatedFact
 
 Holder = tuple[str, str]
 """(agency, local id): one agency's record of a child."""
+
+Row = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -106,26 +108,46 @@ class Truth:
         """The practice a child was registered with at `at` (µs UTC), as far as told."""
         return next((p for since, p in sorted(self.practices[child], key=lambda x: -x[0]) if since <= at), None)
 
-    def lines(self) -> Iterator[dict[str, Any]]:
+    def lines(self) -> Iterator[Row]:
         """The truth as rows, each with a `kind`: fact, record, episode, outcome, scenario."""
-        for key, fact in self.facts.items():
-            yield {
-                "kind": "fact", "key": key, "record": fact.record, "agency": fact.agency, "child": fact.child,
-                "filed_on": fact.subject_child, "local_id": fact.value["envelope"]["subject"]["local_id"],
-                "occurred_at": fact.occurred_at, "arrives_at": fact.arrives_at, "episode": fact.episode,
-                "replaced_by": self.replaced.get(key),
-            }  # fmt: skip
-        for (agency, local_id), child in self.holders.items():
-            yield {"kind": "record", "agency": agency, "local_id": local_id, "child": child}
+        yield from map(self._fact_row, self.facts.values())
+        yield from (_record_row(holder, child) for holder, child in self.holders.items())
         yield from ({"kind": "episode", **asdict(e)} for e in self.episodes.values())
         yield from ({"kind": "outcome", **asdict(o)} for o in self.outcomes.values())
-        yield from ({"kind": "scenario", "child": c, "label": s} for c, s in self.labels.items())
+        yield from (_scenario_row(*one) for one in self.labels.items())
+
+    def lines_about(self, fact: SimulatedFact) -> Iterator[Row]:
+        """The rows that adding `fact` made or changed: among rows of one kind and key, the later one stands."""
+        fact = self.facts[fact.key]  # of two sendings the first counts
+        yield self._fact_row(fact)
+        envelope = fact.value["envelope"]
+        earlier = (self.facts.get(key) for key in (envelope["supersedes"], envelope["retracts"]))
+        yield from (self._fact_row(f) for f in earlier if f is not None)
+        holder = (fact.agency, envelope["subject"]["local_id"])
+        yield _record_row(holder, self.holders[holder])
+        if fact.episode is not None:
+            yield {"kind": "episode", **asdict(self.episodes[fact.episode])}
+        if fact.key in self.outcomes:
+            yield {"kind": "outcome", **asdict(self.outcomes[fact.key])}
+        if fact.label:
+            yield _scenario_row(fact.child, fact.label)
 
     def write(self, path: Path) -> None:
         """Write the truth as JSON lines."""
-        with path.open("w", encoding="utf-8") as out:
-            for line in self.lines():
-                out.write(json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n")
+        _write(path, "w", self.lines())
+
+    def append(self, path: Path, fact: SimulatedFact) -> None:
+        """Add a fact, and to the file what is true about it."""
+        self.add(fact)
+        _write(path, "a", self.lines_about(fact))
+
+    def _fact_row(self, fact: SimulatedFact) -> Row:
+        return {
+            "kind": "fact", "key": fact.key, "record": fact.record, "agency": fact.agency, "child": fact.child,
+            "filed_on": fact.subject_child, "local_id": fact.value["envelope"]["subject"]["local_id"],
+            "occurred_at": fact.occurred_at, "arrives_at": fact.arrives_at, "episode": fact.episode,
+            "replaced_by": self.replaced.get(fact.key),
+        }  # fmt: skip
 
     def _episode(self, fact: SimulatedFact) -> None:
         if fact.episode is None:
@@ -137,3 +159,17 @@ class Truth:
         numbers = found.interviews if interview else found.episode_ids
         if number not in numbers:
             numbers.append(number)
+
+
+def _record_row(holder: Holder, child: str) -> Row:
+    return {"kind": "record", "agency": holder[0], "local_id": holder[1], "child": child}
+
+
+def _scenario_row(child: str, label: str) -> Row:
+    return {"kind": "scenario", "child": child, "label": label}
+
+
+def _write(path: Path, mode: Literal["w", "a"], rows: Iterable[Row]) -> None:
+    with path.open(mode, encoding="utf-8") as out:
+        for row in rows:
+            out.write(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n")

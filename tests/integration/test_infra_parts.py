@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -12,10 +13,12 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import GroupAuthorizationFailedError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 
 from infra import migrate
-from infra.errors import AccessError
+from infra.errors import AccessError, StartError
 from infra.handshake import check_access
+from infra.postgres import Postgres
 from infra.provision import admin_client, provision
 from infra.registry import compatibility
+from infra.state import State
 from schemas.topics import KafkaAccess, topics
 from tests.services import Deployment, Services
 
@@ -102,6 +105,14 @@ class TestMessages:
         """No broker at the address says so."""
         with pytest.raises(AccessError, match=r"no broker at 127\.0\.0\.1:1 answers"):
             check_access(KafkaAccess("127.0.0.1:1", "admin", "x"), timeout_s=0.5)
+
+    def test_a_state_folder_with_other_secrets(self, services: Services, tmp_path: Path) -> None:
+        """A database that refuses our password is said to be another's at once, not waited for until the time is over."""
+        port = int(services.settings("").views_dsn.rpartition(":")[2].partition("/")[0])
+        state = State.open(tmp_path)
+        state.write_json("ports.json", {"postgres": port})
+        with pytest.raises(StartError, match="another deployment's"):
+            Postgres(state).answers()
 
     def test_not_kafka(self, deployment: Deployment) -> None:
         """A database's port is told apart from a broker's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from kafka import TopicPartition
+from kafka.errors import KafkaError
 
 from consumers.host import Host
 
@@ -24,3 +25,24 @@ class TestFewer:
         found = host._fewer({A: list(range(6)), B: list(range(4))})
         assert expected == {tp: len(records) for tp, records in found.items()}
         assert all(records == list(range(len(records))) for records in found.values())
+
+
+class TestBeat:
+    """Who looks from outside sees whether a worker gets on."""
+
+    @pytest.mark.parametrize(("claimed", "failing", "beats"), [(True, False, 1), (False, False, 0), (True, True, 0)])
+    def test_only_after_a_step_that_succeeded(self, *, claimed: bool, failing: bool, beats: int) -> None:
+        """Idle is well; waiting for the database, or failing over and over, is not."""
+        host, heard = object.__new__(Host), list[int]()
+
+        class Consumer:
+            def poll(self, timeout_ms: int) -> dict[TopicPartition, list[object]]:
+                if failing:
+                    raise KafkaError
+                return {}
+
+        host._consumer = Consumer()
+        host.__dict__ |= {"_claimed": lambda: claimed, "_look": lambda: None, "_recover": lambda err: None}
+        host._beat = lambda: heard.append(1)
+        host._step()
+        assert beats == len(heard)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import stat
 import threading
@@ -17,6 +19,7 @@ import pytest
 
 from infra import demo, parts
 from infra.errors import ChecksumError, PartsError, StateError
+from infra.postgres import Postgres
 from infra.settings import Settings, checked_prefix, database_prefix
 from infra.state import DEMONSTRATION, State
 
@@ -224,3 +227,32 @@ def _served(folder: Path) -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's PostgreSQL runs as another user")
+class TestElsewhere:
+    """PostgreSQL's data outside the state folder, where its user cannot enter that."""
+
+    def test_a_folder_made_anew_never_meets_the_old_data(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Removed, or cloned again at the same path: other data; the same folder: the same."""
+        monkeypatch.setattr("infra.postgres.FALLBACK", tmp_path / "lib")
+        closed = tmp_path / "closed"
+        closed.mkdir(mode=0o700)
+        first = Postgres(State.open(closed / "state"))
+        data = first._data()
+        assert data.is_relative_to(tmp_path / "lib")
+        assert data == Postgres(State.open(closed / "state"))._data()
+        assert data.parent == first.elsewhere
+        shutil.rmtree(closed / "state")
+        assert data != Postgres(State.open(closed / "state"))._data()
+
+    def test_reset_removes_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Children's data does not outlive the folder that was reset."""
+        monkeypatch.setattr("infra.postgres.FALLBACK", tmp_path / "lib")
+        (tmp_path / "closed").mkdir(mode=0o700)
+        state = State.open(tmp_path / "closed" / "state")
+        data = Postgres(state)._data()
+        assert data.exists()
+        state.forget()
+        assert not data.parent.exists()
+        assert Postgres(state).elsewhere is None

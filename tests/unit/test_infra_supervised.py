@@ -8,11 +8,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from infra.heartbeat import VARIABLE
+from infra.state import REPOSITORY
 from infra.supervised import EX_CONFIG, Child
 
 
-def _child(tmp_path: Path, body: str) -> Child:
-    return Child("unify", [sys.executable, "-c", body], dict(os.environ), tmp_path / "unify.log")
+def _child(tmp_path: Path, body: str, beat: Path | None = None) -> Child:
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), VARIABLE: str(beat or "")}
+    return Child("unify", [sys.executable, "-c", body], environment, tmp_path / "unify.log", beat)
 
 
 def _tend_until(child: Child, done: Callable[[], bool], within_s: float = 10.0) -> None:
@@ -57,3 +62,45 @@ def test_worker_without_code_is_not_started_again(tmp_path: Path) -> None:
     time.sleep(0.5)
     child.tend()
     assert ("absent", 0) == (child.process().condition, child.restarts)
+
+
+class TestHeartbeat:
+    """A worker is up when what it does succeeds, not when its process lives."""
+
+    def test_a_worker_that_lives_and_achieves_nothing_is_not_up(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Starting at first, then stalled; a second of life is not enough."""
+        monkeypatch.setattr("infra.supervised.STALLED_S", 1.5)
+        child = _child(tmp_path, "import time; time.sleep(60)", beat=tmp_path / "beat")
+        child.start()
+        seen = _conditions_until(child, "stalled")
+        child.ask_to_stop()
+        child.stopped()
+        assert ["starting", "stalled"] == seen
+
+    def test_beats_make_it_up_and_their_end_stalled(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It works, and then it hangs: another process of it begins anew, without the old one's beat."""
+        monkeypatch.setattr("infra.supervised.STALLED_S", 1.5)
+        works = "import time; from infra.heartbeat import Heartbeat; Heartbeat.of_this_process()(); time.sleep(60)"
+        child = _child(tmp_path, works, beat=tmp_path / "beat")
+        child.start()
+        seen = _conditions_until(child, "stalled")
+        pid = child.process().pid
+        assert pid is not None
+        os.kill(pid, 9)
+        _tend_until(child, lambda: child.restarts == 1)
+        assert "starting" == child.process().condition
+        child.ask_to_stop()
+        child.stopped()
+        assert ["up", "stalled"] == [c for c in seen if c != "starting"]
+
+
+def _conditions_until(child: Child, last: str, within_s: float = 20.0) -> list[str]:
+    """Conditions one after another, without repetition."""
+    seen: list[str] = []
+    until = time.monotonic() + within_s
+    while not seen or seen[-1] != last:
+        assert time.monotonic() < until, seen
+        if (now := child.process().condition) not in seen[-1:]:
+            seen.append(now)
+        time.sleep(0.02)
+    return seen
