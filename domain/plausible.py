@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from domain.identifiers import is_placeholder
@@ -48,15 +49,23 @@ def implausible(record: str, value: Mapping[str, Any], now_us: int) -> list[Prob
     if len(said) == 1 and is_placeholder(env["subject"]["local_id"]):
         problems.append(Problem("envelope.subject.local_id", "placeholder", "is a placeholder, and nothing else says who it is"))
     born = env["subject"].get("birth_date")
-    if born is not None and born > local_date_of(now_us + 300 * DAY_US):
+    if born is None or born < _yesterday(now_us // DAY_US):
+        pass
+    elif born > local_date_of(now_us + 300 * DAY_US):
         problems.append(Problem("envelope.subject.birth_date", "future", "lies more than a pregnancy ahead"))
-    elif born is not None and born > local_date_of(now_us) and not _unborn(record, value):
+    elif born > local_date_of(now_us) and not _unborn(record, value):
         problems.append(Problem("envelope.subject.birth_date", "future", "lies in the future and no unborn child is said"))
     if env["supersedes"] is not None and env["supersedes"] == env["event_id"]:
         problems.append(Problem("envelope.supersedes", "self", "names the fact itself"))
     if (record == "Retraction") != (env["retracts"] is not None):
         problems.append(Problem("envelope.retracts", "retraction", "is given by a Retraction, and only there"))
     return problems + _body(record, value)
+
+
+@lru_cache(maxsize=8)
+def _yesterday(day: int) -> str:
+    """The day before day `day` since 1970 (UTC): earlier than today in London, whatever the hour."""
+    return (date(1970, 1, 1) + timedelta(days=day - 1)).isoformat()
 
 
 def _unborn(record: str, value: Mapping[str, Any]) -> bool:

@@ -31,6 +31,7 @@ AHEAD: Final = 3
 """Runs waiting for each process: it never waits, and memory stays bounded."""
 
 CHILDREN: Final = 300
+SMALL: Final = tuple(t.name for t in FOLDED if t.name not in bulk.COPIED)
 LOCK: Final = 0x51_67_68_74
 """Advisory lock of whoever rebuilds."""
 
@@ -83,13 +84,13 @@ def build(conn: Connection, schema: str, *, indexed: bool = True) -> None:
         conn.execute(text(f"insert into {schema}.counter values (1, 0, 0, 0)"))
     enter(conn, schema)
     if indexed:
-        index(conn, schema)
+        index(conn, schema, [t.name for t in FOLDED])
 
 
-def index(conn: Connection, schema: str) -> None:
-    """The indices that the living tables have, primary keys among them."""
+def index(conn: Connection, schema: str, tables: Iterable[str]) -> None:
+    """The indices that these living tables have, primary keys among them."""
     with conn.begin():
-        for r in conn.execute(_INDICES).all():
+        for r in conn.execute(_INDICES, {"t": list(tables)}).all():
             conn.execute(text(r.made.replace(f" ON public.{r.tab} ", f" ON {schema}.{r.tab} ")))
             if r.constrained:
                 key = f'alter table {schema}."{r.tab}" add constraint "{r.name}" primary key using index "{r.name}"'
@@ -115,8 +116,9 @@ def _fill(conn: Connection, values: Iterable[bytes], make: Callable[[], Tools], 
         again = [run for part, run in parts if part.lacking]
         later = dict(zip(map(id, again), (p for p, _ in _runs(pool, again, writers, progress)), strict=True)) if again else {}
         found = [later.get(id(run), part) for part, run in parts]
+        index(conn, SCHEMA, SMALL)
         expected, done = _in_order(conn, found), sum(p.entries for p in found)
-        index(conn, SCHEMA)
+        index(conn, SCHEMA, bulk.COPIED)
         with conn.begin():
             conn.execute(text("analyze"))
             ids = [r.child_id for r in conn.execute(text("select distinct child_id from link order by child_id"))]
@@ -229,7 +231,7 @@ _INDICES = text(
     "from pg_indexes x left join pg_constraint c on c.conname = x.indexname "
     "and c.conrelid = ('public.' || x.tablename)::regclass "
     "where x.schemaname = 'public' and x.tablename = any(cast(:t as text[])) order by x.tablename, x.indexname"
-).bindparams(t=[t.name for t in FOLDED])
+)
 _CLOSE_LINKS = text(
     "update link set to_number = n.number, to_at = n.at from (select ctid, lead(from_number) over w as number, "
     "lead(from_at) over w as at from link window w as (partition by presentation_id order by from_number, seq)) n "
