@@ -388,7 +388,7 @@ class TestParts:
     @settings(max_examples=150, deadline=None)
     @given(st.data())
     def test_whatever_the_facts_hold(self, data: st.DataObject) -> None:
-        """Any instant that a long can hold and any day that a calendar has: the child is evaluated, and columns hold the answer."""
+        """Any instant that a long can hold and any day that a calendar has: the child is evaluated, columns hold the answer."""
         child = Child()
         for record, body in BLANKS.items():
             if record != "Retraction":
