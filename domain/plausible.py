@@ -7,13 +7,16 @@ from datetime import datetime
 from typing import Any, Final
 
 from domain.problems import Problem
-from domain.times import DAY_US, HOUR_US, local_date_of
+from domain.times import DAY_US, HOUR_US, local_date_of, to_us
 
 CLOCK_SKEW_US: Final = HOUR_US
 """A sender's clock may be an hour ahead (a forgotten summer time) before we call an instant the future."""
 
 OLDEST_US: Final = -20 * 365 * DAY_US
 """1950: nothing about a living child happened before."""
+
+MEETING_DAYS_MAX: Final = 28
+"""A strategy discussion is convened for the next days; one planned for years ahead would never be called overdue."""
 
 BIRTH_EARLIEST: Final = "1990-01-01"
 """No subject of 2019 or later was a child if born before; defaults such as 1900-01-01 are marked, not refused."""
@@ -65,8 +68,8 @@ def _act(record: str, value: Mapping[str, Any], now_us: int) -> list[Problem]:
     problems: list[Problem] = []
     if value["act"]["acted_at"] > now_us + CLOCK_SKEW_US:
         problems.append(Problem("act.acted_at", "future", "lies in the future"))
-    if record == "RecommendationDecided" and value["meeting_at"] is not None and not _is_instant(value["meeting_at"]):
-        problems.append(Problem("meeting_at", "instant", "is not an ISO 8601 instant with an offset"))
+    if record == "RecommendationDecided" and value["meeting_at"] is not None:
+        problems += _meeting(value["meeting_at"], now_us)
     if record == "RecommendationDecided" and value["decision"] == "DECLINE":
         problems += [
             Problem(name, "required-to-decline", "is needed to decline (R1)")
@@ -80,8 +83,11 @@ def _act(record: str, value: Mapping[str, Any], now_us: int) -> list[Problem]:
     return problems
 
 
-def _is_instant(text: str) -> bool:
+def _meeting(text: str, now_us: int) -> list[Problem]:
     try:
-        return datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
-        return False
+        at = to_us(datetime.fromisoformat(text))
+    except (ValueError, OverflowError):
+        return [Problem("meeting_at", "instant", "is not an ISO 8601 instant with an offset")]
+    if at > now_us + MEETING_DAYS_MAX * DAY_US + CLOCK_SKEW_US:
+        return [Problem("meeting_at", "too-far", f"lies more than {MEETING_DAYS_MAX} days ahead")]
+    return []

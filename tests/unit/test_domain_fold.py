@@ -256,6 +256,37 @@ class TestTime:
         number = child.adds([("case_taken", {"child_id": CHILD, "by": "a", "by_role": "icart_manager", "taken": True})])
         assert (number, number - 1) == (child.view()["version"], before)
 
+    def test_version_of_a_child_that_was_merged_away(self) -> None:
+        """Its open page is told that something changed: the version never falls."""
+        child = Child()
+        fact = child.says("police", "VulnerabilitySubmission", NOW - 9 * DAY)
+        before = child.view()["version"]
+        child.moves(fact.presentation_id, "other", NOW - DAY)
+        assert child.number == child.view()["version"] > before
+        assert before == child.view(NOW, NOW - 2 * DAY)["version"]
+
+    def test_version_says_nothing_of_what_is_hidden(self) -> None:
+        """A sealed fact, its record and what is concluded of it alone leave the version that every reader is shown."""
+        child = r19()
+        before = child.view()["version"]
+        pid = child.shows("probation", NOW - HOUR)
+        sealed = child.says("probation", "RiskGraded", NOW - HOUR, sensitivity="SEALED", presentation_id=pid)
+        vpa = child.says("police", "VulnerabilitySubmission", NOW - HOUR, {"what_child_said": None}, sensitivity="SEALED")
+        child.adds([("quality_defect", {"child_id": CHILD, "event_id": vpa.event_id, "defect": "VOICE_MISSING"})])
+        child.adds([("not_evaluated", {"child_id": CHILD, "event_id": sealed.event_id, "where": "KeyError"})])
+        about = {"match_id": "m1", "presentation_id": "elsewhere", "anchor": pid, "child_id": CHILD}
+        child.adds([("possible_match", about | {"evidence": ["same full name"]})])
+        assert before == child.view()["version"]
+        shown = child.says("probation", "RiskGraded", NOW - HOUR, presentation_id=pid)
+        assert shown.number == child.view()["version"]
+
+    @settings(max_examples=60, deadline=None)
+    @given(children(), st.integers(0, 90 * 24))
+    def test_version_never_falls(self, history: History, hours: int) -> None:
+        """What was known earlier never has a higher version."""
+        limit = NOW - 80 * DAY + hours * HOUR
+        assert fold(history, REFERENCE, NOW, limit)["version"] <= fold(history, REFERENCE, NOW)["version"]
+
 
 class TestIdentity:
     """Who says what."""
