@@ -5,6 +5,8 @@ are waited for at most five minutes, and who is behind is named. What people and
 for as long as it takes, because it can only be unread while nothing is decided: what they did in time is never called overdue,
 also after an outage longer than the due time. One who acted in time, but whose act reached the intake later still, takes the
 escalation back when it is read (`domain.acts`, `overdue_withdrawn`).
+
+A due time that stays due although it was said (our own rule failed on it) is said again every hour, under another id.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ log = structlog.get_logger()
 TICK_S: Final = 1.0
 WAIT_US_MAX: Final = 300 * SECOND_US
 """Five minutes: the longest a due time waits for a source that is behind (design, idea 6)."""
+
+AGAIN_US: Final = 3600 * SECOND_US
+"""A due time that was said and is due still is said again after an hour: our own rule may have failed on it, and be mended."""
 
 BATCH: Final = 200
 """Children a tick: a wave of due times (a new policy) is spread out, so that people's facts pass between."""
@@ -59,11 +64,32 @@ def must_wait(unread: Collection[str], waited_us: int) -> bool:
     return bool(ACTS & set(unread)) or (bool(unread) and waited_us < WAIT_US_MAX)
 
 
+class Said:
+    """The due times said within the last hour, by child: none is said twice meanwhile, and none is kept from being said again."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, tuple[int, int]] = {}
+
+    def note(self, child: str, due_at: int, now: int) -> None:
+        """It was said."""
+        self._at[child] = (due_at, now)
+
+    def recent(self, now: int) -> dict[str, int]:
+        """Child and due time of what was said since an hour ago; what is older is forgotten."""
+        self._at = {c: (due, at) for c, (due, at) in self._at.items() if now - at < AGAIN_US}
+        return {c: due for c, (due, _) in self._at.items()}
+
+
+def clock_id(child: str, due_at: int, version: int) -> str:
+    """The id of a clock record. Two clocks say it once; after anything new on the child, be it our own failure, it is another."""
+    return make_id("clock", child, due_at, version)
+
+
 @dataclass(frozen=True, slots=True)
 class Due:
     """Children due, and the intake's ends noted after their due instants."""
 
-    children: Mapping[str, int]
+    children: Collection[str]
     ends: Ends
     noted_at: int
 
@@ -79,7 +105,7 @@ class Clock:
         self._beat = beat
         self._access, self._engine, self._speaking, self._applier, self._now = access, engine, speaking, applier, now_us
         self._policy, self._visited = policy, ""
-        self._said: dict[str, int] = {}
+        self._said = Said()
         self._waiting: Due | None = None
         self._alarmed_at = 0
         self._stopping = False
@@ -143,7 +169,8 @@ class Clock:
     def _look(self, conn: Connection, consumer: KafkaConsumer) -> Due | None:
         now = self._now()
         with conn.begin():
-            due = {c: d for c, d in self._some(conn, "due_at", now).items() if self._said.get(c) != d}
+            said = self._said.recent(now)
+            due = conn.execute(_DUE, {"now": now, "c": list(said), "d": list(said.values()), "n": BATCH}).scalars().all()
         if not due:
             return None
         tps = [
@@ -163,21 +190,22 @@ class Clock:
         if still and must_wait(unread, waited_us):
             self._alarm(unread, waited_us)
             return due
-        for child, due_at in still.items():
+        for child, (due_at, version) in still.items():
             act = {
-                "event_id": make_id("clock", child, due_at), "actor_id": "clock", "actor_role": "clock", "child_id": child,
+                "event_id": clock_id(child, due_at, version), "actor_id": "clock", "actor_role": "clock", "child_id": child,
                 "acted_at": due_at, "based_on": None, "correlation_id": None,
             }  # fmt: skip
             self._speaking.send("ClockFired", {"act": act, "due_at": due_at, "behind": unread})
-            self._said[child] = due_at
+            self._said.note(child, due_at, self._now())
         log.info("clock-fired", children=len(still), behind=unread)
         return None
 
-    def _still_due(self, conn: Connection, due: Due) -> dict[str, int]:
-        """Those of the waiting that nobody has answered meanwhile; the ends were noted after each of these instants."""
-        sql = text("select child_id, due_at from child where child_id = any(:c) and due_at <= :at order by due_at, child_id")
-        rows = conn.execute(sql, {"c": list(due.children), "at": due.noted_at})
-        return {r.child_id: r.due_at for r in rows if self._said.get(r.child_id) != r.due_at}
+    def _still_due(self, conn: Connection, due: Due) -> dict[str, tuple[int, int]]:
+        """Those of the waiting that nobody has answered meanwhile: (due time, version). The ends were noted after each."""
+        sql = "select child_id, due_at, version from child where child_id = any(:c) and due_at <= :at order by due_at, child_id"
+        rows = conn.execute(text(sql), {"c": list(due.children), "at": due.noted_at})
+        said = self._said.recent(self._now())
+        return {r.child_id: (r.due_at, r.version) for r in rows if said.get(r.child_id) != r.due_at}
 
     def _alarm(self, unread: Collection[str], waited_us: int) -> None:
         """People's acts have waited longer than facts may: nothing is decided, and somebody has to know."""
@@ -194,4 +222,11 @@ _OLDER: Final = text(
     "select child_id from child where child_id > :after and version < "
     "(select number from reference where kind = 'policy' and fingerprint = :p) order by child_id limit :n"
 )
+_DUE: Final = text(
+    "select child_id from child where due_at <= :now and not exists (select 1 from "
+    "unnest(cast(:c as text[]), cast(:d as bigint[])) as said(child_id, due_at) "
+    "where said.child_id = child.child_id and said.due_at = child.due_at) order by due_at, child_id limit :n"
+)
+"""What was said lately is left out before the limit: it must not keep the others waiting."""
+
 _SAID: Final = text("select event_id from act where topic = 'clock' and event_id = any(cast(:ids as text[]))")

@@ -12,7 +12,7 @@ from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Final
 
-from domain.times import HOUR_US, LONDON, local, to_us
+from domain.times import HOUR_US, LAST_US, LONDON, local, to_us
 
 OPENS: Final = time(9)
 CLOSES: Final = time(17)
@@ -81,5 +81,6 @@ def midnight(day: str) -> int:
 
 
 def next_midnight(day: str) -> int:
-    """The instant at which the London day after `day` begins."""
-    return midnight((date.fromisoformat(day) + timedelta(days=1)).isoformat())
+    """The instant at which the London day after `day` begins. The last day of the calendar has none: it means `no end`."""
+    at = date.fromisoformat(day)
+    return LAST_US if at == date.max else midnight((at + timedelta(days=1)).isoformat())

@@ -188,6 +188,10 @@ SPANS = (
 """Records whose being current depends on the day."""
 
 
+BEGIN = (("CpisStatusChanged", "start_date"), ("GpRegistration", "registered_from"))
+"""Records that something may be concluded from on the day they begin: a plan (`graded_while`), a practice (GP messages)."""
+
+
 def due_at(folded: Folded) -> int | None:
     """The next instant at which something may have to be concluded; in the past when it already is and nobody has."""
     due = [at for r in folded.recommendations if (at := r.waits_until) is not None]
@@ -199,9 +203,10 @@ def due_at(folded: Folded) -> int | None:
         ahead.append(folded.known.next_fact_at)
     today = folded.situation.today
     ahead += [
-        midnight(f.body["registered_from"])
-        for f in folded.known.current.get("GpRegistration", ())
-        if f.body["registered_from"] > today
+        midnight(begins)
+        for record, first in BEGIN
+        for f in folded.known.current.get(record, ())
+        if (begins := f.body.get(first)) is not None and begins > today
     ]
     if _counts_on(folded):
         ahead.append(next_midnight(today))

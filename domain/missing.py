@@ -20,7 +20,7 @@ from domain.labelling import rest_on
 from domain.model import Fact, Json
 from domain.policy import Reference
 from domain.selection import Known
-from domain.times import DAY_US, HOUR_US, LONDON, local, to_us
+from domain.times import DAY_US, HOUR_US, LONDON, bounded, local, to_us
 
 SAME_EPISODE_US: Final = 12 * HOUR_US
 """Two agencies' beginnings this near tell of one episode (default; police and home log the same absence hours apart)."""
@@ -47,9 +47,9 @@ class Interview:
     def at(self) -> int:
         """When it came to what it is: completed, declined or offered."""
         if self.completed is not None:
-            return int(self.completed.body["completed_at"])
+            return bounded(self.completed.body["completed_at"])
         if self.declined is not None:
-            return int(self.declined.body["declined_at"])
+            return bounded(self.declined.body["declined_at"])
         return self.offered_at or 0
 
     @property
@@ -82,14 +82,14 @@ class Strand:
     def started_at(self) -> int:
         """Earliest sighting told; otherwise the beginning as the end tells it, or the first we heard."""
         if self.reports:
-            return min(int(r.body["last_seen_at"]) for r in self.reports)
-        told = [int(e.body["started_at"]) for e in self.ends if e.body.get("started_at") is not None]
+            return min(bounded(r.body["last_seen_at"]) for r in self.reports)
+        told = [bounded(e.body["started_at"]) for e in self.ends if e.body.get("started_at") is not None]
         return min(told) if told else min(f.occurred_at for f in self.facts)
 
     @property
     def ended_at(self) -> int | None:
         """The end as last told by this agency."""
-        return int(self.ends[-1].body["ended_at"]) if self.ends else None
+        return bounded(self.ends[-1].body["ended_at"]) if self.ends else None
 
     @property
     def sealed(self) -> bool:
@@ -181,7 +181,7 @@ def _interviews(known: Known) -> list[Interview]:
             at.facts.append(fact)
             at.ref = fact.body.get("episode_ref") or at.ref
             if record.endswith("Offered"):
-                told = int(fact.body["offered_at"])
+                told = bounded(fact.body["offered_at"])
                 at.offered_at = told if at.offered_at is None else min(at.offered_at, told)
             elif record.endswith("Declined"):
                 at.declined = fact
@@ -205,7 +205,7 @@ def _clock(episode: Episode, as_of: int, hours_us: int) -> None:
     if episode.ended_at is None:
         return
     episode.due_at = episode.ended_at + hours_us
-    done = [int(i.completed.body["completed_at"]) for i in episode.interviews if i.completed is not None]
+    done = [bounded(i.completed.body["completed_at"]) for i in episode.interviews if i.completed is not None]
     if done:
         episode.clock = "MET" if min(done) <= episode.due_at else "LATE"
     elif any(i.declined is not None for i in episode.interviews):
@@ -236,7 +236,7 @@ def shown(episode: Episode, known: Known, reference: Reference) -> Json:
         "episode": first.episode_id, "sources": [[s.agency, s.episode_id] for s in episode.strands], "type": episode.type,
         "type_label": reference.label("missing-type", episode.type),
         "reported_at": min((f.occurred_at for f in episode.begun), default=None),
-        "last_seen_at": max((int(f.body["last_seen_at"]) for s in episode.strands for f in s.reports), default=None),
+        "last_seen_at": max((bounded(f.body["last_seen_at"]) for s in episode.strands for f in s.reports), default=None),
         "started_at": episode.started_at, "ended_at": episode.ended_at,
         "outcome": outcome, "outcome_label": reference.label("missing-outcome", outcome) or None,
         "overnight": episode.overnight, "days": max(0, until - episode.started_at) // DAY_US, "grade": grade,
@@ -266,7 +266,7 @@ def contradiction(episode: Episode) -> str | None:
     said = []
     if episode.ended_at is not None and episode.ended_at < episode.started_at:
         said.append("returned before last seen")
-    if len({int(e.body["ended_at"]) // HOUR_US for s in episode.strands for e in s.ends}) > 1:
+    if len({bounded(e.body["ended_at"]) // HOUR_US for s in episode.strands for e in s.ends}) > 1:
         said.append("different times of return are told")
     if any(len({r.body["episode_type"] for r in s.reports}) > 1 for s in episode.strands):
         said.append("told as missing and as away")
@@ -276,13 +276,13 @@ def contradiction(episode: Episode) -> str | None:
 def interview_shown(interview: Interview, ended_at: int | None, reference: Reference) -> Json:
     """An interview as the view lists it; `in_72h` is null while that cannot be said."""
     done, no = interview.completed, interview.declined
-    completed_at = int(done.body["completed_at"]) if done else None
+    completed_at = bounded(done.body["completed_at"]) if done else None
     in_time = None
     if completed_at is not None and ended_at is not None:
         in_time = completed_at <= ended_at + reference.interview_hours * HOUR_US
     return {
         "interview_id": interview.interview_id, "state": interview.state, "offered_at": interview.offered_at,
-        "completed_at": completed_at, "declined_at": int(no.body["declined_at"]) if no else None,
+        "completed_at": completed_at, "declined_at": bounded(no.body["declined_at"]) if no else None,
         "reason": no.body["reason"] if no else None,
         "reason_label": reference.label("rhi-declined", no.body["reason"]) if no else None,
         "push": list(done.body["push"]) if done else [], "pull": list(done.body["pull"]) if done else [],

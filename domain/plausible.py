@@ -17,15 +17,15 @@ CLOCK_SKEW_US: Final = HOUR_US
 OLDEST_US: Final = -20 * 365 * DAY_US
 """1950: nothing about a living child happened before."""
 
+MEETING_DAYS_MAX: Final = 28
+"""A strategy discussion is convened for the next days; one planned for years ahead would never be called overdue."""
+
 BIRTH_EARLIEST: Final = "1990-01-01"
 """No subject of 2019 or later was a child if born before; defaults such as 1900-01-01 are marked, not refused."""
 
 
 FUTURE: Final[Mapping[str, str]] = {"held_at": "lies in the future: convened is not held"}
 """What to say of an instant in the future, where more can be said than that."""
-
-PLANNED_MAX_US: Final = 31 * DAY_US
-"""A discussion that is convened is planned within this: the page allows four weeks, and an act may be read days later."""
 
 
 def out_of_time(instants: Iterable[tuple[str, int]], now_us: int) -> list[Problem]:
@@ -104,8 +104,8 @@ def _act(record: str, value: Mapping[str, Any], now_us: int) -> list[Problem]:
 def _planned(text: str, now_us: int) -> list[Problem]:
     try:
         at = to_us(datetime.fromisoformat(text))
-    except ValueError:
+    except (ValueError, OverflowError):
         return [Problem("meeting_at", "instant", "is not an ISO 8601 instant with an offset")]
-    if not OLDEST_US <= at <= now_us + PLANNED_MAX_US:
-        return [Problem("meeting_at", "planned", f"is not within the next {PLANNED_MAX_US // DAY_US} days")]
+    if not OLDEST_US <= at <= now_us + MEETING_DAYS_MAX * DAY_US + CLOCK_SKEW_US:
+        return [Problem("meeting_at", "planned", f"is not within the next {MEETING_DAYS_MAX} days")]
     return []

@@ -85,12 +85,32 @@ def select(history: History, as_of: int, known_at: int | None = None) -> Known:
     for fact in known.facts:
         if not states or (fact.agency, fact.event_id) not in states:
             current[fact.record].append(fact)
-    known.version = max(
-        max((f.number for f in known.facts), default=0),
-        max((x.from_number for x in known.links.values()), default=0),
-        max((c.number for c in known.conclusions), default=0),
-    )
+    known.version = _version(known, history, facts.values(), limit)
     return known
+
+
+def _version(known: Known, history: History, facts: Iterable[Fact], limit: int) -> int:
+    """The highest entry that the view rests on and that may be seen to be there by every reader.
+
+    Sealed facts, records that only sealed facts came with, and what was concluded of those leave it: who sees it rise would know
+    that they are there. So do questions about records, as a sealed one may be asked about. It never falls: when a record goes to
+    another child, it is the entry that took it away.
+    """
+    open_facts = [f for f in facts if f.sensitivity != "SEALED"]
+    sealed = {f.event_id for f in facts if f.sensitivity == "SEALED"}
+    hidden = {f.presentation_id for f in facts} - {f.presentation_id for f in open_facts}
+    told = {c.data["message_id"]: c.data["event_id"] for c in known.conclusions if c.kind == "gp_message"}
+    numbers = [f.number for f in known.facts if f.sensitivity != "SEALED"]
+    for link in history.links:
+        if link.child_id == known.child_id and link.from_at <= limit and link.presentation_id not in hidden:
+            numbers.append(link.from_number)
+            if link.to_number is not None and link.to_at is not None and link.to_at <= limit:
+                numbers.append(link.to_number)
+    for c in known.conclusions:
+        about = c.data.get("event_id") or told.get(c.data.get("message_id", ""))
+        if about not in sealed and "match_id" not in c.data:
+            numbers.append(c.number)
+    return max(numbers, default=0)
 
 
 def _order(fact: Fact) -> tuple[int, str, str]:

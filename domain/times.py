@@ -25,9 +25,19 @@ def to_us(when: datetime) -> int:
     return (delta.days * 86_400 + delta.seconds) * SECOND_US + delta.microseconds
 
 
+FIRST_US: Final = to_us(datetime(1, 1, 3, tzinfo=UTC))
+LAST_US: Final = to_us(datetime(9999, 12, 25, tzinfo=UTC))
+"""What a calendar can name, with days to spare on both sides for clocks that run from there."""
+
+
+def bounded(us: int) -> int:
+    """An instant that a calendar can name: one beyond is brought to the edge, so that no arithmetic of ours fails on it."""
+    return min(max(us, FIRST_US), LAST_US)
+
+
 def to_datetime(us: int) -> datetime:
-    """An instant as an aware UTC datetime."""
-    return EPOCH + timedelta(microseconds=us)
+    """An instant as an aware UTC datetime (`bounded`)."""
+    return EPOCH + timedelta(microseconds=bounded(us))
 
 
 def local(us: int) -> datetime:

@@ -8,13 +8,13 @@ from dataclasses import field as made
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
+from domain.plausible import MEETING_DAYS_MAX
 from domain.searching import SearchTerms
 from domain.times import LONDON, to_us
 from schemas.codes import code_lists
 
 TEXT_CHARS_MAX: Final = 4000
 NAME_CHARS_MAX: Final = 120
-PLANNED_DAYS_MAX: Final = 28
 
 
 @dataclass(slots=True)
@@ -165,8 +165,8 @@ def _london(form: Form, name: str, missing: str, now: int, *, future: bool) -> d
         return None
     when = datetime(found.year, found.month, found.day, *at, tzinfo=LONDON)
     today = datetime.fromtimestamp(now / 1e6, LONDON)
-    if future and not today - timedelta(days=1) <= when <= today + timedelta(days=PLANNED_DAYS_MAX):
-        form.errors[f"{name}-day"] = f"The planned time must be within the next {PLANNED_DAYS_MAX} days"
+    if future and not today - timedelta(days=1) <= when <= today + timedelta(days=MEETING_DAYS_MAX):
+        form.errors[f"{name}-day"] = f"The planned time must be within the next {MEETING_DAYS_MAX} days"
     if not future and when > today:
         form.errors[f"{name}-day"] = "The discussion cannot have been held in the future"
     return when

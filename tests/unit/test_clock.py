@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.clock import WAIT_US_MAX, behind, must_wait
+from consumers.clock import AGAIN_US, WAIT_US_MAX, Said, behind, clock_id, must_wait
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,20 @@ def test_behind() -> None:
     ends = {("facts.police", 0): 3, ("facts.police", 1): 2, ("decisions", 0): 1, ("receipts", 0): 0}
     assert ["decisions", "facts.police"] == behind(ends, {("facts.police", 0): 2, ("facts.police", 1): 1})
     assert [] == behind(ends, ends)
+
+
+def test_said_again() -> None:
+    """A due time is said once an hour while it stays due; a new due time of the same child at once."""
+    said = Said()
+    said.note("a", 5, 0)
+    assert {"a": 5} == said.recent(AGAIN_US - 1)
+    assert {} == said.recent(AGAIN_US)
+    said.note("a", 5, AGAIN_US)
+    said.note("a", 7, AGAIN_US + 1)
+    assert {"a": 7} == said.recent(AGAIN_US + 2)
+
+
+def test_the_id_is_of_the_child_as_it_stands() -> None:
+    """The same for two clocks; another once anything was accepted about the child, be it that our own rule failed."""
+    assert clock_id("a", 5, 9) == clock_id("a", 5, 9)
+    assert 3 == len({clock_id("a", 5, 9), clock_id("a", 5, 10), clock_id("a", 6, 9)})

@@ -412,6 +412,19 @@ class TestDue:
         assert due == again[1]["due_at"] == child.view(due + HOUR)["due_at"]
         assert ["recommendation_overdue"] == kinds(child.concludes(due + HOUR, fired=due))
 
+    @pytest.mark.parametrize("plan", ["CPPI", "LACI"])
+    def test_a_plan_that_begins_tomorrow(self, plan: str) -> None:
+        """Graded high today, on a plan from tomorrow: the clock looks when it begins, and it is recommended then."""
+        child = Child()
+        child.says("health", "CpisStatusChanged", NOW - HOUR, {"plan_type": plan, "start_date": "2026-02-26"})
+        child.says("police", "MissingEpisodeReported", NOW - 3 * HOUR)
+        child.says("police", "MissingEpisodeEnded", NOW - 2 * HOUR)
+        child.says("police", "MissingEpisodeGraded", NOW - 2 * HOUR, {"grade": "HIGH"})
+        assert [] == child.concludes()
+        tomorrow = NOW + 12 * HOUR
+        assert tomorrow == child.view()["due_at"]
+        assert ["recommended"] == kinds(child.concludes(tomorrow, fired=tomorrow))
+
     def test_72_hours_gone(self) -> None:
         """The clock is due when an interview is: what rises by itself is concluded then."""
         child = Child()

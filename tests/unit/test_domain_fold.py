@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.fold import WORKED_OUT, fold
+from domain.fold import WORKED_OUT, bare, fold
 from domain.model import Conclusion, Fact, History, Json, make_id
-from tests.unit.children import CHILD, DAY, HOUR, NOW, REFERENCE, Child, r19
+from tests.unit.children import BLANKS, CHILD, DAY, HOUR, NOW, REFERENCE, Child, r19
 
 MENU: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("police", "VulnerabilitySubmission", {"concerns": ["BAD_HOUSING"], "exploitation": ["TRAVEL"]}),
@@ -65,6 +65,13 @@ def children(draw: st.DrawFn) -> History:
     return child.history
 
 
+LONGS = st.one_of(st.integers(-(1 << 63), (1 << 63) - 1), st.sampled_from((-(1 << 63), (1 << 63) - 1, 0, NOW * 1000)))
+DAYS = st.one_of(st.dates().map(lambda d: d.isoformat()), st.sampled_from(("0001-01-01", "9999-12-31", "2026-02-25")))
+ODD: dict[str, st.SearchStrategy[Any]] = dict.fromkeys(
+    ("last_seen_at", "started_at", "ended_at", "offered_at", "declined_at", "completed_at", "accessed_at"), LONGS
+) | dict.fromkeys(
+    ("from_date", "to_date", "start_date", "end_date", "registered_from", "csog_date", "review_date", "gp_action_due"), DAYS
+)
 SENSITIVITY = st.sampled_from(("ORDINARY", "ORDINARY", "ORDINARY", "SEALED"))
 
 
@@ -249,6 +256,37 @@ class TestTime:
         number = child.adds([("case_taken", {"child_id": CHILD, "by": "a", "by_role": "icart_manager", "taken": True})])
         assert (number, number - 1) == (child.view()["version"], before)
 
+    def test_version_of_a_child_that_was_merged_away(self) -> None:
+        """Its open page is told that something changed: the version never falls."""
+        child = Child()
+        fact = child.says("police", "VulnerabilitySubmission", NOW - 9 * DAY)
+        before = child.view()["version"]
+        child.moves(fact.presentation_id, "other", NOW - DAY)
+        assert child.number == child.view()["version"] > before
+        assert before == child.view(NOW, NOW - 2 * DAY)["version"]
+
+    def test_version_says_nothing_of_what_is_hidden(self) -> None:
+        """A sealed fact, its record and what is concluded of it alone leave the version that every reader is shown."""
+        child = r19()
+        before = child.view()["version"]
+        pid = child.shows("probation", NOW - HOUR)
+        sealed = child.says("probation", "RiskGraded", NOW - HOUR, sensitivity="SEALED", presentation_id=pid)
+        vpa = child.says("police", "VulnerabilitySubmission", NOW - HOUR, {"what_child_said": None}, sensitivity="SEALED")
+        child.adds([("quality_defect", {"child_id": CHILD, "event_id": vpa.event_id, "defect": "VOICE_MISSING"})])
+        child.adds([("not_evaluated", {"child_id": CHILD, "event_id": sealed.event_id, "where": "KeyError"})])
+        about = {"match_id": "m1", "presentation_id": "elsewhere", "anchor": pid, "child_id": CHILD}
+        child.adds([("possible_match", about | {"evidence": ["same full name"]})])
+        assert before == child.view()["version"]
+        shown = child.says("probation", "RiskGraded", NOW - HOUR, presentation_id=pid)
+        assert shown.number == child.view()["version"]
+
+    @settings(max_examples=60, deadline=None)
+    @given(children(), st.integers(0, 90 * 24))
+    def test_version_never_falls(self, history: History, hours: int) -> None:
+        """What was known earlier never has a higher version."""
+        limit = NOW - 80 * DAY + hours * HOUR
+        assert fold(history, REFERENCE, NOW, limit)["version"] <= fold(history, REFERENCE, NOW)["version"]
+
 
 class TestIdentity:
     """Who says what."""
@@ -366,6 +404,35 @@ class TestParts:
         assert good["recommendations"] == shown["recommendations"]
         assert shown["recommendations"][0]["due_at"] == shown["due_at"]
         assert shown == child.view()
+
+    @pytest.mark.parametrize(
+        ("record", "end"), [("WorkerAllocated", "to_date"), ("InvolvementRecorded", "to_date"), ("CpisStatusChanged", "end_date")]
+    )
+    def test_the_last_day_there_is(self, record: str, end: str) -> None:
+        """What systems write for `no end` is no defect: the child is evaluated, and a running clock stays."""
+        child = Child()
+        child.says("police", "MissingEpisodeReported", NOW - 6 * HOUR)
+        child.says("police", "MissingEpisodeEnded", NOW - HOUR)
+        child.says("csc", record, NOW - 2 * HOUR, {end: "9999-12-31"})
+        view = child.view()
+        assert (NOW, NOW + 71 * HOUR) == (view["evaluated_at"], view["due_at"])
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.data())
+    def test_whatever_the_facts_hold(self, data: st.DataObject) -> None:
+        """Any instant that a long can hold and any day that a calendar has: the child is evaluated, columns hold the answer."""
+        child = Child()
+        for record, body in BLANKS.items():
+            if record != "Retraction":
+                odd = {k: data.draw(ODD[k]) for k in body if k in ODD}
+                child.says(data.draw(st.sampled_from(("police", "csc"))), record, NOW - DAY, odd)
+        view = child.view()
+        assert view["evaluated_at"] == NOW
+        for key in ("due_at", "changes_at"):
+            assert view[key] is None or abs(view[key]) < 1 << 62
+        json.dumps(bare(child.history, REFERENCE, NOW))
+        child.concludes()
+        assert len(BLANKS) - 1 == len(view["chronology"])
 
     def test_ids_are_stable(self) -> None:
         """The id of what an id is about never changes (I3)."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from consumers.host import Intake
 from domain.times import DAY_US
 from producers.halton.scenarios import r19
-from tests.fault.memory import Memory
+from projections.entries import Entry
+from tests.fault.memory import CODEC, Memory
 
 NOW = 1_794_312_000_000_000
 """10 November 2026, noon."""
@@ -72,6 +75,34 @@ def test_the_clock_does_not_stop_at_it(house: Memory) -> None:
     entry = house.take("clock", "ClockFired", fired)
     assert "ACCEPTED" == entry.verdict
     assert {"not_evaluated"} == {kind for kind, _ in entry.conclusions}
+
+
+def test_what_fell_due_is_concluded_once_the_rule_is_mended(house: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The failed firing raised the child's version, so the next has another id (`consumers.clock`), and concludes."""
+    (view,) = house.views()
+    before, house.clock = view["version"], view["due_at"]
+    due = {"due_at": view["due_at"], "behind": []}
+    assert {"not_evaluated"} == {
+        kind for kind, _ in house.take("clock", "ClockFired", act("clock", view["child_id"], actor_id="clock") | due).conclusions
+    }
+    (failed,) = house.views()
+    assert failed["version"] > before
+    monkeypatch.undo()
+    again = act("clock", view["child_id"], actor_id="clock", event_id="22222222-2222-4222-8222-222222222222")
+    assert ["recommendation_overdue"] == [kind for kind, _ in house.take("clock", "ClockFired", again | due).conclusions]
+
+
+def test_no_fold_stands_between_a_person_and_an_act(house: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even when not so much as the chronology can be put together, an act is answered and others go on."""
+    monkeypatch.setattr("domain.fold.chronology", broken)
+    child = next(c for c, members in house.book.members.items() if members)
+    decider = house._decider
+    entry = Entry(house.number + 1, 1, "ACT", house.clock, ("decisions", 0, 9), None, "CaseTaken", str(uuid4()))
+    item = house._preparer.prepare(
+        Intake("decisions", 0, 9, house.clock, CODEC.encode("CaseTaken", act("icart_manager", child) | {"taken": True}))
+    )
+    decider.decide(item, entry)
+    assert "ACCEPTED" == entry.verdict
 
 
 def test_a_judgement_of_ours_that_fails_refuses_the_act(house: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
