@@ -67,6 +67,10 @@ def _groups(name: str) -> tuple[Group, ...]:
     return tuple(found)
 
 
+forget_rules = _groups.cache_clear
+"""Rules are read once a process; a test that changes code lists says so."""
+
+
 def _fit(rule: FieldRule) -> Fit:
     one = _one(rule)
     if rule.many:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -15,6 +16,7 @@ from domain.times import DAY_US, HOUR_US, to_us
 from producers.facts import prepare
 from schemas.catalogue import catalogue, spec
 from schemas.codes import code_lists
+from schemas.fitting import forget_rules
 from schemas.validation import MICROS, PROBLEMS_MAX, check
 from tests.golden.values import AT, VALUES
 
@@ -143,7 +145,7 @@ class TestCodesInForce:
     """A code list's dates count: a code that was ended is not accepted for what happened later."""
 
     @pytest.fixture(autouse=True)
-    def lists(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lists(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         """WEIGHT_LOSS was ended on 31 August 2025; another begins on 1 September 2026."""
         real = code_lists()
         listed = real["concern"]
@@ -153,6 +155,10 @@ class TestCodesInForce:
         codes[self.later] = replace(codes[self.later], valid_from=date(2026, 9, 1))
         changed_lists = {**real, listed.id: replace(listed, codes=codes)}
         monkeypatch.setattr("schemas.validation.code_lists", lambda: changed_lists)
+        monkeypatch.setattr("schemas.fitting.code_lists", lambda: changed_lists)
+        forget_rules()
+        yield
+        forget_rules()
 
     @staticmethod
     def problems(code: str, occurred: int, recorded: int) -> set[tuple[str, str]]:
