@@ -91,7 +91,7 @@ def index(conn: Connection, schema: str, tables: Iterable[str]) -> None:
     """The indices that these living tables have, primary keys among them."""
     with conn.begin():
         for r in conn.execute(_INDICES, {"t": list(tables)}).all():
-            conn.execute(text(r.made.replace(f" ON public.{r.tab} ", f" ON {schema}.{r.tab} ")))
+            conn.execute(text(r.made.replace(" ON public.", f" ON {schema}.", 1)))
             if r.constrained:
                 key = f'alter table {schema}."{r.tab}" add constraint "{r.name}" primary key using index "{r.name}"'
                 conn.execute(text(key))

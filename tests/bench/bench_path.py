@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import psycopg
@@ -15,6 +14,7 @@ import pytest
 from infra import assembly
 from tests.bench import plain
 from tests.bench.meters import Meter, memory_mib, server_processes
+from tests.bench.rebuilding import rebuilds
 from tests.bench.report import Report, Section, split
 from tests.bench.stage import FACTS, Script, Workers, decided, fill, intake_reader, script, take_over, value, wait_for, workers
 from tests.services import Deployment, Services
@@ -48,8 +48,9 @@ class TestWholePath:
         """Facts wait in the intake; two worker processes decide about them."""
         house = new_deployment()
         made = script(house, FACTS)
+        assert 0.09 <= made.workload.presentations / FACTS <= 0.11, "one fact in ten brings a presentation never seen before"
         section = report.section(
-            "Whole path: fact to committed view",
+            "Whole path: fact to all its consequences committed",
             f"{made.workload}, of {sum(len(r.value) for r in made.ready) / FACTS:.0f} bytes on average, lie in Kafka. Two "
             "`unify` processes decide about them; entries encrypted, synchronous commits, broker and database on one machine. "
             f"Counted from {STEADY[0]:.0%} to {STEADY[1]:.0%} of the facts. CPU is user and system time of the processes. The "
@@ -68,7 +69,7 @@ class TestWholePath:
         section.add("plain loop of the same database work, one process", f"{floor:,.0f} facts/s")
         section.add("of it CPU µs a fact", split(used, FACTS))
         section.add("ratio to the plain loop", f"{rate / floor:.1%}")
-        _rebuild(report, house)
+        rebuilds(report, house, tmp_path)
 
 
 def _limit(house: Deployment) -> float:
@@ -156,31 +157,3 @@ def _plain(services: Services, target: Deployment, source: Deployment) -> tuple[
     used = meter.used()
     engine.dispose()
     return FACTS / took, used
-
-
-def _rebuild(report: Report, house: Deployment) -> None:
-    section = report.section(
-        "Rebuild",
-        "`sightline rebuild` of the deployment above, from the ledger in Kafka and the keys: the whole command, its start too.",
-    )
-    import subprocess
-    import sys
-
-    with psycopg.connect(house.views_dsn, autocommit=True) as conn:
-        entries = value(conn, "select number from counter")
-        before = value(conn, "select count(*) from fact")
-        begun = time.monotonic()
-        done: Any = subprocess.run(
-            [sys.executable, "-m", "infra.command", "rebuild"],
-            env=house.environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        took = time.monotonic() - begun
-        assert done.returncode == 0, done.stderr[-500:]
-        assert value(conn, "select count(*) from fact") == before
-    section.add(
-        "from the ledger in Kafka", f"{entries / took:,.0f} entries/s", ">= 12,000 entries/s", met=entries / took >= 12_000
-    )
-    section.add("entries; seconds", f"{entries:,}; {took:.1f}")
