@@ -341,7 +341,7 @@ class World:
             100 + len(self.match_history),
             shown,
             copy.deepcopy(child),
-            an_id("other"),
+            CALLUM if self.match_state == "UNDONE" and self.held_by else an_id("other"),
             list(self.match_history),
         )
 

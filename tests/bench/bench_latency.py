@@ -74,7 +74,7 @@ class TestLatency:
         section = report.section(
             "Fact to committed consequences, open loop",
             "From the instant at which a fact was due to be sent (not when it could be) until another connection sees it "
-            "committed with all that was concluded from it; a view is folded when it is read: see the last row. The limit is until "
+            "committed with all that was concluded from it; a view is folded when read: see the last row. The limit is until "
             f"a plain consumer has polled and decoded it. {SECONDS} s at each rate after {WARM_S} s not counted. The producer is "
             "`AgencyClient`'s "
             f"(idempotent, acks=all, linger 20 ms) without its spool. Two `unify` workers and the relay run. {made.workload}.",
