@@ -73,3 +73,18 @@ def troubles(found: Mapping[str, object]) -> list[str]:
     if late := lag.get("late", 0):
         words.append(f"intake: {late} records have waited more than {LATE_S} s to be decided")
     return words
+
+
+def lines(found: Mapping[str, object]) -> list[str]:
+    """The figures for people, a line each; what cannot be had is among the troubles."""
+    out = []
+    if isinstance(ledger := found.get("ledger"), dict):
+        waiting = ledger["number"] - ledger["relayed"]
+        rest = f"{waiting:,} on their way for {ledger['relay_age_s']:.0f} s" if waiting else "all in the topic"
+        letters = ", ".join(f"{agency} {count:,}" for agency, count in sorted(ledger["dead_letters"].items())) or "none"
+        out.append(f"Ledger: {ledger['number']:,} entries, {rest} (incarnation {ledger['incarnation']})")
+        out.append(f"Views: {ledger['children']:,} children, {ledger['facts']:,} facts. Dead letters: {letters}")
+    if isinstance(lag := found.get("lag"), dict):
+        where = ", ".join(f"{r['topic']}[{r['partition']}] {r['behind']:,}" for r in lag["partitions"])
+        out.append(f"Intake: {lag['behind']:,} records to be decided ({where})" if where else "Intake: everything is decided")
+    return out

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from infra import records
 from infra.errors import AccessError
-from infra.figures import figures, troubles
+from infra.figures import figures, lines, troubles
 from infra.handshake import check_access
 from infra.registry import compatibility
 from infra.settings import Settings
@@ -142,7 +142,7 @@ def _show(rows: list[Row], found: dict[str, object], wrong: list[str]) -> None:
         condition = f"[{colour}]{row.condition}[/]"
         table.add_row(row.name, row.kind, condition, str(row.pid or ""), str(row.restarts or ""), row.address)
     console.print(table)
-    for name, value in found.items():
-        console.print(f"{name}: {value}")
+    for line in lines(found):
+        console.print(line)
     for words in wrong:
         console.print(f"[red]{words}[/]")
