@@ -149,7 +149,7 @@ def shown(rec: Recommendation, reference: Reference, facts: Mapping[str, Fact]) 
         "recommendation_id": rec.recommendation_id, "state": rec.state, "basis": data["basis"], "raised_at": rec.raised_at,
         "due_at": rec.due_at, "points": data["points"], "policy": data["policy"],
         "reasons": [recalled(r, policy, facts, reference) for r in data["reasons"]], "version": rec.version,
-        "evidence_changed": bool(rec.changed), "history": [_history(c, reference) for c in rec.steps],
+        "evidence_changed": bool(rec.changed), "history": [_history(c, reference, again=n > 0) for n, c in enumerate(rec.steps)],
         "disagreements": [
             {"at": c.accepted_at, **{k: c.data[k] for k in ("agency", "by", "by_role", "ground")}}
             for c in rec.steps
@@ -200,10 +200,14 @@ def planned_at(meeting_at: str | None, now: int) -> int:
         return now
 
 
-def _history(c: Conclusion, reference: Reference) -> Json:
+AGAIN: Final = "Recommended again: more has come"
+
+
+def _history(c: Conclusion, reference: Reference, *, again: bool) -> Json:
     d: Mapping[str, Any] = c.data
+    label = AGAIN if again and c.kind == "recommended" else WORDS[c.kind]
     item: Json = {
-        "at": c.accepted_at, "kind": c.kind, "label": WORDS[c.kind], "by": d.get("by"), "by_role": d.get("by_role"),
+        "at": c.accepted_at, "kind": c.kind, "label": label, "by": d.get("by"), "by_role": d.get("by_role"),
         "by_role_label": reference.label("role", d.get("by_role")),
         "text": d.get("rationale") or d.get("outcome_text") or d.get("ground"), "number": c.number,
     }  # fmt: skip

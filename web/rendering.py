@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from domain.times import HOUR_US, SECOND_US, local, to_us
 from schemas.codes import code_lists, label
+from schemas.policies import TITLES
 from web.roles import may, role_label
 from web.shapes import birth_date, child_name, is_withheld, plain, seen, withheld
 
@@ -198,7 +199,9 @@ def code_of(code: str | None, list_id: str) -> str:
 
 
 def record_name(record: str) -> str:
-    """A record name in words: MissingEpisodeReported becomes Missing episode reported."""
+    """What a record is called on screens; one that has no title, in words: CaseTaken becomes Case taken."""
+    if record in TITLES:
+        return TITLES[record]
     parts = re.findall(r"[A-Z][a-z0-9]*", record)
     return " ".join(parts).capitalize() if parts else record
 

@@ -396,6 +396,9 @@ class TestDue:
         assert ("recommended", now + hours * HOUR) == (again[0], again[1]["due_at"])
         (rec,) = child.view(now)["recommendations"]
         assert ("OVERDUE", due) == (rec["state"], rec["passed_on"]["due_at"])
+        assert ["Recommended", "Recommended again: more has come"] == [
+            h["label"] for h in rec["history"] if h["kind"] == "recommended"
+        ]
         later = now + hours * HOUR
         assert later == child.view(now)["due_at"]
         assert [] == child.concludes(later, fired=later - 1)
