@@ -40,6 +40,8 @@ ACTS: Final = frozenset({"decisions", "receipts"})
 
 INTAKE: Final = (*(f"facts.{a}" for a in AGENCIES), *sorted(ACTS))
 Ends = Mapping[tuple[str, int], int]
+Hook = Callable[[str], None]
+"""Called at named points (`firing`, `fired`); tests put faults there."""
 
 
 class Speaking(Protocol):
@@ -72,10 +74,12 @@ class Clock:
     """One a deployment; a second does no harm (the same due time has the same id)."""
 
     def __init__(  # noqa: PLR0917  its parts, each used once
-        self, access: KafkaAccess, engine: Engine, speaking: Speaking, applier: Applier, now_us: Callable[[], int], policy: str
-    ) -> None:
+        self, access: KafkaAccess, engine: Engine, speaking: Speaking, applier: Applier, now_us: Callable[[], int], policy: str,
+        hook: Hook = lambda _: None,
+    ) -> None:  # fmt: skip
         """`policy`: fingerprint of the one in force."""
         self._access, self._engine, self._speaking, self._applier, self._now = access, engine, speaking, applier, now_us
+        self._hook = hook
         self._policy, self._visited = policy, ""
         self._said: dict[str, int] = {}
         self._waiting: Due | None = None
@@ -160,12 +164,14 @@ class Clock:
         if still and must_wait(unread, waited_us):
             self._alarm(unread, waited_us)
             return due
+        self._hook("firing")
         for child, due_at in still.items():
             act = {
                 "event_id": make_id("clock", child, due_at), "actor_id": "clock", "actor_role": "clock", "child_id": child,
                 "acted_at": due_at, "based_on": None, "correlation_id": None,
             }  # fmt: skip
             self._speaking.send("ClockFired", {"act": act, "due_at": due_at, "behind": unread})
+            self._hook("fired")
             self._said[child] = due_at
         log.info("clock-fired", children=len(still), behind=unread)
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -20,12 +21,15 @@ log = structlog.get_logger()
 
 TOPIC: Final = "gp.messages"
 
+Hook = Callable[[str], None]
+"""Called at named points (`delivering`, in the transaction; `delivered`); tests put faults there."""
+
 
 class Deliver:
     """Keeps `gp_inbox`. The newest pointer about a message at a practice wins, so a repeat does nothing (I3)."""
 
-    def __init__(self, access: KafkaAccess, engine: Engine, codec: Codec) -> None:
-        self._access, self._engine, self._codec = access, engine, codec
+    def __init__(self, access: KafkaAccess, engine: Engine, codec: Codec, hook: Hook = lambda _: None) -> None:
+        self._access, self._engine, self._codec, self._hook = access, engine, codec, hook
         self._stopping = False
 
     def stop(self) -> None:
@@ -68,6 +72,8 @@ class Deliver:
             for record in records:
                 conn.execute(_PUT, self._codec.decode(record.value).value)
             conn.execute(_MOVE, {"t": TOPIC, "n": records[-1].offset + 1})
+            self._hook("delivering")
+        self._hook("delivered")
 
 
 _PUT = text(

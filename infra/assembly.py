@@ -182,18 +182,18 @@ def relay(settings: Settings, instance: int, hook: Hook = lambda _: None) -> Sto
     )  # fmt: skip
 
 
-def clock(settings: Settings, instance: int) -> Clock:
+def clock(settings: Settings, instance: int, hook: Hook = lambda _: None) -> Clock:
     """The clock."""
     del instance
     access = settings.access("clock")
     speaking = ActProducer(access, codec(settings))
-    return Clock(access, engine(settings.views_dsn, "clock"), speaking, applier(settings), now_us, policy_hash())
+    return Clock(access, engine(settings.views_dsn, "clock"), speaking, applier(settings), now_us, policy_hash(), hook)
 
 
-def deliver(settings: Settings, instance: int) -> Stoppable:
+def deliver(settings: Settings, instance: int, hook: Hook = lambda _: None) -> Stoppable:
     """Delivery to practices."""
     del instance
-    return Deliver(settings.access("deliver"), engine(settings.views_dsn, "deliver"), codec(settings))
+    return Deliver(settings.access("deliver"), engine(settings.views_dsn, "deliver"), codec(settings), hook)
 
 
 def until_stopped(worker: Stoppable) -> None:

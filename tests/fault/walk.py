@@ -1,0 +1,98 @@
+"""When each recommendation should have been raised, from what was said and confirmed alone: no link of the house's is read.
+
+Presentations become children as they are shown and as the reviewer's answers are accepted, by the oracle's own rules; at each
+entry that touches a child the written policy is asked. Nobody decides here, so a recommendation is raised once, and once more
+when harm makes it urgent; children on whom somebody decided are left out by whoever compares.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tests.fault.oracle import Oracle, Shown, Told, joined
+
+Reason = tuple[str, int, frozenset[str]]
+Raised = tuple[int, str, frozenset[Reason]]
+"""Entry number, basis, and reasons as (rule, points, facts)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reviewer's accepted act on a match between two presentations: `joins`, or takes apart again."""
+
+    number: int
+    one: Shown
+    other: Shown
+    joins: bool
+
+
+@dataclass
+class Children:
+    """Who is one child, as the ledger goes on."""
+
+    edges: dict[Shown, Counter[Shown]] = field(default_factory=lambda: defaultdict(Counter))
+    order: dict[Shown, int] = field(default_factory=dict)
+
+    def show(self, new: Shown) -> None:
+        """A presentation is there; the rules join it to those before."""
+        if new in self.order:
+            return
+        for old in self.order:
+            if joined(new, old) == "rule":
+                self.join(new, old, 1)
+        self.order[new] = len(self.order)
+
+    def join(self, one: Shown, other: Shown, by: int) -> None:
+        """Add to what holds two presentations together, or take from it."""
+        self.edges[one][other] += by
+        self.edges[other][one] += by
+
+    def of(self, start: Shown) -> frozenset[Shown]:
+        """The child that a presentation is of."""
+        group, queue = set[Shown](), [start]
+        while queue:
+            at = queue.pop()
+            if at not in group:
+                group.add(at)
+                queue += [s for s, n in self.edges[at].items() if n > 0]
+        return frozenset(group)
+
+    def founder(self, group: Iterable[Shown]) -> Shown:
+        """Its oldest presentation: a merge keeps the older child."""
+        return min(group, key=lambda s: self.order[s])
+
+
+def raised(oracle: Oracle, told: Sequence[Told], answers: Sequence[Answer], at: Mapping[int, int]) -> Counter[Raised]:
+    """Every raising there should be. `at` gives `accepted_at` (µs) by entry number."""
+    people = oracle.people
+    facts = {f.number: f for f in told}
+    acts = {a.number: a for a in answers}
+    children, known = Children(), list[Told]()
+    by: dict[Shown, list[Told]] = defaultdict(list)
+    waiting: dict[Shown, str] = {}
+    out: Counter[Raised] = Counter()
+    for number in sorted(facts.keys() | acts.keys()):
+        if (fact := facts.get(number)) is not None:
+            mine = people.of[fact.key]
+            children.show(mine)
+            by[mine].append(fact)
+            known.append(fact)
+            touched = [children.of(mine)]
+        else:
+            answer = acts[number]
+            children.join(answer.one, answer.other, 1 if answer.joins else -1)
+            touched = sorted(
+                {children.of(answer.one), children.of(answer.other)}, key=lambda g: children.order[children.founder(g)]
+            )
+        for group in touched:
+            here = [f for s in group for f in by[s]]
+            home = {f.key: hash(children.founder(children.of(people.of[f.key]))) for f in known}
+            child = oracle.child(here, known, group, at[number], home)
+            before = [s for s in waiting if s in group]
+            if child.basis is None or (before and (child.basis != "HARM" or any(waiting[s] == "HARM" for s in before))):
+                continue
+            waiting[before[0] if before else children.founder(group)] = child.basis
+            out[(number, child.basis, frozenset((r, p, f) for r, (p, f) in child.reasons.items()))] += 1
+    return out
