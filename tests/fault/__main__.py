@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     seed = given.seed if given.seed is not None else secrets.randbelow(900_000) + 1_000
     end = given.end if given.end is not None else time.time_ns() // 1000 // HOUR_US * HOUR_US
-    chosen = [r for r in ROWS if not given.rows or r.number in given.rows]
+    chosen = [r for n in given.rows or [r.number for r in ROWS] for r in ROWS if r.number == n]
     defects = [] if given.rows and not given.sabotages else [*BREAKS]
     print(f"seed {seed}, end {end}; again: make faults SEED={seed} ROWS={','.join(str(r.number) for r in chosen)}", flush=True)
     runner = Runner(seed, end, whole=not given.short, keep=given.keep)
@@ -137,8 +137,8 @@ class Runner:
             print(f"  {failure[:3000]}\n  logs in {folder}", flush=True)
 
     def _renew(self) -> None:
-        """After a failure nobody knows what state servers are in."""
-        if self._services is not None:
+        """After a failure nobody knows what state servers are in: those that do not answer are not used again."""
+        if self._services is not None and not all(part.ready() for part in self._services.parts.values()):
             self._services.close()
             self._services = None
 

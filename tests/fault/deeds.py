@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -40,7 +40,8 @@ def deeds(house: House, ledger: Ledger) -> tuple[list[Violation], Counter[str]]:
             entries[e["event_id"]].append(e)
     bad = [*_decided_once(house, acts, entries), *_told(house, entries)]
     effects, found = _effects(house, acts, entries)
-    return [*bad, *effects, *_histories(house), *_due(house)], found
+    accepted = {i for i, es in entries.items() if any(e["verdict"] == ACCEPTED for e in es)}
+    return [*bad, *effects, *_histories(house), *_due(house, accepted)], found
 
 
 def kind_of(act: Mapping[str, Any]) -> str:
@@ -134,7 +135,7 @@ def _real_us(monotonic_s: float) -> int:
     return time.time_ns() // 1000 - round((time.monotonic() - monotonic_s) * 1e6)
 
 
-def _due(house: House) -> list[Violation]:
+def _due(house: House, accepted: Collection[str]) -> list[Violation]:
     """DUE: no clock record before its instant; nothing called overdue that somebody had answered in time."""
     bad = []
     for record in house.read("clock"):
@@ -146,7 +147,7 @@ def _due(house: House) -> list[Violation]:
     answered: dict[str, int] = {}
     for event in house.history.of("act acknowledged"):
         act = sent[event.details["event_id"]]
-        if act["record"] in ("RecommendationDecided", "RecommendationClosed"):
+        if event.details["event_id"] in accepted and act["record"] in ("RecommendationDecided", "RecommendationClosed"):
             at = house_time(house, _real_us(event.at))
             rid = act["value"]["recommendation_id"]
             answered[rid] = min(answered.get(rid, at), at)

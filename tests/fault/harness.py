@@ -159,7 +159,8 @@ class House:
     def now(self) -> Seen:
         """The house as it is this moment. Raises: psycopg.Error when the database is away."""
         seen = look(self.deployment.views_dsn)
-        assert seen is not None, "the database has no counter yet"
+        if seen is None:
+            raise psycopg.OperationalError("the database has no counter yet")
         self.history.saw(seen)
         return seen
 
@@ -335,7 +336,7 @@ class House:
 
         def relayed() -> bool:
             seen = self.now()
-            mark[:] = mark or [max(seen.number, seen.relayed)]
+            mark[:] = mark or [max(seen.number, *(s.relayed for s in self.history.sightings))]
             return seen.relayed > mark[0]
 
         self.wait(f"entries flow again after: {what}", relayed, bound_s * 2 + 30)

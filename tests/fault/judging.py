@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from tests.fault.lives import LIVES
 from tests.fault.sabotage import BREAKS
 from tests.fault.trial import Broken, Trial
+
+PASSED: Final[set[tuple[str, int, int]]] = set()
+"""Lives that passed in this process, by name, seed and end: several defects share one."""
 
 
 def caught(trial: Trial, name: str) -> frozenset[str]:
@@ -26,6 +31,9 @@ def caught(trial: Trial, name: str) -> frozenset[str]:
 
 def passes(trial: Trial, name: str) -> None:
     """The same life without the defect. Raises: Broken."""
+    if (LIVES[name].__name__, trial.seed, trial.end) in PASSED:
+        return
     clean = Trial(trial.services, trial.folder / "clean", trial.seed, trial.end, whole=trial.whole, say=trial.say)
     if found := LIVES[name](clean):
         raise Broken(found)
+    PASSED.add((LIVES[name].__name__, trial.seed, trial.end))

@@ -105,8 +105,8 @@ def _line(row: Row, found: Sequence[str]) -> str:
 def _defects(sabotages: Mapping[str, Outcome], before: str) -> str:
     lines = [
         "## Planted defects", "",
-        "The harness is judged first: each defect is planted in test workers alone, must be caught with the broken promise named,",
-        "and the same seed must pass without it.", "",
+        "The harness is judged first: each defect is planted in test workers alone, must be caught with the broken promise",
+        "named, and the same seed must pass without it.", "",
         "| defect | must be seen to break | times run | result |", "|---|---|---|---|",
     ]  # fmt: skip
     for name, broken in BREAKS.items():
