@@ -20,6 +20,7 @@ from kafka.errors import MessageSizeTooLargeError
 
 from producers.halton.facts import SimulatedFact
 from producers.halton.truth import Truth
+from producers.spool import HEAD as SPOOL_HEAD
 from schemas.catalogue import raw_schema, spec
 from schemas.codec import HEADER, MAGIC
 from schemas.registry import IncompatibleSchema, Registry
@@ -195,8 +196,9 @@ def tear(spool: Path) -> None:
     """The end of the newest file is half a group: what a power cut leaves of a write that was confirmed to nobody."""
     newest = max(spool.glob("*.facts"))
     whole = newest.read_bytes()
+    half = whole[: SPOOL_HEAD.size + SPOOL_HEAD.unpack_from(whole)[1] // 2] if whole else b"SLg1 and a little more"
     with newest.open("ab") as file:
-        file.write((whole[: max(30, len(whole) // 3)] or b"SLg1" + bytes(60))[:-7])
+        file.write(half)
 
 
 def rule_raises(trial: Trial) -> None:

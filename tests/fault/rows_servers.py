@@ -216,7 +216,7 @@ def database_refuses(trial: Trial) -> None:
             house.resumes("deadlock", time.monotonic(), DATABASE_S)
             cancelled(house, 20)
             house.resumes("statements cancelled", time.monotonic(), DATABASE_S)
-            crowded(trial, house)
+            crowded(house)
             house.resumes("every connection taken", time.monotonic(), DATABASE_S)
         house.settle()
         trial.holds(house)
@@ -254,7 +254,7 @@ def cancelled(house: House, times: int) -> None:
     house.wait("statements were cancelled", some, 60)
 
 
-def crowded(trial: Trial, house: House) -> None:
+def crowded(house: House) -> None:
     """Every connection of the server is taken, and the workers' own are ended: they cannot come back until there is room."""
     held: list[psycopg.Connection[Any]] = []
     try:
