@@ -88,7 +88,9 @@ def _effects(
     bad, done = [], Counter[str]()
     for event_id, found in entries.items():
         act = acts.get(event_id)
-        for entry in found if act is not None else ():
+        if act is None:
+            continue  # told by `_decided_once`
+        for entry in found:
             got = held.pop(entry["number"], Counter())
             value = act["value"]
             about = value.get("recommendation_id") or value.get("message_id") or value.get("match_id")

@@ -136,7 +136,7 @@ class House:
         spool = spool or self.folder / f"spool-{agency}"
         spool.mkdir(mode=0o700, exist_ok=True)
         access = self.deployment.access(f"agency.{agency}")
-        client = AgencyClient(access, agency, self.codec, secret, spool, now=self.now_us, **bounds)  # type: ignore[arg-type]
+        client = AgencyClient(access, agency, self.codec, secret, spool, now=self.now_us, **bounds)
         self._clients[agency] = client
         return client
 

@@ -88,4 +88,5 @@ def look(dsn: str) -> Seen | None:
         found = conn.execute("select topic, partition, next_offset, epoch from position").fetchall()
     if row is None:
         return None
-    return Seen(time.monotonic(), *row, {(t, p): (n, e) for t, p, n, e in found})
+    database, number, incarnation, relayed = row
+    return Seen(time.monotonic(), database, number, incarnation, relayed, {(t, p): (n, e) for t, p, n, e in found})

@@ -37,8 +37,8 @@ def plain(trial: Trial) -> list[Violation]:
 
 def frozen(trial: Trial) -> list[Violation]:
     """A worker stops itself with a batch in its hands; another takes over; then it goes on."""
-    named = {"armed": {"unify-0": [("polled", 3)]}, "environment": {"SIGHTLINE_FAULT_SIGNAL": "SIGSTOP"}}
-    with trial.house("frozen", children=CHILDREN, **named) as house:
+    stop, armed = {"SIGHTLINE_FAULT_SIGNAL": "SIGSTOP"}, {"unify-0": [("polled", 3)]}
+    with trial.house("frozen", children=CHILDREN, armed=armed, environment=stop) as house:
         with house.talking(house.story.facts):
             zombie(house, 0)
         house.settle()

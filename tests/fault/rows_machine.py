@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
 import psutil
 import psycopg
@@ -19,7 +19,7 @@ from tests.fault.harness import House
 from tests.fault.proxy import Proxy, namespace
 from tests.fault.rows_workers import in_flight
 from tests.fault.trial import Trial
-from tests.services import LocalServices
+from tests.services import LocalServices, PartName
 
 DISK_S: Final = 30.0
 NETWORK_S: Final = 30.0
@@ -56,12 +56,13 @@ def disk_full(trial: Trial) -> None:
     """Row 7."""
     full_spool(trial)
     with contextlib.closing(LocalServices()) as own, contextlib.ExitStack() as stack:
-        for part, folder in (("kafka", own.state.data / "kafka"), ("postgres", Path(own.parts["postgres"].cwd or ""))):
+        places: dict[PartName, Path] = {"postgres": Path(own.parts["postgres"].cwd or ""), "kafka": own.state.data / "kafka"}
+        for part, folder in places.items():
             move_to_small_disk(own, part, folder, stack)
         house = stack.enter_context(trial.house("disk", services=own))
         with house.people.busy(), house.talking(house.story.facts, 60):
             house.wait("entries flow", lambda: house.now().relayed > 0)
-            for part, folder in (("postgres", Path(own.parts["postgres"].cwd or "")), ("kafka", own.state.data / "kafka")):
+            for part, folder in places.items():
                 in_flight(house)
                 ballast = fill(folder)
                 time.sleep(5.0)  # full for a while
@@ -75,7 +76,7 @@ def disk_full(trial: Trial) -> None:
         trial.holds(house)
 
 
-def move_to_small_disk(own: LocalServices, part: Any, folder: Path, stack: contextlib.ExitStack) -> None:
+def move_to_small_disk(own: LocalServices, part: PartName, folder: Path, stack: contextlib.ExitStack) -> None:
     """A part's data onto a file system that can be filled."""
     own.stop(part)
     aside = folder.with_name(folder.name + "-aside")
