@@ -93,7 +93,7 @@ class Runner:
 
     def repeat(self, name: str, times: int, run: Callable[[Trial], object]) -> Outcome:
         """Run with one seed after another."""
-        outcome = Outcome()
+        outcome = Outcome(notes=[] if self.whole else ["in short"])
         for n in range(times):
             self._once(name, range(self.seed + n, self.seed + n + SEEDS_TRIED * 1_000, 1_000), run, outcome)
         return outcome

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import orjson
 
+from tests.fault.clusters import Shown
 from tests.fault.evidence import ACCEPTED, SHOWN, Ledger, Violation, read_ledger, views
 from tests.fault.harness import House
-from tests.fault.oracle import HOUR, Child, Oracle, Shown, Told
+from tests.fault.oracle import HOUR, Child, Oracle, Told
 from tests.fault.walk import Answer, Raised, raised
 
 Reasons = dict[str, tuple[int, frozenset[str]]]

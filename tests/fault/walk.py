@@ -11,7 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.fault.oracle import Oracle, Shown, Told, joined
+from tests.fault.clusters import Shown, joined
+from tests.fault.oracle import Oracle, Told
 
 Reason = tuple[str, int, frozenset[str]]
 Raised = tuple[int, str, frozenset[Reason]]
