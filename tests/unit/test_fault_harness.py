@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import orjson
 import pytest
 
+from tests.fault.deeds import deeds
 from tests.fault.evidence import Ledger
 from tests.fault.harness import House
 from tests.fault.history import History, Seen
@@ -60,6 +63,97 @@ class TestTimeline:
         """A fault from which entries flowed again too late."""
         assert ["I6"] == broken(seen(9), seconds=6.0, bound_s=5.0)
         assert [] == broken(seen(9), seconds=4.0, bound_s=5.0)
+
+
+class Desk:
+    """What people did, and what tables and topics say of it, as the checks of deeds ask for them."""
+
+    def __init__(self) -> None:
+        self.history, self.offset = History(), 0
+        self.conclusions: list[tuple[int, str, str, bytes]] = []
+        self.clock: list[Any] = []
+        self.codec = SimpleNamespace(decode=lambda value: SimpleNamespace(value=value))
+
+    def decide(self, event_id: str, decision: str = "CONVENE", *, told: str = "ACCEPTED") -> None:
+        """Somebody decides on recommendation r and is told."""
+        value = {"act": {"event_id": event_id}, "recommendation_id": "r", "decision": decision}
+        self.history.note("act", event_id=event_id, topic="decisions", record="RecommendationDecided", value=value)
+        self.history.note("act acknowledged", event_id=event_id, topic="decisions")
+        self.history.note("told", event_id=event_id, verdict=told, reason=None, number=int(event_id))
+
+    def rows(self, query: str, values: Any = None) -> list[tuple[Any, ...]]:
+        """The answers to the queries of `deeds`."""
+        del values
+        if "'recommendation_overdue'" in query:
+            return [(n, a, d) for n, k, a, d in self.conclusions if k == "recommendation_overdue"]
+        if query.startswith("select about"):
+            return [(a, k) for _, k, a, _ in self.conclusions]
+        return [(n, k, a) for n, k, a, _ in self.conclusions if k in ("convened", "declined")]
+
+    def read(self, topic: str) -> list[Any]:
+        """Topic `clock`."""
+        assert topic == "clock"
+        return self.clock
+
+    def broken(self, **verdicts: str) -> list[str]:
+        """The promises broken, when the ledger holds these verdicts by entry number (`n7="ACCEPTED"`)."""
+        head = {"kind": "ACT", "source_topic": "decisions", "reason": None}
+        entries = [{**head, "number": int(k[1:]), "event_id": k[1:].split("0")[0], "verdict": v} for k, v in verdicts.items()]
+        return [v.invariant for v in deeds(cast("House", self), Ledger(entries, []))[0]]
+
+
+class TestDeeds:
+    """I1, I3 and DUE of what people did. An entry 7 or 70 is about act 7."""
+
+    def test_one_wins_and_one_is_told_so(self) -> None:
+        """Two decide, one is refused, one pressed twice: nothing is broken."""
+        desk = Desk()
+        desk.decide("7")
+        desk.decide("8", "DECLINE", told="REFUSED")
+        desk.conclusions = [(7, "convened", "r", b"")]
+        assert [] == desk.broken(n7="ACCEPTED", n8="REFUSED", n70="DUPLICATE")
+
+    def test_decided_twice(self) -> None:
+        """Both took effect: a recommendation is convened or declined once."""
+        desk = Desk()
+        desk.decide("7")
+        desk.decide("8", "DECLINE")
+        desk.conclusions = [(7, "convened", "r", b""), (8, "declined", "r", b"")]
+        assert ["I3"] == desk.broken(n7="ACCEPTED", n8="ACCEPTED")
+
+    def test_lost_or_twice_in_the_ledger(self) -> None:
+        """An acknowledged act without an entry, or accepted twice."""
+        desk = Desk()
+        desk.decide("7")
+        assert {"I1", "I3"} == set(desk.broken())
+        desk.conclusions = [(7, "convened", "r", b""), (70, "convened", "r", b"")]
+        assert {"I1", "I3"} == set(desk.broken(n7="ACCEPTED", n70="ACCEPTED"))
+
+    def test_told_something_else(self) -> None:
+        """The sender was told that it was refused; the ledger has it accepted."""
+        desk = Desk()
+        desk.decide("7", told="REFUSED")
+        desk.conclusions = [(7, "convened", "r", b"")]
+        assert ["I3"] == desk.broken(n7="ACCEPTED")
+
+    def test_no_effect_or_a_strangers(self) -> None:
+        """Accepted without effect; an effect of an act that nobody sent."""
+        desk = Desk()
+        desk.decide("7")
+        assert ["I3"] == desk.broken(n7="ACCEPTED")
+        desk.conclusions = [(7, "convened", "r", b""), (9, "declined", "s", b"")]
+        assert ["I3"] == desk.broken(n7="ACCEPTED")
+
+    def test_due(self) -> None:
+        """The clock spoke an hour early; what was decided in time was called overdue."""
+        desk, now = Desk(), time.time_ns() // 1000
+        desk.clock = [SimpleNamespace(value={"due_at": now + 3_600_000_000}, timestamp=now // 1000, offset=0)]
+        assert ["DUE"] == desk.broken()
+        desk.clock = [SimpleNamespace(value={"due_at": now - 5}, timestamp=now // 1000, offset=0)]
+        desk.decide("7")
+        late = {"due_at": now + 3_600_000_000}
+        desk.conclusions = [(7, "convened", "r", b""), (9, "recommendation_overdue", "r", orjson.dumps(late))]
+        assert ["DUE"] == desk.broken(n7="ACCEPTED")
 
 
 class TestReport:
