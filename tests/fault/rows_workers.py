@@ -15,6 +15,7 @@ from producers.halton.facts import SimulatedFact
 from tests.fault import databases
 from tests.fault.evidence import views
 from tests.fault.harness import OUTPUTS, House, Point
+from tests.fault.history import Seen
 from tests.fault.lives import zombie
 from tests.fault.trial import Trial
 
@@ -40,7 +41,8 @@ def killed(trial: Trial) -> None:
     with trial.house("points", armed=ARMED) as house:
         at_every_point(trial, house)
         seen = trial.holds(house)
-        assert min(seen.get(k, 0) for k in ("convened", "declined", "gp_receipt", "pressed twice", "refused")) > 0, seen
+        assert min(seen.get(k, 0) for k in ("gp_receipt", "pressed twice", "refused")) > 0, seen
+        assert seen.get("convened", 0) + seen.get("declined", 0) > 0, seen
     with trial.house("random", children=80) as house:
         at_random(trial, house, 6 if not trial.whole else 14)
         trial.holds(house)
@@ -49,18 +51,20 @@ def killed(trial: Trial) -> None:
 def at_every_point(trial: Trial, house: House) -> None:
     """Talk, decide and let due times pass until every armed point has struck."""
     answer, facts = trial.oracle(house).people.answer, house.story.facts
-    with house.talking(facts), house.people.busy():
-        for n in range(80):
+    with house.talking(facts, 40), house.people.busy():
+        for n in range(60):
             with suppress(psycopg.Error):
                 house.review(answer)
             house.people.decide(0.5)
-            if n % 12 == 11 and n < 40:  # due times pass: points a working day, harm four hours, a message three days
-                house.shift((n // 12 + 1) * 40 * HOUR_US)
+            if n % 6 == 5 and n < 24:  # due times pass: points a working day, harm four hours, a message three days
+                house.shift((n // 6 + 1) * 40 * HOUR_US)
             if house.struck() == ARMED:
                 break
             time.sleep(0.4)  # the pace of people, not a wait for luck: the loop ends by what has struck
     house.settle()
-    assert house.struck() == ARMED, f"struck {house.struck()}"
+    others = {k: v for k, v in house.struck().items() if k != "clock"}
+    assert others == {k: v for k, v in ARMED.items() if k != "clock"}, f"struck {house.struck()}"
+    trial.suited(house.struck() == ARMED, "too little falls due to strike the clock twice")
 
 
 def at_random(trial: Trial, house: House, times: int) -> None:
@@ -77,7 +81,7 @@ def at_random(trial: Trial, house: House, times: int) -> None:
             house.crew.kill(name)
             since = time.monotonic()
             if name in ("unify-0", "unify-1", "relay"):
-                house.resumes(f"{name} killed at random", since, WORKER_S * (1 if n else BUSY_MACHINE))
+                house.resumes(f"{name} killed at random", since, WORKER_S, None if name == "relay" else name)
             with suppress(psycopg.Error):
                 house.review(answer)
     house.settle()
@@ -126,20 +130,16 @@ def rebuild_killed(trial: Trial) -> None:
         house.freeze("clock")
         before, shown = house.ends(OUTPUTS), views(house)
         assert len(shown) > 20
+        struck = 0
         for n in range(2 if not trial.whole else 5):
-            one = databases.start_rebuild(house)
-            time.sleep(trial.rng.uniform(0.6, 2.5) + 0.4 * n)  # the random moment
-            one.send_signal(signal.SIGKILL)
-            one.wait(10)
+            struck += rebuild_struck(house, trial.rng.uniform(0, 0.6 + 0.3 * n))
             assert views(house) == shown, "the old views were not served as they were"
         assert house.ends(OUTPUTS) == before, "a rebuild that was killed sent something"
         house.thaw("clock")
         with house.talking(rest):
-            one = databases.start_rebuild(house)
-            in_flight(house)
-            one.send_signal(signal.SIGKILL)
-            one.wait(10)
+            struck += rebuild_struck(house, trial.rng.uniform(0, 0.4))
             house.resumes("rebuild killed while facts came in", time.monotonic(), WORKER_S)
+        assert struck > 0, "every rebuild was over before it was struck"
         house.settle()
         house.freeze("clock")
         before = house.ends(OUTPUTS)
@@ -148,6 +148,18 @@ def rebuild_killed(trial: Trial) -> None:
         assert house.ends(OUTPUTS) == before, "a rebuild sent something"
         house.thaw("clock")
         trial.holds(house)
+
+
+def rebuild_struck(house: House, after_s: float) -> bool:
+    """Start a rebuild, wait until it works in the database, and so long again; SIGKILL. Was it under way?"""
+    query = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'rebuild'"
+    one = databases.start_rebuild(house)
+    house.wait("the rebuild is under way", lambda: one.poll() is not None or house.rows(query)[0][0] > 0, 60)
+    time.sleep(after_s)  # the random moment
+    under_way = one.poll() is None
+    one.send_signal(signal.SIGKILL)
+    one.communicate(timeout=10)
+    return under_way
 
 
 def storm(trial: Trial) -> None:
@@ -211,13 +223,12 @@ def slow_first(trial: Trial) -> None:
         stands = house.now()
         house.publish(rest)
         house.wait("the slow fact is under way", lambda: _sleeping(house) > 0, 30)
-        held = house.now()
-        assert held.positions == stands.positions, "a position passed work in flight"
+        assert ahead(house.now()) <= ahead(stands), "a position passed work in flight"
         for name in ("unify-0", "unify-1"):
             house.crew.kill(name)
         since = time.monotonic()
         house.wait("the slow fact is tried again", lambda: _sleeping(house) > 0, 30)
-        assert house.now().positions == stands.positions, "a position passed work in flight"
+        assert ahead(house.now()) <= ahead(stands), "a position passed work in flight"
         with house.talking(rest, 30):
             house.resumes("killed in a slow fact", since, 15 + WORKER_S)
         house.settle()
@@ -225,6 +236,11 @@ def slow_first(trial: Trial) -> None:
             conn.execute("drop trigger slow_first on ledger")
             conn.execute("drop function slow_first; drop table slow_count; drop sequence slow_seq")
         trial.holds(house)
+
+
+def ahead(seen: Seen) -> int:
+    """Positions less entries: it falls with an entry that has no source, and rises when a position passes work not done."""
+    return sum(n for n, _ in seen.positions.values()) - seen.number
 
 
 def _sleeping(house: House) -> int:
@@ -243,7 +259,7 @@ def frozen(trial: Trial) -> None:
         deaths = house.crew.deaths().get("unify-0", [])
         assert deaths and deaths[0] > 0, f"the thawed worker was to stop by itself: {deaths}"
         trial.holds(house)
-    armed = {"relay": [("read", 3), ("ledger-sent", 2)]}
+    armed = {"relay": [("read", 3), ("ledger-sent", 20)]}
     with trial.house("relay frozen", armed=armed, environment=stop, children=80) as house:
         with house.talking(house.story.facts, 30):
             for n, (point, _) in enumerate(armed["relay"]):
