@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tests.fault.judging import caught
-from tests.fault.report import Outcome, write
+from tests.fault.report import PATH, Outcome, write
 from tests.fault.rows import ROWS, Row, require
 from tests.fault.sabotage import BREAKS
 from tests.fault.trial import Lacking, Trial, Unsuited
@@ -42,8 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
             rows[row.number] = runner.row(row, given.times)
     finally:
         runner.close()
-        if not given.no_report:
-            write(rows, found)
+        write(rows, found, runner.folder / PATH.name if given.no_report else PATH)
     bad = [k for k, v in [*rows.items(), *found.items()] if not v.good]
     print(f"{len(rows) + len(found) - len(bad)} hold, {len(bad)} do not{': ' if bad else ''}{', '.join(map(str, bad))}")
     return 1 if bad else 0
@@ -63,7 +62,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--sabotages", action="store_true", help="the planted defects as well, when rows are named")
     made.add_argument("--only-sabotages", action="store_true", help="the planted defects and no row")
     made.add_argument("--only-rows", action="store_true", help="no planted defect")
-    made.add_argument("--no-report", action="store_true", help="leave docs/faults.md alone")
+    made.add_argument(
+        "--no-report", action="store_true", help="leave docs/faults.md alone: the report goes to the folder of this run"
+    )
     return made
 
 
