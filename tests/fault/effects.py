@@ -22,8 +22,7 @@ def outputs_once(house: House, ledger: Ledger, sent: Mapping[str, list[Any]]) ->
     """I3: every consequence of the ledger is on its topic exactly once, under ids of its own; and each takes effect once."""
     bad = []
     values: dict[str, list[dict[str, Any]]] = {}
-    for topic, found in sent.items():
-        records = distinct(house, found)
+    for topic, records in sent.items():
         places = Counter((int(h["number"]), int(h["place"])) for r in records if (h := dict(r.headers)))
         if again := [p for p, c in places.items() if c > 1]:
             bad.append(Violation("I3", f"{topic} holds {len(again)} outputs more than once, such as {again[:SHOWN]}"))
@@ -38,19 +37,6 @@ def outputs_once(house: House, ledger: Ledger, sent: Mapping[str, list[Any]]) ->
         told = {e["number"] for e in mine if e["verdict"] in (REFUSED, CONFLICT)}
         bad += same(f"dead-letters.{agency}", {v["number"] for v in values[f"dead-letters.{agency}"]}, told)
     return bad + _effects(house, values)
-
-
-def distinct(house: House, records: list[Any]) -> list[Any]:
-    """A relay that was frozen between the ledger and its outputs repeats these once thawed, byte for byte, before it can notice.
-
-    Whoever takes them goes by their ids, and takes each once (`_effects`). Without such a fault a repeat is a defect.
-    """
-    if not any(e.details["worker"].startswith("relay") for e in house.history.of("thawed")):
-        return records
-    seen: dict[tuple[Any, ...], Any] = {}
-    for r in records:
-        seen.setdefault((tuple(r.headers), r.key, r.value), r)
-    return list(seen.values())
 
 
 def _effects(house: House, values: Mapping[str, list[dict[str, Any]]]) -> list[Violation]:

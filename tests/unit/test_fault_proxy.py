@@ -89,7 +89,7 @@ def test_cuts(echo: int) -> None:
             with pytest.raises(OSError):
                 while True:
                     assert one.recv(1) or not one.sendall(b"y")
-        with pytest.raises(OSError):  # noqa: PT011  reset, or closed without a word
+        with pytest.raises(OSError):
             visit(proxy.port, b"z")
         proxy.weather.cut = False
         deadline = time.monotonic() + 5
