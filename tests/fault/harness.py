@@ -30,7 +30,7 @@ from tests.fault.poison import spoiled
 from tests.fault.story import Story
 from tests.services import Deployment, Services
 
-__all__ = ["INTAKE", "LOOK_S", "OUTPUTS", "ROOT", "SETTLE_S", "WORKERS", "House", "Late", "Point"]
+__all__ = ["EVERYTHING", "INTAKE", "LOOK_S", "OUTPUTS", "ROOT", "SETTLE_S", "WORKERS", "House", "Late", "Point"]
 
 INTAKE: Final = (*(f"facts.{a}" for a in AGENCIES), "decisions", "receipts", "clock")
 OUTPUTS: Final = (
@@ -42,6 +42,7 @@ OUTPUTS: Final = (
 """What leaves the house on the strength of an entry."""
 
 PARTITIONS: Final = {t.name: t.partitions for t in topics()}
+EVERYTHING: Final = tuple(PARTITIONS)
 LOOK_S: Final = 0.05
 SETTLE_S: Final = 90.0
 """The longest wait for a condition; most hold within two seconds."""

@@ -14,7 +14,7 @@ from domain.times import HOUR_US
 from producers.halton.facts import SimulatedFact
 from tests.fault import databases
 from tests.fault.evidence import views
-from tests.fault.harness import OUTPUTS, House, Point
+from tests.fault.harness import EVERYTHING, House, Point
 from tests.fault.history import Seen
 from tests.fault.lives import zombie
 from tests.fault.trial import Trial
@@ -128,13 +128,13 @@ def rebuild_killed(trial: Trial) -> None:
         house.flush(first)
         house.reviewed(trial.oracle(house).people.answer)
         house.freeze("clock")
-        before, shown = house.ends(OUTPUTS), views(house)
+        before, shown = house.ends(EVERYTHING), views(house)
         assert len(shown) > 20
         struck = 0
         for n in range(2 if not trial.whole else 5):
             struck += rebuild_struck(house, trial.rng.uniform(0, 0.6 + 0.3 * n))
             assert views(house) == shown, "the old views were not served as they were"
-        assert house.ends(OUTPUTS) == before, "a rebuild that was killed sent something"
+        assert house.ends(EVERYTHING) == before, "a rebuild that was killed sent something"
         house.thaw("clock")
         with house.talking(rest):
             struck += rebuild_struck(house, trial.rng.uniform(0, 0.4))
@@ -142,10 +142,10 @@ def rebuild_killed(trial: Trial) -> None:
         assert struck > 0, "every rebuild was over before it was struck"
         house.settle()
         house.freeze("clock")
-        before = house.ends(OUTPUTS)
+        before = house.ends(EVERYTHING)
         assert databases.rebuilt(house) > 100
         house.settle()
-        assert house.ends(OUTPUTS) == before, "a rebuild sent something"
+        assert house.ends(EVERYTHING) == before, "a rebuild sent something"
         house.thaw("clock")
         trial.holds(house)
 
