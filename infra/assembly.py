@@ -186,7 +186,7 @@ def clock(settings: Settings, instance: int, hook: Hook = lambda _: None) -> Clo
     """The clock."""
     del instance
     access = settings.access("clock")
-    speaking = ActProducer(access, codec(settings))
+    speaking = ActProducer(access, codec(settings), now=now_us)
     return Clock(access, engine(settings.views_dsn, "clock"), speaking, applier(settings), now_us, policy_hash(), hook)
 
 
