@@ -30,7 +30,7 @@ ARMED: Final[dict[str, list[Point]]] = {
     "unify-0": [("polled", 3), ("in-transaction", 2), ("committed", 2)],
     "unify-1": [("in-transaction", 3), ("committed", 2), ("polled", 2)],
     "relay": [("read", 3), ("ledger-sent", 2), ("sent", 2)],
-    "clock": [("fired", 1), ("firing", 1)],
+    "clock": [("firing", 1), ("fired", 1)],
     "deliver": [("delivering", 1), ("delivered", 1)],
 }
 """After poll; in the transaction; between database commit and relay (`committed`, `read`); after send before mark."""
