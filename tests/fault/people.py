@@ -48,6 +48,8 @@ class People:
         self._lock = threading.Lock()
         self._waiting: dict[str, str] = {}
         self._done: set[tuple[str, str]] = set()
+        self.active = False
+        """Does anybody decide in this house?"""
 
     def close(self) -> None:
         """End the connection."""
@@ -214,7 +216,7 @@ class People:
     @contextlib.contextmanager
     def busy(self, pause_s: float = 0.5) -> Iterator[None]:
         """They decide, and ask what became of it, again and again while a fault strikes."""
-        enough = threading.Event()
+        enough, self.active = threading.Event(), True
 
         def work() -> None:
             while not enough.wait(pause_s):

@@ -17,10 +17,13 @@ from tests.fault.oracle import Oracle
 from tests.fault.story import Story, tell
 from tests.services import Services
 
-CHILDREN: Final = 120
-"""Some 170 facts: enough for every kind of thing, told within three seconds."""
+CHILDREN: Final = 160
+"""Some 200 facts: enough for every kind of thing, told within three seconds."""
 
 BUSY: Final = 1.5
+ROUNDS: Final = 3
+"""Of deciding at the end, where people decide at all: convened is held, accepted is read, declined is disagreed with."""
+
 LEAST: Final[Mapping[str, int]] = {"accepted": 60, "outputs": 60, "children": 10}
 """Below this a run has shown nothing."""
 
@@ -113,6 +116,9 @@ class Trial:
         """What is broken, and how much was looked at."""
         oracle = self.oracle(house)
         house.reviewed(oracle.people.answer)
+        for _ in range(ROUNDS if house.people.active else 0):
+            house.people.decide(0.8)
+            house.settle()
         found, seen = check(house)
         if truth:
             beside = compare(house, oracle)
