@@ -194,7 +194,8 @@ class Clock:
 
 
 _OLDER: Final = text(
-    "select child_id from child where child_id > :after and version < "
-    "(select number from reference where kind = 'policy' and fingerprint = :p) order by child_id limit :n"
+    "select child_id from child c where child_id > :after and version < "
+    "(select number from reference where kind = 'policy' and fingerprint = :p) "
+    "and exists (select 1 from presentation p where p.child_id = c.child_id) order by child_id limit :n"
 )
 _SAID: Final = text("select event_id from act where topic = 'clock' and event_id = any(cast(:ids as text[]))")

@@ -77,16 +77,20 @@ class History:
             return self.sightings[-1] if self.sightings else None
 
 
+LOOK: Final = """
+select (select oid::bigint from pg_database where datname = current_database()), c.number, c.incarnation,
+  coalesce((select relayed from relay where id = 1), 0),
+  (select json_agg(json_build_array(topic, partition, next_offset, epoch)) from position)
+from counter c where c.id = 1
+"""
+"""One statement: a snapshot that is older than a table's taking another's place would show the new one half filled."""
+
+
 def look(dsn: str) -> Seen | None:
     """What a database `views` says now; None when it has no counter yet. Raises: psycopg.Error when it is away."""
-    with psycopg.connect(dsn, connect_timeout=3, application_name="looking") as conn:
-        conn.execute("set transaction isolation level repeatable read")
-        row = conn.execute(
-            "select (select oid from pg_database where datname = current_database())::bigint, c.number, c.incarnation, "
-            "coalesce((select relayed from relay where id = 1), 0) from counter c where c.id = 1"
-        ).fetchone()
-        found = conn.execute("select topic, partition, next_offset, epoch from position").fetchall()
+    with psycopg.connect(dsn, connect_timeout=3, application_name="looking", autocommit=True) as conn:
+        row = conn.execute(LOOK).fetchone()
     if row is None:
         return None
-    database, number, incarnation, relayed = row
-    return Seen(time.monotonic(), database, number, incarnation, relayed, {(t, p): (n, e) for t, p, n, e in found})
+    database, number, incarnation, relayed, found = row
+    return Seen(time.monotonic(), database, number, incarnation, relayed, {(t, p): (n, e) for t, p, n, e in found or ()})
