@@ -13,7 +13,7 @@ NAMES: Final = UUID("0f3c1a94-7d0e-5d55-8a0b-6f1d2b8a4c02")
 FAR_US: Final = 10**13
 """Some four months."""
 
-MUCH: Final = bytes(300 * 1024)
+MUCH: Final = bytes(257 * 1024)
 """More than a fact may be, less than the broker takes."""
 
 
