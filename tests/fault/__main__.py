@@ -29,20 +29,20 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     seed = given.seed if given.seed is not None else secrets.randbelow(900_000) + 1_000
     end = given.end if given.end is not None else time.time_ns() // 1000 // HOUR_US * HOUR_US
-    chosen = [r for n in given.rows or [r.number for r in ROWS] for r in ROWS if r.number == n]
-    defects = [] if given.rows and not given.sabotages else [*BREAKS]
+    chosen = [r for n in ([r.number for r in ROWS] if given.rows is None else given.rows) for r in ROWS if r.number == n]
+    defects = given.defects if given.defects is not None else [*BREAKS] if given.rows is None else []
     print(f"seed {seed}, end {end}; again: make faults SEED={seed} ROWS={','.join(str(r.number) for r in chosen)}", flush=True)
     runner = Runner(seed, end, whole=not given.short, keep=given.keep)
     rows: dict[int, Outcome] = {}
     found: dict[str, Outcome] = {}
     try:
-        for name in defects if not given.only_rows else []:
+        for name in defects:
             found[name] = runner.repeat(f"defect {name}", 1, lambda trial, name=name: caught(trial, name))  # type: ignore[misc]
-        for row in chosen if not given.only_sabotages else []:
+        for row in chosen:
             rows[row.number] = runner.row(row, given.times)
     finally:
-        runner.close()
         write(rows, found, runner.folder / PATH.name if given.no_report else PATH)
+        runner.close()
     bad = [k for k, v in [*rows.items(), *found.items()] if not v.good]
     print(f"{len(rows) + len(found) - len(bad)} hold, {len(bad)} do not{': ' if bad else ''}{', '.join(map(str, bad))}")
     return 1 if bad else 0
@@ -51,21 +51,29 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """What may be given."""
     made = argparse.ArgumentParser(prog="python -m tests.fault", description=__doc__)
+    made.add_argument("--rows", type=numbers, help="numbers, like 1,5,13, in this order; or none (default: all)")
     made.add_argument(
-        "--rows", type=lambda s: [int(x) for x in s.split(",")], default=[], help="numbers, like 1,5,13 (default: all)"
+        "--defects", type=names, help="planted defects, by name; or none (default: all, or none when rows are named)"
     )
     made.add_argument("--seed", type=int, help="to tell a story again")
     made.add_argument("--end", type=int, help="the story's end, µs UTC (default: the last full hour)")
     made.add_argument("--times", type=int, default=3, help="repeats of each row, each with the next seed (default 3)")
     made.add_argument("--short", action="store_true", help="as in `make test`: fewer kills, shorter freezes")
     made.add_argument("--keep", action="store_true", help="keep the folders of runs that passed, too")
-    made.add_argument("--sabotages", action="store_true", help="the planted defects as well, when rows are named")
-    made.add_argument("--only-sabotages", action="store_true", help="the planted defects and no row")
-    made.add_argument("--only-rows", action="store_true", help="no planted defect")
     made.add_argument(
         "--no-report", action="store_true", help="leave docs/faults.md alone: the report goes to the folder of this run"
     )
     return made
+
+
+def names(text: str) -> list[str]:
+    """A list with commas; empty for `none`."""
+    return [] if text == "none" else text.split(",")
+
+
+def numbers(text: str) -> list[int]:
+    """The same of numbers."""
+    return [int(x) for x in names(text)]
 
 
 class Runner:
