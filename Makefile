@@ -3,7 +3,7 @@ PYTHON ?= python3
 STATE := $(if $(SIGHTLINE_STATE),$(SIGHTLINE_STATE),$(CURDIR)/.sightline)
 BIN := $(STATE)/venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help run up down status reset test lint format docs bench lock env env-dev
+.PHONY: help run up down status reset test lint format docs bench faults lock env env-dev
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ docs: env-dev ## Write the documents that are made from the contract
 
 bench: env-dev ## Speeds, as ratios to what the parts can do
 	@$(BIN)/python -m pytest tests/bench -s --override-ini=python_files=bench_*.py $(ARGS)
+
+faults: env-dev ## The fault table, with repeats (ROWS=1,5,13 SEED=… TIMES=…), into docs/faults.md
+	@$(BIN)/python -m tests.fault $(if $(ROWS),--rows $(ROWS)) $(if $(SEED),--seed $(SEED)) $(if $(TIMES),--times $(TIMES)) $(ARGS)
 
 lock: ## Write infra/requirements/*.txt anew from *.in (needs uv)
 	@cd infra/requirements && for kind in run dev; do uv pip compile --universal --python-version 3.11 --generate-hashes \

@@ -45,6 +45,8 @@ ACTS: Final = frozenset({"decisions", "receipts"})
 
 INTAKE: Final = (*(f"facts.{a}" for a in AGENCIES), *sorted(ACTS))
 Ends = Mapping[tuple[str, int], int]
+Hook = Callable[[str], None]
+"""Called at named points (`firing`, `fired`); tests put faults there."""
 
 
 class Speaking(Protocol):
@@ -99,11 +101,12 @@ class Clock:
 
     def __init__(  # noqa: PLR0917  its parts, each used once
         self, access: KafkaAccess, engine: Engine, speaking: Speaking, applier: Applier, now_us: Callable[[], int], policy: str,
-        beat: Callable[[], None] = lambda: None,
+        beat: Callable[[], None] = lambda: None, hook: Hook = lambda _: None,
     ) -> None:  # fmt: skip
         """`policy`: fingerprint of the one in force."""
         self._beat = beat
         self._access, self._engine, self._speaking, self._applier, self._now = access, engine, speaking, applier, now_us
+        self._hook = hook
         self._policy, self._visited = policy, ""
         self._said = Said()
         self._waiting: Due | None = None
@@ -190,12 +193,14 @@ class Clock:
         if still and must_wait(unread, waited_us):
             self._alarm(unread, waited_us)
             return due
+        self._hook("firing")
         for child, (due_at, version) in still.items():
             act = {
                 "event_id": clock_id(child, due_at, version), "actor_id": "clock", "actor_role": "clock", "child_id": child,
                 "acted_at": due_at, "based_on": None, "correlation_id": None,
             }  # fmt: skip
             self._speaking.send("ClockFired", {"act": act, "due_at": due_at, "behind": unread})
+            self._hook("fired")
             self._said.note(child, due_at, self._now())
         log.info("clock-fired", children=len(still), behind=unread)
         return None
@@ -219,8 +224,9 @@ class Clock:
 
 
 _OLDER: Final = text(
-    "select child_id from child where child_id > :after and version < "
-    "(select number from reference where kind = 'policy' and fingerprint = :p) order by child_id limit :n"
+    "select child_id from child c where child_id > :after and version < "
+    "(select number from reference where kind = 'policy' and fingerprint = :p) "
+    "and exists (select 1 from presentation p where p.child_id = c.child_id) order by child_id limit :n"
 )
 _DUE: Final = text(
     "select child_id from child where due_at <= :now and not exists (select 1 from "

@@ -21,12 +21,18 @@ log = structlog.get_logger()
 
 TOPIC: Final = "gp.messages"
 
+Hook = Callable[[str], None]
+"""Called at named points (`delivering`, in the transaction; `delivered`); tests put faults there."""
+
 
 class Deliver:
     """Keeps `gp_inbox`. The newest pointer about a message at a practice wins, so a repeat does nothing (I3)."""
 
-    def __init__(self, access: KafkaAccess, engine: Engine, codec: Codec, beat: Callable[[], None] = lambda: None) -> None:
-        self._access, self._engine, self._codec, self._beat = access, engine, codec, beat
+    def __init__(
+        self, access: KafkaAccess, engine: Engine, codec: Codec, beat: Callable[[], None] = lambda: None,
+        hook: Hook = lambda _: None,
+    ) -> None:  # fmt: skip
+        self._access, self._engine, self._codec, self._beat, self._hook = access, engine, codec, beat, hook
         self._stopping = False
 
     def stop(self) -> None:
@@ -70,6 +76,8 @@ class Deliver:
             for record in records:
                 conn.execute(_PUT, self._codec.decode(record.value).value)
             conn.execute(_MOVE, {"t": TOPIC, "n": records[-1].offset + 1})
+            self._hook("delivering")
+        self._hook("delivered")
 
 
 _PUT = text(

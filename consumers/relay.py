@@ -227,6 +227,7 @@ class Relay:
                 raise Superseded(SUPERSEDED)
             lease.offset += 1
         self._hook("ledger-sent")
+        self._check_mine(conn, lease)
         self._send_outputs(lease, [(r.number, r.outputs) for r in rows if r.outputs is not None])
         self._hook("sent")
         with conn.begin():
@@ -236,6 +237,16 @@ class Relay:
             raise Superseded(SUPERSEDED)
         lease.relayed = rows[-1].number
         return True
+
+    def _check_mine(self, conn: Connection, lease: _Lease) -> None:
+        """One that was frozen since its entries were acknowledged, and superseded meanwhile, sends no output a second time (I3).
+
+        Raises: Superseded.
+        """
+        epoch = conn.execute(text("select epoch from relay where id = 1")).scalar_one_or_none()
+        conn.rollback()
+        if epoch != lease.epoch:
+            raise Superseded(SUPERSEDED)
 
     def _send_outputs(self, lease: _Lease, rows: Sequence[tuple[int, Any]]) -> None:
         futures = []

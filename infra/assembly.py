@@ -221,18 +221,18 @@ def relay(settings: Settings, instance: int, hook: Hook = lambda _: None, beat: 
     )  # fmt: skip
 
 
-def clock(settings: Settings, instance: int, beat: Beat = lambda: None) -> Clock:
+def clock(settings: Settings, instance: int, hook: Hook = lambda _: None, beat: Beat = lambda: None) -> Clock:
     """The clock."""
     del instance
     access = settings.access("clock")
     speaking = ActProducer(access, codec(settings))
-    return Clock(access, engine(settings.views_dsn, "clock"), speaking, applier(settings), now_us, policy_hash(), beat)
+    return Clock(access, engine(settings.views_dsn, "clock"), speaking, applier(settings), now_us, policy_hash(), beat, hook)
 
 
-def deliver(settings: Settings, instance: int, beat: Beat = lambda: None) -> Stoppable:
+def deliver(settings: Settings, instance: int, hook: Hook = lambda _: None, beat: Beat = lambda: None) -> Stoppable:
     """Delivery to practices."""
     del instance
-    return Deliver(settings.access("deliver"), engine(settings.views_dsn, "deliver"), codec(settings), beat)
+    return Deliver(settings.access("deliver"), engine(settings.views_dsn, "deliver"), codec(settings), beat, hook)
 
 
 def until_stopped(worker: Stoppable) -> None:

@@ -54,13 +54,13 @@ def _relay(settings: Settings) -> None:
 def _clock(settings: Settings) -> None:
     from infra import assembly
 
-    assembly.until_stopped(assembly.clock(settings, instance(), Heartbeat.of_this_process()))
+    assembly.until_stopped(assembly.clock(settings, instance(), beat=Heartbeat.of_this_process()))
 
 
 def _deliver(settings: Settings) -> None:
     from infra import assembly
 
-    assembly.until_stopped(assembly.deliver(settings, instance(), Heartbeat.of_this_process()))
+    assembly.until_stopped(assembly.deliver(settings, instance(), beat=Heartbeat.of_this_process()))
 
 
 def _pulse(settings: Settings) -> None:

@@ -49,7 +49,7 @@ class Registry:
         answer = self._call("POST", f"/subjects/{subject}/versions", {"schema": text})
         if answer.status_code in (409, 422):
             raise IncompatibleSchema(f"{subject}: the registry refuses this schema; add optional fields with defaults only")
-        return int(self._json(answer)["id"])
+        return int(self._field(answer, "id"))
 
     def lookup(self, subject: str, text: str) -> int:
         """The id under which deployment registered `text`; registers nothing (agencies may not).
@@ -60,7 +60,7 @@ class Registry:
         answer = self._call("POST", f"/subjects/{subject}", {"schema": text})
         if answer.status_code == 404:
             raise UnknownSchema(f"{subject}: this version is not registered; deployment registers it (sightline up)")
-        return int(self._json(answer)["id"])
+        return int(self._field(answer, "id"))
 
     def text(self, schema_id: int) -> str:
         """The schema text of an id.
@@ -71,7 +71,7 @@ class Registry:
         answer = self._call("GET", f"/schemas/ids/{schema_id}", None)
         if answer.status_code == 404:
             raise UnknownSchema(f"the registry knows no schema {schema_id}")
-        return str(self._json(answer)["schema"])
+        return str(self._field(answer, "schema"))
 
     def ensure_compatibility(self, subject: str, level: str = COMPATIBILITY) -> None:
         """Have `level` in force for `subject`: it is left alone where it is, and set for this subject alone where it is not.
@@ -117,4 +117,14 @@ class Registry:
     def _json(self, answer: httpx.Response) -> dict[str, Any]:
         if answer.status_code >= 400:
             raise RegistryUnavailable(f"the schema registry answers {answer.status_code}")
-        return dict(answer.json())
+        try:
+            return dict(answer.json())
+        except (ValueError, TypeError) as err:
+            raise RegistryUnavailable("the schema registry answers something else than its API") from err
+
+    def _field(self, answer: httpx.Response, name: str) -> Any:
+        """A field of the answer; whoever answers without it is not the registry (a proxy's page, another service)."""
+        found = self._json(answer)
+        if name not in found:
+            raise RegistryUnavailable("the schema registry answers something else than its API")
+        return found[name]

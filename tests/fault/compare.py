@@ -1,21 +1,23 @@
-"""What the views hold, beside what the oracle expects: per child, found by its set of facts and never by its id."""
+"""What the views hold, beside what the oracle expects: per child, found by its set of facts and never by its id or a link."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
-from tests.fault.checker import ACCEPTED, SHOWN, Violation, read_ledger, views
+from tests.fault.clusters import Shown
+from tests.fault.evidence import ACCEPTED, SHOWN, Ledger, Violation, read_ledger, views
 from tests.fault.harness import House
-from tests.fault.oracle import Child, Oracle, Told
+from tests.fault.oracle import HOUR, Child, Oracle, Told
+from tests.fault.walk import Answer, Raised, raised
 
 Reasons = dict[str, tuple[int, frozenset[str]]]
-Raised = dict[tuple[int, str], tuple[str, Reasons]]
-"""By entry number and child id: the basis and the reasons."""
+HARM_DUE_HOURS: Final = 4
+"""schemas/deadlines.yaml, recommendation-harm."""
 
 
 @dataclass
@@ -36,29 +38,106 @@ class Comparison:
 
 
 def compare(house: House, oracle: Oracle) -> Comparison:
-    """Fact ids and their states, episodes and interviews, reasons, recommendations, GP messages, as the tables hold them."""
+    """Fact ids and their states, episodes and interviews, reasons, recommendations, GP messages, as the tables hold them.
+
+    When a recommendation is raised is compared for children on whom nobody decided and whose matches nobody undid; and not
+    where days were let pass: what rises by itself is then raised by whatever entry comes next, a receipt or the clock's.
+    """
     ledger = read_ledger(house)
-    accepted = {
-        e["event_id"]: (e["number"], e["accepted_at"])
-        for e in ledger.facts
-        if e["verdict"] == ACCEPTED and e["event_id"] in oracle.sent
-    }
-    told = oracle.told(accepted)
-    out = compare_views(oracle, told, views(house).values())
-    found: Raised = {}
-    for number, child_id, data in house.rows("select number, child_id, data from conclusion where kind = 'recommended'"):
-        found[(number, child_id)] = raised(orjson.loads(bytes(data)))
-    links = house.rows("select presentation_id, child_id, from_number, to_number from link order by from_number, presentation_id")
-    on = dict(house.rows("select event_id, presentation_id from fact"))
-    at = {e["number"]: e["accepted_at"] for e in ledger.entries}
-    compare_raised(out, expected_raised(oracle, told, at, on, links), found)
+    told = oracle.told(
+        {
+            e["event_id"]: (e["number"], e["accepted_at"])
+            for e in ledger.facts
+            if e["verdict"] == ACCEPTED and e["event_id"] in oracle.sent
+        }
+    )
+    answers, undone = answered(house, oracle, ledger)
+    rows = house.rows("select number, about, data from conclusion where kind = 'recommended' order by number")
+    told_of = [(number, about, orjson.loads(bytes(data))) for number, about, data in rows]
+    decided = {a for (a,) in house.rows("select about from conclusion where kind in ('convened', 'declined', 'closed')")}
+    apart = {_cluster(oracle, data) for _, about, data in told_of if about in decided} | undone
+    out = compare_views(oracle, told, views(house).values(), apart)
+    if not any(e.details["us"] for e in house.history.of("clock shifted")):
+        at = {e["number"]: e["accepted_at"] for e in ledger.entries}
+        compare_raised(out, oracle, raised(oracle, told, answers, at), [(n, d) for n, _, d in told_of], apart)
     return out
 
 
-def compare_views(oracle: Oracle, told: list[Told], documents: Iterable[dict[str, Any]]) -> Comparison:
-    """All that a child view says by itself. `documents`: the views of every child not merged away."""
+def answered(house: House, oracle: Oracle, ledger: Ledger) -> tuple[list[Answer], set[int]]:
+    """The reviewer's accepted answers, from what was sent and the ledger's verdicts; and the clusters of matches undone.
+
+    Which presentation a side of a match is, is known by the facts that were filed under it.
+    """
+    of: dict[str, Shown] = {}
+    for event_id, pid in house.rows("select event_id, presentation_id from fact"):
+        shown = oracle.people.of.get(event_id)
+        if shown is not None and len(shown.fields) > 1:
+            of[pid] = shown
+    sides = {m: (of.get(p), of.get(a)) for m, p, a in house.rows("select match_id, presentation_id, anchor from possible_match")}
+    sent = {e.details["event_id"]: e.details for e in house.history.of("act")}
+    answers, undone = [], set[int]()
+    for entry in ledger.entries:
+        act = sent.get(entry["event_id"] or "")
+        if act is None or entry["verdict"] != ACCEPTED or act["record"] not in ("MatchConfirmed", "MatchUndone"):
+            continue
+        one, other = sides[act["value"]["match_id"]]
+        if one is not None and other is not None:
+            answers.append(Answer(entry["number"], one, other, act["record"] == "MatchConfirmed"))
+            if act["record"] == "MatchUndone":
+                undone |= {oracle.people.cluster_of[one], oracle.people.cluster_of[other]}
+    return answers, undone
+
+
+def _cluster(oracle: Oracle, data: Mapping[str, Any]) -> int:
+    """The final child of a recommendation's evidence."""
+    fact = next(f for r in data["reasons"] for f in r["facts"])
+    return oracle.people.cluster_of[oracle.people.of[fact]]
+
+
+def compare_raised(
+    out: Comparison,
+    oracle: Oracle,
+    expected: Mapping[Raised, int],
+    found: Sequence[tuple[int, Mapping[str, Any]]],
+    apart: Collection[int] = (),
+) -> None:
+    """Recommendations by the entry that raised them, their basis and reasons; but for the clusters in `apart`."""
+    wanted = Counter({k: n for k, n in expected.items() if _of(oracle, k) not in apart})
+    there = Counter(
+        (n, d["basis"], frozenset((r["rule"], r["points"], frozenset(r["facts"])) for r in d["reasons"]))
+        for n, d in found
+        if _cluster(oracle, d) not in apart
+    )
+    for key in sorted(wanted.keys() | there.keys(), key=lambda k: k[:2]):
+        out.same(
+            "TRUTH",
+            "recommendations",
+            key[:2],
+            ((wanted[key], sorted(map(str, key[2]))), (there[key], sorted(map(str, key[2])))),
+            1,
+        )
+
+
+def _of(oracle: Oracle, key: Raised) -> int:
+    fact = next(f for _, _, facts in key[2] for f in facts)
+    return oracle.people.cluster_of[oracle.people.of[fact]]
+
+
+def compare_views(
+    oracle: Oracle, told: list[Told], documents: Iterable[dict[str, Any]], apart: Collection[int] = ()
+) -> Comparison:
+    """All that a child view says by itself. `documents`: the views of every child not merged away.
+
+    Recommendations of the clusters in `apart` are left to `tests.fault.deeds`: somebody decided.
+    """
     out = Comparison()
-    by_facts = {frozenset(c["event_id"] for c in v["chronology"]): v for v in documents}
+    by_facts: dict[frozenset[str], dict[str, Any]] = {}
+    for v in documents:
+        keys = frozenset(c["event_id"] for c in v["chronology"])
+        if keys in by_facts:
+            text = f"children {v['child_id']} and {by_facts[keys]['child_id']} show the same {len(keys)} facts: one child twice"
+            out.violations.append(Violation("I5", text))
+        by_facts[keys] = v
     home = {f.key: oracle.people.cluster_of[oracle.people.of[f.key]] for f in told}
     children = list(oracle.children(told))
     for people, facts in children:
@@ -73,20 +152,12 @@ def compare_views(oracle: Oracle, told: list[Told], documents: Iterable[dict[str
         _facts(out, child, view)
         _episodes(out, child, view)
         _risk(out, child, view)
-        _messages(out, child, view, people)
+        if not apart:
+            _messages(out, child, view, people)
+        if oracle.people.cluster_of[next(iter(people))] not in apart:
+            _recommendations(out, child, view)
     out.same("I5", "children", "the borough", (len(children), len(by_facts)), len(by_facts))
     return out
-
-
-def raised(data: dict[str, Any]) -> tuple[str, Reasons]:
-    """Basis and reasons of a `recommended` conclusion."""
-    return data["basis"], {r["rule"]: (r["points"], frozenset(r["facts"])) for r in data["reasons"]}
-
-
-def compare_raised(out: Comparison, expected: Raised, found: Raised) -> None:
-    """Recommendations by the entry that raised them and the child."""
-    for key in sorted(expected.keys() | found.keys()):
-        out.same("TRUTH", "recommendations", key, (expected.get(key), found.get(key)), 1)
 
 
 def _facts(out: Comparison, child: Child, view: dict[str, Any]) -> None:
@@ -132,6 +203,21 @@ def _risk(out: Comparison, child: Child, view: dict[str, Any]) -> None:
     out.same("TRUTH", "points", view["child_id"], ((child.points, child.harm), said), 1)
 
 
+def _recommendations(out: Comparison, child: Child, view: dict[str, Any]) -> None:
+    """What nobody has decided on is open; it says that evidence changed when some is withdrawn, not when all of it stands."""
+    for rec in view["recommendations"]:
+        evidence = {f for r in rec["reasons"] for f in r["facts"]}
+        out.same("TRUTH", "recommendation states", rec["recommendation_id"], (True, rec["open"]), 1)
+        told = {child.states.get(f, "ELSEWHERE") for f in evidence}
+        if told <= {"CURRENT"}:
+            out.same("TRUTH", "evidence", rec["recommendation_id"], (False, rec["evidence_changed"]), 1)
+        if "RETRACTED" in told:
+            out.same("TRUTH", "evidence", rec["recommendation_id"], (True, rec["evidence_changed"]), 1)
+        first = rec["history"][0]["at"]
+        if rec["basis"] == "HARM" and [h["kind"] for h in rec["history"]].count("recommended") == 1:
+            out.same("TRUTH", "deadlines", rec["recommendation_id"], (first + HARM_DUE_HOURS * HOUR, rec["due_at"]), 1)
+
+
 def _messages(out: Comparison, child: Child, view: dict[str, Any], people: frozenset[Any]) -> None:
     """Every live outcome is with the child's practice of today, once; nobody has read any in these runs."""
     traced = {s.numbers["nhs"] for s in people if "nhs" in s.numbers}
@@ -141,62 +227,6 @@ def _messages(out: Comparison, child: Child, view: dict[str, Any], people: froze
     expected = Counter((f.key, practice) for f in child.of("CsogOutcome"))
     found = Counter((m["csog_event_id"], m["practice_ods"]) for m in view["messages"] if m["state"] != "WITHDRAWN")
     out.same("TRUTH", "messages", view["child_id"], (expected, found), sum(expected.values()))
-
-
-def expected_raised(
-    oracle: Oracle,
-    told: list[Told],
-    at: Mapping[int, int],
-    on: Mapping[str, str],
-    links: Sequence[tuple[str, str, int, int | None]],
-) -> Raised:
-    """Walk each child through the ledger as its links say it was: raised exactly when, and on what, the written policy says.
-
-    `at` gives `accepted_at` by number, `on` the presentation by fact, `links` (presentation, child, from number, to number).
-    Nobody decides in these runs, so a recommendation is raised once, and anew with each thing that its last raising did not list.
-    """
-    fields = {f.key: oracle.people.of[f.key] for f in told}
-    founder: dict[str, str] = {}
-    for pid, child_id, _, _ in links:
-        founder.setdefault(child_id, pid)
-    facts_on: dict[str, list[Told]] = defaultdict(list)
-    for f in told:
-        facts_on[on[f.key]].append(f)
-    expected: Raised = {}
-    moments = sorted(
-        {
-            (n, c)
-            for p, c, a, z in links
-            for n in [
-                a,
-                *([] if z is None else [z]),
-                *(f.number for f in facts_on[p] if f.number >= a and (z is None or f.number < z)),
-            ]
-        }
-    )
-    open_on: dict[str, tuple[int, Child]] = {}
-    for number, child_id in moments:
-        where = {p: c for p, c, a, z in links if a <= number and (z is None or z > number)}
-        mine = [p for p, c in where.items() if c == child_id]
-        if not mine:
-            continue
-        known = [f for f in told if f.number <= number]
-        home = {f.key: hash(where.get(on[f.key])) for f in known}
-        facts = [f for p in mine for f in facts_on[p] if f.number <= number]
-        child = oracle.child(facts, known, {fields[f.key] for f in facts}, at[number], home)
-        waiting = [c for c in open_on if where.get(founder[c]) == child_id]
-        about = waiting[0] if waiting else child_id
-        if child.basis is None:
-            continue
-        if waiting:
-            raised_at, listed = open_on[about]
-            since = {p: a for p, c, a, z in links if p in mine and a <= number and (z is None or z > number)}
-            old = [f for f in facts if f.number <= raised_at and since[on[f.key]] <= raised_at]
-            if not oracle.news(child, listed, oracle.seen(old, known, raised_at, child)):
-                continue
-        open_on[about] = (number, child)
-        expected[(number, child_id)] = (child.basis, child.reasons)
-    return expected
 
 
 def _short(one: object, other: object) -> str:

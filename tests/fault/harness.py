@@ -1,47 +1,37 @@
-"""A deployment under faults: real worker processes, real kills, a scripted reviewer, and bounded waits for conditions.
+"""A deployment under faults: real worker processes, real agencies and people, bounded waits for conditions.
 
-What is checked afterwards is in `tests.fault.checker`, from topics and tables alone, never from log lines.
+What is checked afterwards is in `tests.fault.checker` and its neighbours: from what was recorded (`tests.fault.history`), from
+topics and from tables, never from log lines.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
-from uuid import UUID, uuid5
 
 import psycopg
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from consumers.ledger import LedgerReader
 from domain.problems import SightlineError
-from infra import assembly, migrate
-from infra.postgres import wheel
-from infra.processes import Identity, end, spawn
-from producers.acts import ActProducer
+from infra import assembly
 from producers.client import AgencyClient
 from producers.halton.facts import SimulatedFact
-from producers.halton.simulate import publish_all
-from projections.verify import Difference, verify
-from schemas.catalogue import spec
-from schemas.codec import HEADER, MAGIC, encode_body
 from schemas.topics import AGENCIES, topics
+from tests.fault.crew import ROOT, WORKERS, Crew, Point, Worker
+from tests.fault.history import SAMPLE_S, History, Seen, look
+from tests.fault.people import People
+from tests.fault.poison import spoiled
 from tests.fault.story import Story
 from tests.services import Deployment, Services
 
-ROOT: Final = Path(__file__).parents[2]
-WORKERS: Final = ("unify-0", "unify-1", "relay", "clock", "deliver")
+__all__ = ["EVERYTHING", "INTAKE", "LOOK_S", "OUTPUTS", "ROOT", "SETTLE_S", "WORKERS", "House", "Late", "Point"]
+
 INTAKE: Final = (*(f"facts.{a}" for a in AGENCIES), "decisions", "receipts", "clock")
 OUTPUTS: Final = (
     "recommendations",
@@ -49,55 +39,27 @@ OUTPUTS: Final = (
     *(f"outcomes.{a}" for a in AGENCIES),
     *(f"dead-letters.{a}" for a in AGENCIES),
 )
+"""What leaves the house on the strength of an entry."""
+
 PARTITIONS: Final = {t.name: t.partitions for t in topics()}
+EVERYTHING: Final = tuple(PARTITIONS)
 LOOK_S: Final = 0.05
 SETTLE_S: Final = 90.0
 """The longest wait for a condition; most hold within two seconds."""
 
-ACTS: Final = UUID("f2a4a0d8-53cf-5f3b-9f19-7a1f0a6d3c11")
+TALK_HZ: Final = 60
+"""Facts a second of those who go on talking while a fault strikes."""
 
-Point = tuple[str, int]
-"""A named point and the passing of it, from 1, at which a worker is killed."""
+SLACK_MAX: Final = 4.0
+"""I6 is promised of a machine that is not busy with other things: bounds are widened by its load before, at most so far."""
 
 
 class Late(AssertionError):
     """A condition did not come to hold in time."""
 
 
-@dataclass(slots=True)
-class Worker:
-    """One worker process and what is to befall it: `armed` points strike one after another, one a life."""
-
-    name: str
-    environment: dict[str, str]
-    log: Path
-    armed: list[Point] = field(default_factory=list)
-    struck: list[Point] = field(default_factory=list)
-    deaths: list[int] = field(default_factory=list)
-    popen: subprocess.Popen[bytes] | None = None
-    point: Point | None = None
-
-    def start(self) -> None:
-        """Start it, with the next point armed."""
-        self.point = self.armed.pop(0) if self.armed else None
-        extra = {} if self.point is None else {"SIGHTLINE_FAULT_POINT": self.point[0], "SIGHTLINE_FAULT_NTH": str(self.point[1])}
-        command = [sys.executable, "-m", "tests.fault.worker", self.name]
-        self.popen = spawn(command, log=self.log, env={**self.environment, **extra}, cwd=ROOT)
-
-    def look(self) -> bool:
-        """Has it died since? Then how is noted."""
-        assert self.popen is not None
-        code = self.popen.poll()
-        if code is None:
-            return False
-        self.deaths.append(code)
-        if self.point is not None and code == -signal.SIGKILL:
-            self.struck.append(self.point)
-        return True
-
-
 class House:
-    """One deployment with its workers, agencies and reviewer. Use as a context manager."""
+    """One deployment with its workers, agencies and people. Use as a context manager."""
 
     def __init__(
         self,
@@ -107,174 +69,208 @@ class House:
         *,
         armed: Mapping[str, Sequence[Point]] | None = None,
         sabotage: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        names: Sequence[str] = WORKERS,
+        prefix: Sequence[str] = (),
     ) -> None:
+        """`environment` and `prefix` (of the command) are added for every worker."""
         self.services, self.story, self.folder = services, story, folder
+        self.history = History()
         self.deployment: Deployment = services.deploy()
         self.settings = self.deployment.settings
         assembly.register_schemas(self.settings)
         self.codec = assembly.codec(self.settings)
-        environment = self.deployment.environment() | ({"SIGHTLINE_FAULT_SABOTAGE": sabotage} if sabotage else {})
-        armed = armed or {}
-        self.workers = {n: Worker(n, environment, folder / f"{n}.log", list(armed.get(n, ()))) for n in WORKERS}
+        self.offset_file = folder / "clock-offset-us"
+        self.offset_file.write_text("0")
+        self.environment = {
+            **self.deployment.environment(),
+            "PYTHONPATH": str(ROOT),
+            "SIGHTLINE_FAULT_CLOCK": str(self.offset_file),
+            **({"SIGHTLINE_FAULT_SABOTAGE": sabotage} if sabotage else {}),
+            **(environment or {}),
+        }
+        self._prefix, armed = tuple(prefix), armed or {}
+        self.crew = Crew(self.history, {n: self.worker(n, armed.get(n, ())) for n in names})
         self.acknowledged: dict[str, set[str]] = {a: set() for a in AGENCIES}
         self.conflicts: dict[str, int] = {}
         self.poison: dict[tuple[str, int, int], str] = {}
         self.resumed_s: dict[str, float] = {}
-        self._decided: dict[str, int] = {}
-        self._frozen: set[str] = set()
-        self._stopping = threading.Event()
-        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        self.people = People(self)
+        self._said: dict[str, list[str]] = {a: [] for a in AGENCIES}
+        self._speech = threading.RLock()
+        self.slack = min(SLACK_MAX, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
+        self._leaving = threading.Event()
+        self._sampler = threading.Thread(target=self._sample, name="sampler", daemon=True)
         self._clients: dict[str, AgencyClient] = {}
         self._consumer: KafkaConsumer | None = None
-        self._reviewer = ActProducer(self.deployment.access("web"), self.codec)
+
+    def worker(self, name: str, armed: Sequence[Point] = (), **environment: str) -> Worker:
+        """A worker of this house, not started."""
+        return Worker(name, self.environment | environment, self.folder / f"{name}.log", list(armed), prefix=self._prefix)
 
     def __enter__(self) -> Self:
         try:
             for agency in AGENCIES:
-                secret = self.settings.secret(f"agency.{agency}.key").encode()
-                spool = self.folder / f"spool-{agency}"
-                spool.mkdir(mode=0o700)
-                self._clients[agency] = AgencyClient(
-                    self.deployment.access(f"agency.{agency}"), agency, self.codec, secret, spool
-                )
-            for worker in self.workers.values():
-                worker.start()
-            self._keeper.start()
+                self.open_client(agency)
+            self.crew.start()
+            self._sampler.start()
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop_workers()
-        self._reviewer.close()
+        self._leaving.set()
+        self.crew.stop()
+        self.people.close()
         for client in self._clients.values():
-            with contextlib.suppress(SightlineError):
+            with contextlib.suppress(SightlineError, OSError):
                 client.close(0.5)
+        if self._sampler.is_alive():
+            self._sampler.join(10)
         if self._consumer is not None:
             self._consumer.close()
         self.deployment.close()
 
+    def open_client(self, agency: str, spool: Path | None = None, **bounds: int) -> AgencyClient:
+        """The agency's own client on its spool."""
+        secret = self.settings.secret(f"agency.{agency}.key").encode()
+        spool = spool or self.folder / f"spool-{agency}"
+        spool.mkdir(mode=0o700, exist_ok=True)
+        access = self.deployment.access(f"agency.{agency}")
+        client = AgencyClient(access, agency, self.codec, secret, spool, now=self.now_us, **bounds)
+        self._clients[agency] = client
+        return client
+
+    # -- the sampler ------------------------------------------------------------------------------------------------
+
+    def _sample(self) -> None:
+        while not self._leaving.wait(SAMPLE_S):
+            self._count_acknowledged()
+            with contextlib.suppress(psycopg.Error):
+                if (seen := look(self.deployment.views_dsn)) is not None:
+                    self.history.saw(seen)
+
+    def _count_acknowledged(self) -> None:
+        """What of each agency's spool the broker has acknowledged by now."""
+        for agency, said in self._said.items():
+            with self._speech:
+                done = max(0, len(said) - self._clients[agency].waiting) if said else 0
+                self.acknowledged[agency].update(said[:done])
+
+    def now(self) -> Seen:
+        """The house as it is this moment. Raises: psycopg.Error when the database is away."""
+        seen = look(self.deployment.views_dsn)
+        if seen is None:
+            raise psycopg.OperationalError("the database has no counter yet")
+        self.history.saw(seen)
+        return seen
+
+    def lag(self) -> int:
+        """Intake records that are not decided yet, and entries not relayed yet."""
+        seen, ends = self.now(), self.ends(INTAKE)
+        return sum(max(0, n - seen.positions.get(k, (0, 0))[0]) for k, n in ends.items()) + seen.number - seen.relayed
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    def now_us(self) -> int:
+        """This house's time: the machine's, and what `shift` added."""
+        return time.time_ns() // 1000 + int(self.offset_file.read_text() or "0")
+
+    def shift(self, us: int) -> None:
+        """From now on the house's clocks are `us` ahead of the machine's."""
+        draft = self.offset_file.with_suffix(".new")
+        draft.write_text(str(us))
+        draft.replace(self.offset_file)
+        self.history.note("clock shifted", us=us)
+
     # -- workers ----------------------------------------------------------------------------------------------------
-
-    def _keep(self) -> None:
-        """Whoever dies is started again, as the supervisor does."""
-        while not self._stopping.wait(0.1):
-            for worker in self.workers.values():
-                if worker.look() and not self._stopping.is_set():
-                    worker.start()
-
-    def stop_workers(self) -> None:
-        """End every worker in good order; who will not is killed."""
-        self._stopping.set()
-        if self._keeper.is_alive():
-            self._keeper.join(5)
-        running = [i for w in self.workers.values() if w.popen is not None and (i := Identity.of(w.popen.pid)) is not None]
-        for identity in running:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(identity.pid, signal.SIGCONT)
-                os.kill(identity.pid, signal.SIGTERM)
-        for identity in running:
-            end(identity, grace_s=8)
 
     def freeze(self, name: str) -> None:
         """SIGSTOP."""
-        popen = self.workers[name].popen
-        assert popen is not None
-        os.kill(popen.pid, signal.SIGSTOP)
-        self._frozen.add(name)
+        self.crew.freeze(name)
 
     def thaw(self, name: str) -> None:
         """SIGCONT."""
-        popen = self.workers[name].popen
-        assert popen is not None
-        os.kill(popen.pid, signal.SIGCONT)
-        self._frozen.discard(name)
+        self.crew.thaw(name)
 
     def struck(self) -> dict[str, list[Point]]:
         """The points at which each worker was killed."""
-        return {w.name: list(w.struck) for w in self.workers.values() if w.struck}
+        return self.crew.struck()
 
     def logs(self) -> bytes:
         """Everything the workers wrote."""
-        return b"\n".join(w.log.read_bytes() for w in self.workers.values() if w.log.exists())
+        return self.crew.logs()
 
     # -- speaking ---------------------------------------------------------------------------------------------------
 
     def publish(self, facts: Sequence[SimulatedFact]) -> None:
-        """Each fact by its agency's client, in order; they count as acknowledged once flushed."""
-        publish_all(facts, self._clients)
+        """Each fact by its agency's client, in order; acknowledged once the broker has it."""
+        for fact in facts:
+            self._say(fact.agency, fact.record, fact.value, fact.key)
+
+    def _say(self, agency: str, record: str, value: Mapping[str, Any], key: str) -> None:
+        with self._speech:
+            self._clients[agency].publish(record, value)
+            self._said[agency].append(key)
 
     def flush(self, facts: Iterable[SimulatedFact]) -> None:
         """The broker has everything published; these facts are acknowledged."""
-        for client in self._clients.values():
+        for client in list(self._clients.values()):
             client.flush(60)
+        self._count_acknowledged()
         for f in facts:
-            self.acknowledged[f.agency].add(f.key)
+            assert f.key in self.acknowledged[f.agency], "flushed and not acknowledged"
+
+    @contextlib.contextmanager
+    def talking(self, facts: Sequence[SimulatedFact], hertz: float = TALK_HZ) -> Iterator[None]:
+        """Agencies go on talking: these facts in order, then the same again and again, so that the intake never falls quiet."""
+        enough = threading.Event()
+        said = 0
+
+        def talk() -> None:
+            nonlocal said
+            while not enough.wait(1 / hertz):
+                self.publish([facts[said % len(facts)]])
+                said += 1
+
+        thread = threading.Thread(target=talk, name="talker", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            enough.set()
+            thread.join(10)
+            self.publish(facts[said:])
+        self.flush(facts)
 
     def contradict(self, fact: SimulatedFact) -> None:
         """The same id with other content; to be sent after the fact itself was acknowledged."""
         envelope = {**fact.value["envelope"], "reported_by": "Somebody else"}
-        self._clients[fact.agency].publish(fact.record, {**fact.value, "envelope": envelope})
+        self._say(fact.agency, fact.record, {**fact.value, "envelope": envelope}, fact.key)
         self._clients[fact.agency].flush(60)
         self.conflicts[fact.key] = self.conflicts.get(fact.key, 0) + 1
 
     def spoil(self, fact: SimulatedFact, kind: str) -> None:
-        """Poison on the topic of the fact's agency: `not-avro-wire-format`, `unknown-schema-id`, `corrupt`, `unknown-code`."""
-        record = spec(fact.record)
-        schema = self.codec.schema_id(record.subject, record.text)
-        value = {**fact.value, "envelope": {**fact.value["envelope"], "event_id": str(uuid5(ACTS, fact.key + kind))}}
-        body = encode_body(record, value)
-        coded = encode_body(record, {**value, "envelope": {**value["envelope"], "sensitivity": "NO_SUCH_CODE"}})
-        data = {
-            "not-avro-wire-format": b"these bytes are no fact",
-            "unknown-schema-id": HEADER.pack(MAGIC, 99_999_999) + body,
-            "corrupt": HEADER.pack(MAGIC, schema) + body[: len(body) // 2],
-            "unknown-code": HEADER.pack(MAGIC, schema) + coded,
-        }[kind]
-        topic = f"facts.{fact.agency}"
-        topic_, partition, offset = self.send_raw(f"agency.{fact.agency}", topic, data)
-        self.poison[(topic_, partition, offset)] = kind
+        """Poison of one of `spoiled`'s kinds on the topic of the fact's agency; where it lies is remembered."""
+        data = spoiled(self.codec, fact, kind, self.now_us())
+        self.poison[self.send_raw(f"agency.{fact.agency}", f"facts.{fact.agency}", data)] = kind
 
     def send_raw(self, user: str, topic: str, value: bytes) -> tuple[str, int, int]:
         """Bytes as they are, by a user that may write there; where they lie."""
         access = self.deployment.access(user)
-        producer = KafkaProducer(**access.options(), acks="all", enable_idempotence=True, max_block_ms=10_000)
+        producer = KafkaProducer(
+            **access.options(), acks="all", enable_idempotence=True, max_block_ms=10_000, max_request_size=20_000_000
+        )
         try:
             sent = producer.send(access.topic(topic), value).get(15)
             return topic, int(sent.partition), int(sent.offset)
         finally:
             producer.close(timeout=2)
 
-    # -- reviewing --------------------------------------------------------------------------------------------------
-
     def review(self, answer: Callable[[str, str, str, str], str | None]) -> int:
-        """Decide every open match that the ledger topic holds; how many were sent. `answer` gives the act's record, or None."""
-        rows = self.rows(
-            "select m.match_id, p.agency, p.local_id, q.agency, q.local_id, p.child_id, "
-            "(select max(c.number) from conclusion c where c.about = m.match_id) from possible_match m "
-            "join presentation p on p.presentation_id = m.presentation_id join presentation q on q.presentation_id = m.anchor "
-            "where m.state = 'OPEN' and m.number <= (select relayed from relay where id = 1) order by m.number, m.match_id"
-        )
-        sent = 0
-        for match_id, *sides, child, version in rows:
-            record = answer(*sides)
-            if record is None or self._decided.get(match_id, 0) >= 5:
-                continue
-            self._decided[match_id] = self._decided.get(match_id, 0) + 1
-            act = {
-                "event_id": str(uuid5(ACTS, f"{match_id}/{self._decided[match_id]}")),
-                "actor_id": "reviewer",
-                "actor_role": "icart_manager",
-                "child_id": child,
-                "acted_at": time.time_ns() // 1000,
-                "based_on": version,
-                "correlation_id": None,
-            }
-            with contextlib.suppress(SightlineError):  # not acknowledged: still open when looked at again
-                self._reviewer.send(record, {"act": act, "match_id": match_id, "rationale": "truth"})
-                sent += 1
-        return sent
+        """Decide every open match that the ledger topic holds; how many were sent."""
+        return self.people.review(answer)
 
     # -- waiting ----------------------------------------------------------------------------------------------------
 
@@ -286,10 +282,9 @@ class House:
                 if condition():
                     return time.monotonic() - started
             if time.monotonic() - started > seconds:
-                deaths = {w.name: w.deaths for w in self.workers.values() if w.deaths}
                 raise Late(
                     f"seed {self.story.seed}, end {self.story.end}: not within {seconds:.0f} s: "
-                    f"{what}; deaths {deaths}; logs in {self.folder}"
+                    f"{what}; deaths {self.crew.deaths()}; logs in {self.folder}"
                 )
             time.sleep(LOOK_S)
 
@@ -321,16 +316,35 @@ class House:
                 return
         raise Late("the reviewer never came to an end")
 
-    def resumed(self, what: str, since: float) -> None:
-        """Note how many seconds after `since` (monotonic) everything was decided again."""
-        self.resumed_s[what] = round(time.monotonic() - since, 2)
+    def resumes(self, what: str, since: float, bound_s: float, owner: str | None = None) -> float:
+        """Wait until an entry decided after now is relayed; its seconds after `since` (monotonic, when the fault was over) (I6).
+
+        `owner`: a worker; one of the partitions that it has (or had) must have gone on, too. To be called while agencies talk.
+        It is waited for longer than the bound, so that a failure says how long it took.
+        """
+        mark: list[int] = []
+        bound_s *= self.slack
+        query = "select topic, partition, next_offset from position where owner = %s"
+        held = {(t, p): n for t, p, n in self.rows(query, [owner])} if owner is not None else {}
+
+        def relayed() -> bool:
+            seen = self.now()
+            mark[:] = mark or [max(seen.number, *(s.relayed for s in self.history.sightings))]
+            gone_on = not held or any(seen.positions.get(k, (0, 0))[0] > n for k, n in held.items())
+            return seen.relayed > mark[0] and gone_on
+
+        self.wait(f"entries flow again after: {what}", relayed, bound_s * 2 + 30)
+        took = time.monotonic() - since
+        self.resumed_s[what] = round(took, 2)
+        self.history.note("resumed", after=what, seconds=round(took, 3), bound_s=bound_s)
+        return took
 
     # -- looking ----------------------------------------------------------------------------------------------------
 
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of `views`, on a connection of one's own."""
         with psycopg.connect(self.deployment.views_dsn, connect_timeout=5) as conn:
-            return conn.execute(query).fetchall()
+            return conn.execute(query, values or None).fetchall()
 
     def ends(self, names: Iterable[str]) -> dict[tuple[str, int], int]:
         """End offsets by (topic, partition)."""
@@ -372,73 +386,3 @@ class House:
                 bootstrap_timeout_ms=4_000,
             )
         return self._consumer
-
-    # -- the house's own means ---------------------------------------------------------------------------------------
-
-    def verify(self) -> tuple[int, list[Difference]]:
-        """`sightline verify`."""
-        with contextlib.closing(LedgerReader(self.settings.access("relay"))) as reader:
-            values = (sent.value for sent in reader.entries())
-            return verify(
-                assembly.long_engine(self.settings.views_dsn, "verify"),
-                values,
-                assembly.applier(self.settings),
-                assembly.current_reference(),
-            )
-
-    def rebuild(self) -> int:
-        """`sightline rebuild`, beside the living."""
-        return assembly.rebuild_views(self.settings)
-
-    # -- databases lost and restored ---------------------------------------------------------------------------------
-
-    def back_up(self) -> Path:
-        """pg_dump of `views` as it is now, nobody stopped."""
-        path = self.folder / "views.dump"
-        self._tool("pg_dump", "--format=custom", f"--file={path}", self._views)
-        return path
-
-    def restore(self, dump: Path) -> None:
-        """Put the backup in the place of the living `views`, under whoever is connected."""
-        old, new = f"{self._views}_gone", f"{self._views}_restored"
-        with psycopg.connect(make_conninfo(self.deployment.views_dsn, dbname="postgres"), autocommit=True) as conn:
-            conn.execute(sql.SQL("create database {} template template0 encoding 'UTF8'").format(sql.Identifier(new)))
-            self._tool("pg_restore", "--no-owner", "--exit-on-error", f"--dbname={new}", str(dump))
-            conn.execute(sql.SQL("alter database {} with allow_connections false").format(sql.Identifier(self._views)))
-            conn.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and usename = current_user",
-                (self._views,),
-            )
-            deadline = time.monotonic() + 10
-            while True:
-                try:
-                    with conn.transaction():
-                        conn.execute(
-                            sql.SQL("alter database {} rename to {}").format(sql.Identifier(self._views), sql.Identifier(old))
-                        )
-                        conn.execute(
-                            sql.SQL("alter database {} rename to {}").format(sql.Identifier(new), sql.Identifier(self._views))
-                        )
-                    break
-                except psycopg.errors.ObjectInUse:
-                    assert time.monotonic() < deadline, "somebody will not let go of the old database"
-                    time.sleep(LOOK_S)
-            migrate.drop_by_force(conn, old)
-
-    @property
-    def _views(self) -> str:
-        return str(conninfo_to_dict(self.deployment.views_dsn)["dbname"])
-
-    def _tool(self, name: str, *arguments: str) -> None:
-        parts = conninfo_to_dict(self.deployment.views_dsn)
-        env = {
-            **os.environ,
-            "PGHOST": str(parts["host"]),
-            "PGPORT": str(parts["port"]),
-            "PGUSER": str(parts["user"]),
-            "PGPASSWORD": str(parts["password"]),
-        }
-        done = subprocess.run(
-            [wheel() / "bin" / name, *arguments], env=env, capture_output=True, text=True, timeout=60, check=False
-        )
-        assert done.returncode == 0, f"{name}: {done.stderr[:500]}"

@@ -12,10 +12,11 @@ import pytest
 from domain.fold import fold
 from domain.policy import Reference
 from schemas.policies import reference
-from tests.fault.compare import Comparison, compare_raised, compare_views, expected_raised, raised
+from tests.fault.compare import Comparison, compare_raised, compare_views
 from tests.fault.memory import Memory
 from tests.fault.oracle import Oracle
 from tests.fault.story import Story, tell
+from tests.fault.walk import Answer, raised
 
 END: Final = 1_794_312_000_000_000
 """10 November 2026, noon."""
@@ -35,11 +36,16 @@ def lived(story: Story, oracle: Oracle, rules: Reference | None = None) -> tuple
         pass
     told = oracle.told({k: v for k, v in house.accepted.items() if k in oracle.sent})
     out = compare_views(oracle, told, house.views())
-    links = sorted((x.presentation_id, x.child_id, x.from_number, x.to_number) for xs in house.book.links.values() for x in xs)
-    on = {f.event_id: f.presentation_id for fs in house.book.facts.values() for f in fs}
-    found = {(n, d["child_id"]): raised(d) for n, d in house.raised()}
-    compare_raised(out, expected_raised(oracle, told, house.at, on, sorted(links, key=lambda x: (x[2], x[0]))), found)
+    compare_raised(out, oracle, raised(oracle, told, answers(house, oracle), house.at), house.raised())
     return house, out
+
+
+def answers(house: Memory, oracle: Oracle) -> list[Answer]:
+    """What the reviewer confirmed, as presentations of the story."""
+    facts = [f for fs in house.book.facts.values() for f in fs]
+    shown = {f.presentation_id: s for f in facts if len((s := oracle.people.of[f.event_id]).fields) > 1}
+    said = [(n, d["presentation_id"], d["anchor"]) for n, kind, d in house.concluded if kind == "match_confirmed"]
+    return [Answer(n, shown[p], shown[a], joins=True) for n, p, a in said if p in shown and a in shown]
 
 
 class TestOracle:
@@ -96,3 +102,25 @@ class TestOracle:
         views[0]["chronology"].append(views[1]["chronology"].pop())
         out = compare_views(oracle, oracle.told({k: v for k, v in house.accepted.items() if k in oracle.sent}), views)
         assert {"I5"} <= {v.invariant for v in out.violations}
+
+    def test_notices_one_child_shown_twice(self) -> None:
+        """The same facts under two ids are a violation of I5."""
+        story = tell(12, END, CHILDREN)
+        oracle = Oracle(story.facts, story.truth.holders)
+        house, _ = lived(story, oracle)
+        views = house.views()
+        told = oracle.told({k: v for k, v in house.accepted.items() if k in oracle.sent})
+        out = compare_views(oracle, told, [*views, {**views[0], "child_id": "another"}])
+        assert any("one child twice" in v.what for v in out.violations)
+
+    def test_notices_a_deadline_that_was_moved(self) -> None:
+        """A recommendation that is due an hour later than the register says, or that reads as decided, is found out."""
+        story = tell(12, END, CHILDREN)
+        oracle = Oracle(story.facts, story.truth.holders)
+        house, _ = lived(story, oracle)
+        views = house.views()
+        recs = [r for v in views for r in v["recommendations"] if r["basis"] == "HARM"]
+        recs[0]["due_at"] += 3_600_000_000
+        recs[0]["open"] = False
+        out = compare_views(oracle, oracle.told({k: v for k, v in house.accepted.items() if k in oracle.sent}), views)
+        assert {"deadlines", "recommendation"} <= {v.what.split()[0] for v in out.violations}

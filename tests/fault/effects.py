@@ -1,0 +1,74 @@
+"""I3: what follows from the ledger is on its topic exactly once, and takes effect once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+from schemas.topics import AGENCIES
+from tests.fault.evidence import CONFLICT, REFUSED, SHOWN, Ledger, Violation, same, unique, views
+from tests.fault.harness import House
+
+STATES: Final = {
+    "recommended": "OPEN", "evidence_changed": "EVIDENCE_CHANGED", "recommendation_overdue": "OVERDUE",
+    "meeting_overdue": "OVERDUE", "overdue_withdrawn": "OVERDUE_WITHDRAWN", "convened": "CONVENED", "declined": "DECLINED",
+    "held": "HELD", "disagreed": "DISAGREED", "closed": "CLOSED",
+}  # fmt: skip
+"""The notice that follows from each conclusion about a recommendation."""
+
+
+def outputs_once(house: House, ledger: Ledger, sent: Mapping[str, list[Any]]) -> list[Violation]:
+    """I3: every consequence of the ledger is on its topic exactly once, under ids of its own; and each takes effect once."""
+    bad = []
+    values: dict[str, list[dict[str, Any]]] = {}
+    for topic, records in sent.items():
+        places = Counter((int(h["number"]), int(h["place"])) for r in records if (h := dict(r.headers)))
+        if again := [p for p, c in places.items() if c > 1]:
+            bad.append(Violation("I3", f"{topic} holds {len(again)} outputs more than once, such as {again[:SHOWN]}"))
+        values[topic] = [house.codec.decode(r.value).value for r in records]
+        name = (
+            "notice_id" if topic in ("recommendations", "gp.messages") else "letter_id" if topic.startswith("dead") else "number"
+        )
+        bad += unique(topic, name, (v[name] for v in values[topic]))
+    for agency in AGENCIES:
+        mine = [e for e in ledger.facts if e["agency"] == agency]
+        bad += same(f"outcomes.{agency}", {v["number"] for v in values[f"outcomes.{agency}"]}, {e["number"] for e in mine})
+        told = {e["number"] for e in mine if e["verdict"] in (REFUSED, CONFLICT)}
+        bad += same(f"dead-letters.{agency}", {v["number"] for v in values[f"dead-letters.{agency}"]}, told)
+    return bad + _effects(house, values)
+
+
+def _effects(house: House, values: Mapping[str, list[dict[str, Any]]]) -> list[Violation]:
+    """I3: a recommendation is opened once, a message told once a practice, and a practice's inbox is what was last said."""
+    listed = ", ".join(f"'{kind}'" for kind in STATES)
+    kept = house.rows(f"select number, about, kind from conclusion where kind in ({listed})")
+    bad = same(
+        "recommendations",
+        {(v["number"], v["recommendation_id"], v["state"]) for v in values["recommendations"]},
+        {(n, a, STATES[k]) for n, a, k in kept},
+    )
+    pointers = [(v["message_id"], v["practice_ods"], v["change"]) for v in values["gp.messages"]]
+    bad += unique("gp.messages", "message, practice and change", pointers)
+    documents = views(house)
+    held = {r["recommendation_id"] for v in documents.values() for r in v["recommendations"]}
+    bad += same("recommendations", {v["recommendation_id"] for v in values["recommendations"]}, held)
+    told = {m["message_id"] for v in documents.values() for m in v["messages"] if m["practice_ods"]}
+    bad += same("gp.messages", {m for m, _, _ in pointers}, told)
+    for child, v in documents.items():
+        live = Counter((m["csog_event_id"], m["practice_ods"]) for m in v["messages"] if m["state"] != "WITHDRAWN")
+        if any(c > 1 for c in live.values()):
+            bad.append(Violation("I3", f"child {child} has several messages about one outcome at one practice"))
+        if sum(r["open"] for r in v["recommendations"]) > 1:
+            bad.append(Violation("I3", f"child {child} has several open recommendations"))
+    last: dict[tuple[str, str], str] = {}
+    for v in sorted(values["gp.messages"], key=lambda v: v["number"]):
+        last[(v["message_id"], v["practice_ods"])] = v["change"]
+    inbox = {(m, p): c for m, p, c in house.rows("select message_id, practice_ods, change from gp_inbox")}
+    if inbox != last:
+        bad.append(
+            Violation(
+                "I3", f"the practices' inbox holds {len(inbox)} messages, topic gp.messages says {len(last)}, or other states"
+            )
+        )
+    return bad

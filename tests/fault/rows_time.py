@@ -1,0 +1,127 @@
+"""Rows about time: clocks that are wrong, a practice long away, an outage longer than a due time (8, 19, 23)."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Final
+
+from domain.times import HOUR_US, SECOND_US
+from tests.fault.harness import House
+from tests.fault.rows_workers import BUSY_MACHINE, WORKER_S
+from tests.fault.story import tell
+from tests.fault.trial import LEAST, Trial
+
+SUNDAYS: Final = (datetime(2026, 10, 25, 0, 40, tzinfo=UTC), datetime(2027, 3, 28, 0, 40, tzinfo=UTC))
+"""Twenty minutes before London's clocks go back, and before they go forward."""
+
+
+def clock_skew(trial: Trial) -> None:
+    """Row 8."""
+    with trial.house("skew") as house:
+        waves = house.story.waves(5)
+        for wave, shift_us in zip(waves, (HOUR_US, -HOUR_US, 30 * 60 * SECOND_US, -90 * SECOND_US, 0), strict=True):
+            house.shift(shift_us)  # each a step of the clock under running workers, forward and back
+            with house.talking(wave, 80):
+                house.resumes(f"clock at {shift_us // SECOND_US:+} s", time.monotonic(), WORKER_S)
+            house.settle()
+        trial.holds(house, truth=False)  # an hour back, facts of the last hour are "ahead": the oracle has one clock
+    for sunday in SUNDAYS:
+        at = round(sunday.timestamp() * 1e6)
+        story = tell(trial.seed, at // HOUR_US * HOUR_US, 60)
+        with trial.house(f"sunday {sunday:%d %B}", story=story) as house:
+            house.shift(at - time.time_ns() // 1000)
+            turn_of_the_clocks(trial, house)
+
+
+def turn_of_the_clocks(trial: Trial, house: House) -> None:
+    """Facts, decisions and due times before and after 1:00 UTC of that Sunday."""
+    first, rest = house.story.waves(2)
+    house.publish(first)
+    house.flush(first)
+    house.reviewed(trial.oracle(house).people.answer)
+    house.people.decide(0.5)
+    house.shift(int(house.offset_file.read_text()) + HOUR_US)  # now it is after the change
+    with house.talking(rest, 60):
+        house.people.decide(0.5)
+        house.resumes("the clocks changed", time.monotonic(), WORKER_S * BUSY_MACHINE)
+    house.settle()
+    trial.holds(house, least=dict(LEAST) | {"accepted": 40})
+
+
+def practice_away(trial: Trial) -> None:
+    """Row 19."""
+    with trial.house("practice") as house:
+        waves = house.story.waves(4)
+        house.publish(waves[0])
+        house.flush(waves[0])
+        house.settle()
+        before = house.rows("select next_offset from delivery where topic = 'gp.messages'")
+        house.crew.rest("deliver")
+        for n, wave in enumerate(waves[1:]):  # a week, in two-day steps
+            house.shift((n + 1) * 56 * HOUR_US)
+            house.publish(wave)
+            house.flush(wave)
+            house.wait("the rest goes on without the practices", lambda: house.lag() == 0)
+        end = house.ends(["gp.messages"])[("gp.messages", 0)]
+        stood = house.rows("select next_offset from delivery where topic = 'gp.messages'")
+        assert stood == before
+        trial.suited(end > (stood[0][0] if stood else 0) + 1, "too little waits for the practices")
+        house.crew.wake("deliver")
+        since = time.monotonic()
+        took = house.wait("the practices have everything", house.settled, 60)
+        house.resumed_s["practice back"] = round(took, 2)
+        house.history.note(
+            "resumed", after="practice back", seconds=time.monotonic() - since, bound_s=WORKER_S * BUSY_MACHINE * house.slack
+        )
+        pointers = [house.codec.decode(r.value).value for r in house.read("gp.messages")]
+        assert all(a["number"] <= b["number"] for a, b in pairwise(pointers)), "I3: not in order"
+        house.people.decide(1.0)
+        house.settle()
+        house.people.decide(1.0)
+        house.settle()
+        seen = trial.holds(house, truth=False)  # messages unread for three days became exceptions; receipts came late
+        assert seen.get("gp_receipt", 0) > 0, seen
+
+
+def long_outage(trial: Trial) -> None:
+    """Row 23."""
+    with trial.house("outage") as house:
+        house.publish(house.story.facts)
+        house.flush(house.story.facts)
+        house.reviewed(trial.oracle(house).people.answer)
+        waiting = open_ones(house)
+        trial.suited(len(waiting) > 2, "too little is recommended")
+        for name in ("unify-0", "unify-1"):
+            house.crew.rest(name)
+        house.people.decide(1.0)
+        sent = [e.details for e in house.history.of("act") if e.details["record"] == "RecommendationDecided"]
+        in_time = {d["value"]["recommendation_id"] for d in sent}
+        assert in_time & waiting, "nobody decided"
+        house.crew.kill("clock")  # it has forgotten what it waited for
+        house.shift(96 * HOUR_US)
+        house.wait("the clock has looked", lambda: len(house.crew.deaths().get("clock", [])) > 0)
+        house.crew.kill("relay")
+        time.sleep(4.0)  # ticks of a clock that must wait: nothing is to happen
+        assert house.ends(["clock"])[("clock", 0)] == 0, "DUE: the clock fired while decisions lay unread"
+        for name in ("unify-0", "unify-1"):
+            house.crew.wake(name)
+        since = time.monotonic()
+        with house.talking(house.story.facts[:30], 30):
+            house.resumes("outage longer than a due time", since, WORKER_S * BUSY_MACHINE)
+        house.settle()
+        late = {a for (a,) in house.rows("select about from conclusion where kind = 'recommendation_overdue'")}
+        assert not late & in_time, f"DUE: called overdue although decided in time: {sorted(late & in_time)[:3]}"
+        seen = trial.holds(house)
+        assert min(seen.get(k, 0) for k in ("convened", "declined")) > 0, seen
+
+
+def open_ones(house: House) -> set[str]:
+    """Recommendations on which nobody has decided."""
+    decided = "('convened', 'declined', 'closed')"
+    query = (
+        "select distinct about from conclusion c where kind = 'recommended' and not exists "
+        f"(select 1 from conclusion d where d.about = c.about and d.kind in {decided})"
+    )
+    return {a for (a,) in house.rows(query)}

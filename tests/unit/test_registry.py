@@ -1,0 +1,63 @@
+"""The registry's client when something else answers in the registry's place: it is away, and no fact is at fault."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from schemas.codec import HEADER, MAGIC, Codec
+from schemas.registry import Registry, RegistryUnavailable
+
+
+@contextmanager
+def answering(body: bytes) -> Iterator[str]:
+    """A server that answers everything with 200 and `body`; its URL."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815  the server's own names
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+CALLS: list[Callable[[Registry], object]] = [lambda r: r.text(7), lambda r: r.lookup("s", "{}"), lambda r: r.register("s", "{}")]
+
+
+@pytest.mark.parametrize("body", [b"<html>Sign in to the network</html>", b"{}", b"[1, 2]", b'"words"'])
+def test_what_is_not_the_registrys_answer(body: bytes) -> None:
+    """A captive portal's page, another service's JSON: unavailable, so that the batch is tried again."""
+    with answering(body) as url:
+        registry = Registry(url)
+        for call in CALLS:
+            with pytest.raises(RegistryUnavailable):
+                call(registry)
+        registry.close()
+
+
+def test_a_schema_that_is_none() -> None:
+    """An id whose text is no JSON does not make a fact undecodable: it waits."""
+    with answering(b'{"schema": "not a schema"}') as url:
+        registry = Registry(url)
+        with pytest.raises(RegistryUnavailable):
+            Codec(registry).decode(HEADER.pack(MAGIC, 7) + b"body")
+        registry.close()
