@@ -42,7 +42,7 @@ def killed(trial: Trial) -> None:
     with trial.house("points", armed=ARMED) as house:
         at_every_point(trial, house)
         seen = trial.holds(house)
-        assert min(seen.get(k, 0) for k in ("gp_receipt", "pressed twice", "refused")) > 0, seen
+        assert min(seen.get(k, 0) for k in ("gp_receipt", "pressed twice", "acts refused")) > 0, seen
         assert seen.get("convened", 0) + seen.get("declined", 0) > 0, seen
     with trial.house("random", children=80) as house:
         at_random(trial, house, 6 if not trial.whole else 14)
