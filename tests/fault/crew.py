@@ -54,6 +54,8 @@ class Worker:
         self.deaths.append(code)
         if self.point is not None and code == -signal.SIGKILL:
             self.struck.append(self.point)
+        elif self.point is not None:
+            self.armed.insert(0, self.point)  # it died of something else: the point is still to strike
         return True
 
     @property

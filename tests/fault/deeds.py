@@ -103,7 +103,7 @@ def _effects(
                     Violation("I3", f"{entry['verdict']} {act['record']} at {entry['number']} had {mine} effects and {others}")
                 )
             done[kind_of(act)] += mine
-            done["refused"] += entry["verdict"] == REFUSED
+            done["acts refused"] += entry["verdict"] == REFUSED
             done["pressed twice"] += entry["verdict"] == DUPLICATE
     if held:
         bad.append(Violation("I3", f"effects of acts that nobody sent, at numbers such as {sorted(held)[:SHOWN]}"))

@@ -97,7 +97,7 @@ class House:
         self.resumed_s: dict[str, float] = {}
         self.people = People(self)
         self._said: dict[str, list[str]] = {a: [] for a in AGENCIES}
-        self._speech = threading.RLock()
+        self._speech, self._looking = threading.RLock(), threading.Lock()
         self.slack = min(SLACK_MAX, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
         self._leaving = threading.Event()
         self._sampler = threading.Thread(target=self._sample, name="sampler", daemon=True)
@@ -148,8 +148,7 @@ class House:
         while not self._leaving.wait(SAMPLE_S):
             self._count_acknowledged()
             with contextlib.suppress(psycopg.Error):
-                if (seen := look(self.deployment.views_dsn)) is not None:
-                    self.history.saw(seen)
+                self.now()
 
     def _count_acknowledged(self) -> None:
         """What of each agency's spool the broker has acknowledged by now."""
@@ -160,11 +159,12 @@ class House:
 
     def now(self) -> Seen:
         """The house as it is this moment. Raises: psycopg.Error when the database is away."""
-        seen = look(self.deployment.views_dsn)
-        if seen is None:
-            raise psycopg.OperationalError("the database has no counter yet")
-        self.history.saw(seen)
-        return seen
+        with self._looking:  # one after another: an older look that is noted after a newer one would read as going back
+            seen = look(self.deployment.views_dsn)
+            if seen is None:
+                raise psycopg.OperationalError("the database has no counter yet")
+            self.history.saw(seen)
+            return seen
 
     def lag(self) -> int:
         """Intake records that are not decided yet, and entries not relayed yet."""

