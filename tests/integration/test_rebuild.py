@@ -1,0 +1,121 @@
+"""Rebuilding beside the living: from an archive too, verified before the switch, and nothing left of one that was ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from consumers.archive import Archive
+from consumers.ledger_backup import back_up, entries
+from infra import assembly
+from projections import rebuild as rebuilding
+from projections.rebuild import NotAsTheLedger, RebuildBusy, rebuild
+from tests.integration import restoring
+from tests.services import Deployment, Services
+
+pytestmark = pytest.mark.slow
+
+COUNTS = "select (select count(*) from fact), (select count(*) from child), (select count(*) from link), (select count(*) from conclusion)"
+
+
+@pytest.fixture(scope="module")
+def house(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A deployment in which a small borough was decided about and relayed; its workers are gone."""
+    d = services.deploy()
+    assembly.register_schemas(d.settings)
+    with restoring.workers(d):
+        assert 100 < restoring.borough(d, tmp_path_factory.mktemp("borough"))
+        restoring.settled(d)
+    yield d
+    d.close()
+
+
+def made(d: Deployment, values: Any) -> int:
+    """Rebuild from these entries."""
+    engine = assembly.long_engine(d.views_dsn, "rebuild")
+    try:
+        return rebuild(engine, values, assembly.applier(d.settings), partial(assembly.tools, d.settings))
+    finally:
+        engine.dispose()
+
+
+def untouched(d: Deployment, before: list[tuple[Any, ...]], oid: list[tuple[Any, ...]]) -> None:
+    """The living tables are the ones that were there, and nothing stands beside them."""
+    assert before == restoring.rows(d.views_dsn, COUNTS)
+    assert oid == restoring.rows(d.views_dsn, "select 'public.fact'::regclass::oid")
+    assert [] == restoring.rows(d.views_dsn, "select 1 from pg_namespace where nspname = 'rebuilt'")
+
+
+class TestRebuild:
+    """One deployment, rebuilt again and again."""
+
+    def test_from_the_topic_and_from_an_archive(self, house: Deployment, tmp_path: Path) -> None:
+        """Either gives what a clean fold gives; epochs stay, so whoever works goes on."""
+        archive = Archive.create(tmp_path / "ledger")
+        back_up(house.access("relay"), archive)
+        positions = restoring.rows(
+            house.views_dsn, "select topic, partition, next_offset, epoch, owner from position order by 1, 2"
+        )
+        number = restoring.rows(house.views_dsn, "select number, incarnation from counter")
+        for source in (None, archive):
+            assert number[0][0] == assembly.rebuild_views(house.settings, source)
+            assert [] == restoring.differences(house, house)[1]
+            assert number == restoring.rows(house.views_dsn, "select number, incarnation from counter")
+            again = restoring.rows(
+                house.views_dsn, "select topic, partition, next_offset, epoch, owner from position order by 1, 2"
+            )
+            assert positions == again
+
+    def test_what_is_not_as_the_ledger_is_not_switched(self, house: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A fact missing from the new tables: they are thrown away, table and kind are named, the old ones serve."""
+        before, oid = (
+            restoring.rows(house.views_dsn, COUNTS),
+            restoring.rows(house.views_dsn, "select 'public.fact'::regclass::oid"),
+        )
+        in_order = rebuilding._in_order
+
+        def loses_one(conn: Connection, parts: Any) -> Any:
+            expected = in_order(conn, parts)
+            with conn.begin():
+                conn.execute(text("delete from fact where number = (select max(number) from fact where agency = 'police')"))
+            return expected
+
+        monkeypatch.setattr(rebuilding, "_in_order", loses_one)
+        with pytest.raises(NotAsTheLedger, match=r"\(fact police\): nothing was switched"):
+            made(house, entries(house.access("relay")))
+        untouched(house, before, oid)
+
+    def test_ended_midway(self, house: Deployment) -> None:
+        """Ctrl-C while entries are read: nothing is left of it, and the next one runs."""
+        before, oid = (
+            restoring.rows(house.views_dsn, COUNTS),
+            restoring.rows(house.views_dsn, "select 'public.fact'::regclass::oid"),
+        )
+
+        def ended() -> Iterator[bytes]:
+            for n, value in enumerate(entries(house.access("relay"))):
+                if n == 60:
+                    raise KeyboardInterrupt
+                yield value
+
+        with pytest.raises(KeyboardInterrupt):
+            made(house, ended())
+        untouched(house, before, oid)
+        assert restoring.rows(house.views_dsn, "select number from counter")[0][0] == assembly.rebuild_views(house.settings)
+
+    def test_two_at_once(self, house: Deployment) -> None:
+        """The second is refused before it touches anything."""
+        engine = assembly.long_engine(house.views_dsn, "other")
+        with engine.connect() as conn:
+            conn.execute(text("select pg_advisory_lock(:l)"), {"l": rebuilding.LOCK})
+            conn.commit()
+            with pytest.raises(RebuildBusy, match="under way"):
+                made(house, ())
+            conn.execute(text("select pg_advisory_unlock_all()"))
+            conn.commit()
+        engine.dispose()
