@@ -53,15 +53,25 @@ class AccessPublisher:
         self._access, self._codec, self._keep = settings.access("web"), assembly.codec(settings), keep
         self._producer: KafkaProducer | None = None
         self._wake = threading.Event()
-        threading.Thread(target=self._sweep, daemon=True, name="accesses").start()
+        self._closing = False
+        self._thread = threading.Thread(target=self._sweep, daemon=True, name="accesses")
+        self._thread.start()
 
     def __call__(self, access: Access) -> None:
         """There is something to send."""
         del access
         self._wake.set()
 
+    def close(self) -> None:
+        """End the sweep. The web worker's ends with its process; what was not sent is sent at the next start."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(SWEEP_S)
+        if self._producer is not None:
+            self._producer.close(timeout=2)
+
     def _sweep(self) -> None:
-        while True:
+        while not self._closing:
             self._wake.wait(SWEEP_S)
             self._wake.clear()
             try:

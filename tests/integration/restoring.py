@@ -93,6 +93,7 @@ def published(d: Deployment, access_ids: Iterable[str]) -> None:
     while rows(d.keep_dsn, "select 1 from access_record where published_at is null"):
         assert time.monotonic() < deadline, "not sent in time"
         time.sleep(0.05)
+    publisher.close()
 
 
 def restore_keep(d: Deployment, path: Path, keys_of: Deployment | None = None) -> keep_backup.Restored:
