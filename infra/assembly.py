@@ -225,7 +225,7 @@ def clock(settings: Settings, instance: int, hook: Hook = lambda _: None, beat: 
     """The clock."""
     del instance
     access = settings.access("clock")
-    speaking = ActProducer(access, codec(settings))
+    speaking = ActProducer(access, codec(settings), now=now_us)
     return Clock(access, engine(settings.views_dsn, "clock"), speaking, applier(settings), now_us, policy_hash(), beat, hook)
 
 
