@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from tests.fault.rows import ROWS, Row, require
+from tests.fault.rows_servers import one_broker
 from tests.fault.trial import Trial, Unsuited
 from tests.services import Services
 
@@ -40,6 +41,11 @@ def tell(row: Row, services: Services, folder: Path, seed: int, end: int) -> Non
 def test_what_the_table_says(row: Row, services: Services, tmp_path: Path, seed: int, end: int) -> None:
     """What the row says must hold, holds."""
     tell(row, services, tmp_path, seed, end)
+
+
+def test_the_one_broker_killed_in_mid_stream(services: Services, tmp_path: Path, seed: int, end: int) -> None:
+    """Facts are under way when it dies; all of them arrive, once, and what people did takes effect once."""
+    one_broker(Trial(services, tmp_path, seed, end))
 
 
 @pytest.mark.parametrize(("number", "seed"), REGRESSIONS)
