@@ -5,6 +5,7 @@ All people are invented; the NHS number is of the test range, the UPN and PNC id
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 Json = dict[str, Any]
@@ -369,3 +370,14 @@ VALUES: dict[str, Json] = {
     "Takeover": {"incarnation": 1, "epoch": 3, "after": 15, "at": AT},
     "WrappedKey": {"holder": UUIDS[3], "record_class": "education", "wrapped": bytes(range(8)), "created_at": AT},
 }
+
+
+def changed(record: str, path: str, to: Any) -> Json:
+    """A golden value with one field changed."""
+    value = copy.deepcopy(VALUES[record])
+    node = value
+    *above, last = path.split(".")
+    for key in above:
+        node = node[key]
+    node[last] = to
+    return value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +16,7 @@ from producers.errors import NotYours, TooLarge
 from producers.facts import key_of, prepare
 from schemas.catalogue import catalogue
 from schemas.codec import decode_body
-from tests.golden.values import AT, VALUES
+from tests.golden.values import AT, VALUES, changed
 
 NOW = AT + 10 * 24 * 3_600_000_000
 SECRET = b"a secret of at least sixteen bytes"
@@ -29,17 +28,6 @@ DAY = re.compile(r"(_date|_due|_from)$")
 def prepared(record: str, value: Any, agency: str | None = None) -> Any:
     """As its own agency, at a fixed instant."""
     return prepare(agency or value["envelope"]["agency"], SECRET, record, value, NOW)
-
-
-def changed(record: str, path: str, to: Any) -> dict[str, Any]:
-    """A golden value with one field changed."""
-    value = deepcopy(VALUES[record])
-    node = value
-    *above, last = path.split(".")
-    for key in above:
-        node = node[key]
-    node[last] = to
-    return value
 
 
 class TestPrepare:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -18,22 +17,11 @@ from schemas.catalogue import catalogue, spec
 from schemas.codes import code_lists
 from schemas.fitting import forget_rules
 from schemas.validation import MICROS, PROBLEMS_MAX, check
-from tests.golden.values import AT, VALUES
+from tests.golden.values import AT, VALUES, changed
 
 NOW = AT + 10 * DAY_US
 SECRET = b"a secret of at least sixteen bytes"
 CANARY = "CANARY-Zebedee"
-
-
-def changed(record: str, path: str, to: Any) -> dict[str, Any]:
-    """A golden value with one field changed."""
-    value = deepcopy(VALUES[record])
-    node = value
-    *above, last = path.split(".")
-    for key in above:
-        node = node[key]
-    node[last] = to
-    return value
 
 
 def refused(record: str, value: Any) -> tuple[Problem, ...]:
