@@ -274,8 +274,8 @@ class Book:
             r.presentation_id
             for r in conn.execute(text("select distinct presentation_id from link where child_id = any(:x)"), {"x": wanted})
         ]
-        ids = sorted({*now, *ever})
         self.load_presentations(conn, [p for p in ever if p not in self.shown])
+        ids = sorted(p for p in {*now, *ever} if p in self.shown)  # an erased presentation may still be named by another's entry
         for r in conn.execute(
             text("select * from link where presentation_id = any(:x) order by presentation_id, from_number, seq"), {"x": ids}
         ):
@@ -348,8 +348,8 @@ class Book:
             sql = text("select * from conclusion where about = any(:x) order by number, seq")
             for c in conn.execute(sql, {"x": wanted}):
                 self.said[c.about].append(Conclusion(c.number, c.accepted_at, c.kind, orjson.loads(c.data)))
-        for r in rows:
-            if r.match_id not in self.matches:
+        for r in rows:  # one of an erased presentation is nobody's question any more
+            if r.match_id not in self.matches and r.presentation_id in self.shown and r.anchor in self.shown:
                 who = self.person(r.presentation_id)
                 self._match(
                     Match(

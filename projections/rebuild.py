@@ -121,7 +121,7 @@ def _fill(conn: Connection, values: Iterable[bytes], make: Callable[[], Tools], 
         index(conn, SCHEMA, bulk.COPIED)
         with conn.begin():
             conn.execute(text("analyze"))
-            ids = [r.child_id for r in conn.execute(text("select distinct child_id from link order by child_id"))]
+            ids = [r.child_id for r in conn.execute(_CHILDREN)]
         folded = sum(pool.map(bulk.fold, chunks(ids, CHILDREN)))
         expected["child", "", "rows"] = len(ids)
         if folded != len(ids):
@@ -232,6 +232,9 @@ _INDICES = text(
     "and c.conrelid = ('public.' || x.tablename)::regclass "
     "where x.schemaname = 'public' and x.tablename = any(cast(:t as text[])) order by x.tablename, x.indexname"
 )
+_CHILDREN = text("select distinct l.child_id from link l join presentation p using (presentation_id) order by l.child_id")
+"""Of erased presentations nothing but what others' entries say of them is left: they make no child."""
+
 _CLOSE_LINKS = text(
     "update link set to_number = n.number, to_at = n.at from (select ctid, lead(from_number) over w as number, "
     "lead(from_at) over w as at from link window w as (partition by presentation_id order by from_number, seq)) n "

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, text
 
@@ -119,3 +120,17 @@ class TestRebuild:
             conn.execute(text("select pg_advisory_unlock_all()"))
             conn.commit()
         engine.dispose()
+
+    def test_an_erased_record_that_others_name(self, house: Deployment) -> None:
+        """Its keys are gone; matches, edges and links in other records' entries still name it: the rest is rebuilt."""
+        named = "select presentation_id from possible_match union select anchor from possible_match union select a from edge"
+        erased = [p for (p,) in restoring.rows(house.views_dsn, f"select presentation_id from ({named}) n order by 1 limit 12")]
+        assert len(erased) == 12
+        facts = restoring.rows(house.views_dsn, "select count(*) from fact where presentation_id = any(%s)", [erased])[0][0]
+        before = restoring.rows(house.views_dsn, "select count(*) from fact")[0][0]
+        with psycopg.connect(house.keep_dsn) as conn:
+            conn.execute("update presentation_key set wrapped = null where holder = any(%s)", [erased])
+        assert 0 < assembly.rebuild_views(house.settings)
+        assert before - facts == restoring.rows(house.views_dsn, "select count(*) from fact")[0][0] > 0
+        assert [] == restoring.rows(house.views_dsn, "select 1 from presentation where presentation_id = any(%s)", [erased])
+        assert [] == restoring.differences(house, house)[1]
