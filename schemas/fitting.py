@@ -1,7 +1,8 @@
 """The short way through validation: most facts break no rule, and that is found out faster than which rule is broken.
 
 `fits` answers True only where `validation.check` would find nothing; False means: ask `check`. One function a field, made once
-from the record's rules, so that no rule is interpreted again for each fact (a full SchoolConcern: 83 µs rule by rule, 14 µs here).
+from the record's rules, so that no rule is interpreted again for each fact (a full SchoolConcern:
+83 µs rule by rule, 14 µs here).
 """
 
 from __future__ import annotations
