@@ -24,6 +24,7 @@ EVERY_ROUTER: Final = (*ROUTERS, *api.ROUTERS, gp.router)
 """Pages, JSON API, GP API: what a crawl has to reach."""
 
 FORM_TOO_LONG: Final = b"The form is longer than 64 KiB. Go back and shorten it.\n"
+NONCE_HERE: Final = "nonce-of-this-answer"
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 
@@ -54,13 +55,16 @@ def create_app(config: WebConfig) -> FastAPI:
         app.include_router(router)
     _static(app, house)
     _health(app, house)
-    error_page = house.environment.get_template("broken.html").render(**house.common, now=0, role=None, csrf="", path="").encode()
+    broken = house.environment.get_template("broken.html")
+    error_page = broken.render(**house.common, cspNonce=NONCE_HERE, now=0, role=None, csrf="", path="")
 
-    def failed(path: str, status: int, request_id: str) -> tuple[bytes, str]:
+    def failed(path: str, status: int, request_id: str, nonce: str) -> tuple[bytes, str]:
         answer = for_programs(path, DEFECT if status == 500 else TOO_LONG, request_id)
         if answer is not None:
             return bytes(answer.body), str(answer.media_type)
-        return (error_page, "text/html; charset=utf-8") if status == 500 else (FORM_TOO_LONG, "text/plain; charset=utf-8")
+        if status == 500:
+            return error_page.replace(NONCE_HERE, nonce).encode(), "text/html; charset=utf-8"
+        return FORM_TOO_LONG, "text/plain; charset=utf-8"
 
     app.add_middleware(Guard, secure=config.secure_cookies, failed=failed)
     return app

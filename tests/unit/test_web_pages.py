@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from sqlalchemy import text
@@ -436,6 +437,9 @@ class TestFaults:
         told = capsys.readouterr()
         assert "KeyError" in told.out + told.err
         assert "Ashworth" not in answer.text + told.out + told.err
+        nonce = answer.headers["content-security-policy"].partition("'nonce-")[2].partition("'")[0]
+        scripts = re.findall(r"<script[^>]*>", answer.text)
+        assert scripts and all(f'nonce="{nonce}"' in s for s in scripts), "every script of it may run"
 
 
 def _between(page: str, before: str, after: str) -> list[str]:
