@@ -22,7 +22,7 @@ from tests.fault.evidence import (
 )  # fmt: skip
 from tests.fault.harness import INTAKE, OUTPUTS, House
 from tests.fault.privacy import nothing_personal
-from tests.fault.timeline import timeline
+from tests.fault.timeline import moves, timeline
 
 
 def check(house: House) -> tuple[list[Violation], dict[str, int]]:
@@ -37,6 +37,7 @@ def check(house: House) -> tuple[list[Violation], dict[str, int]]:
         *ledger.violations,
         *intake_once(house, ledger),
         *positions(house, ledger),
+        *moves(house),
         *outputs_once(house, ledger, sent),
         *views_clean(house),
         *timeline(house, ledger),

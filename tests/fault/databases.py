@@ -20,6 +20,7 @@ from infra.postgres import wheel
 from projections.verify import Difference, verify
 from tests.fault.crew import LOOK_S, ROOT
 from tests.fault.harness import House
+from tests.fault.history import watch_moves
 
 
 def verified(house: House) -> tuple[int, list[Difference]]:
@@ -92,6 +93,7 @@ def drop(house: House) -> None:
     """`views` is gone entirely; an empty one stands in its place."""
     house.history.note("dropped", database="views")
     house.deployment.drop_views()
+    watch_moves(house.deployment.views_dsn)
 
 
 def _name(dsn: str) -> str:

@@ -24,7 +24,7 @@ from producers.client import AgencyClient
 from producers.halton.facts import SimulatedFact
 from schemas.topics import AGENCIES, topics
 from tests.fault.crew import ROOT, WORKERS, Crew, Point, Worker
-from tests.fault.history import SAMPLE_S, History, Seen, look
+from tests.fault.history import SAMPLE_S, History, Seen, look, watch_moves
 from tests.fault.people import People
 from tests.fault.poison import spoiled
 from tests.fault.story import Story
@@ -78,6 +78,7 @@ class House:
         self.history = History()
         self.deployment: Deployment = services.deploy()
         self.settings = self.deployment.settings
+        watch_moves(self.deployment.views_dsn)
         assembly.register_schemas(self.settings)
         self.codec = assembly.codec(self.settings)
         self.offset_file = folder / "clock-offset-us"

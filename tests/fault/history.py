@@ -1,7 +1,8 @@
 """What was done to a house and seen of it, with times: the record from which the checker decides, beside topics and tables.
 
 A sampler looks several times a second at what the house remembers of itself (positions, counter, incarnation, relay) and at
-what each agency's client has had acknowledged, and notes every change. Nothing is read from logs.
+what each agency's client has had acknowledged, and notes every change. Every move of a position is written down by the database
+itself, so that none falls between two looks. Nothing is read from logs.
 """
 
 from __future__ import annotations
@@ -94,3 +95,26 @@ def look(dsn: str) -> Seen | None:
         return None
     database, number, incarnation, relayed, found = row
     return Seen(time.monotonic(), database, number, incarnation, relayed, {(t, p): (n, e) for t, p, n, e in found or ()})
+
+
+MOVES: Final = """
+create schema watching;
+create table watching.move (topic text, partition int, old_offset bigint, new_offset bigint, old_epoch bigint, new_epoch bigint);
+create function watching.write_down() returns trigger language plpgsql as $$
+begin
+  insert into watching.move values
+    (new.topic, new.partition, old.next_offset, new.next_offset, old.epoch, new.epoch);
+  return null;
+end $$;
+create trigger watched after update on position for each row execute function watching.write_down();
+"""
+BACK: Final = (
+    "select topic, partition, old_offset, new_offset, old_epoch, new_epoch from watching.move "
+    "where new_offset < old_offset or new_epoch < old_epoch order by 1, 2, 3, 4"
+)
+
+
+def watch_moves(dsn: str) -> None:
+    """From now on this database `views` writes down every move of a position."""
+    with psycopg.connect(dsn, connect_timeout=5, autocommit=True) as conn:
+        conn.execute(MOVES)

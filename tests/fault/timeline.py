@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from tests.fault.evidence import Ledger, Violation
 from tests.fault.harness import House
-from tests.fault.history import Seen
+from tests.fault.history import BACK, Seen
 
 
 def timeline(house: House, ledger: Ledger) -> list[Violation]:
@@ -42,6 +42,14 @@ def _step(before: Seen, after: Seen) -> list[Violation]:
         elif later[1] < epoch:
             bad.append(Violation("I4", f"the epoch of {topic}[{partition}] went from {epoch} back to {later[1]}"))
     return bad
+
+
+def moves(house: House) -> list[Violation]:
+    """No position was ever moved back, nor its epoch: as the database wrote each move down."""
+    return [
+        Violation("I4", f"{t}[{p}] was moved from {old} (epoch {epoch}) to {new} (epoch {later})")
+        for t, p, old, new, epoch, later in house.rows(BACK)
+    ]
 
 
 def _incarnations(seen: list[Seen], ledger: Ledger) -> list[Violation]:
