@@ -127,6 +127,8 @@ class Decider:
     def _misdirected(self, item: Prepared) -> list[tuple[str, Json]]:
         """Corrections by other agencies that waited for this fact: they have no effect, and their senders are told once."""
         book, target, out = self._book, item.event_id or "", list[tuple[str, Json]]()
+        if target not in book.awaited:
+            return out
         for agency in AGENCIES:
             if agency == item.agency or (agency, target) in book.stands:
                 continue

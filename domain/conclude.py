@@ -167,6 +167,8 @@ def _evidence(folded: Folded) -> Conclusions:
     """Evidence of an open recommendation that is gone, each named once."""
     out: Conclusions = []
     known = folded.known
+    if not any(rec.open for rec in folded.recommendations):
+        return out
     here = {f.event_id for f in known.facts if known.state(f) == CURRENT}
     now: dict[str, set[str]] = {}
     for hit in folded.risk.hits:

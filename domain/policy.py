@@ -27,6 +27,16 @@ KINDS: Final[Mapping[str, str]] = {
 }
 
 
+EPISODE: Final = frozenset({"MissingEpisodeReported", "MissingEpisodeGraded", "MissingEpisodeEnded"})
+"""Records that tell of a missing episode."""
+
+NEEDS: Final[Mapping[str, frozenset[str]]] = {
+    "graded_while": frozenset({"MissingEpisodeGraded"}), "missing_count": EPISODE, "missing_overnight": EPISODE,
+    "missing_repeat": EPISODE, "interview": EPISODE, "absence": frozenset({"SchoolAbsence"}),
+    "no_provision": frozenset({"NoSchoolProvision"}), "corroboration": frozenset(),
+}  # fmt: skip
+"""Records of which a rule of this kind needs one, when it does not name its `records`."""
+
 LISTS: Final[Mapping[str, str]] = {
     "concerns": "concern", "exploitation": "exploitation-indicator", "harm": "harm", "found_with": "found-with",
     "with_whom": "found-with", "pull": "pull-factor", "push": "push-factor",
@@ -60,6 +70,11 @@ class Rule:
     states: frozenset[str] = frozenset()
     tiers: tuple[tuple[int, int], ...] = ()
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """Without a fact of one of these records it does not hold; none: it looks at what other rules found."""
+        return frozenset(self.records) or NEEDS[self.kind]
+
     def tier(self, amount: float) -> int:
         """Points of the highest tier that `amount` reaches; 0 when it reaches none."""
         return next((points for at_least, points in self.tiers if amount >= at_least), 0)
@@ -87,6 +102,14 @@ class Policy:
     gp_in_force_days: int
     overdue_to: tuple[str, ...]
     rules: tuple[Rule, ...]
+    _asked: dict[frozenset[str], tuple[Rule, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def asked(self, told: frozenset[str]) -> tuple[Rule, ...]:
+        """The rules that can hold where facts of the records `told` are in force, in order."""
+        found = self._asked.get(told)
+        if found is None:
+            found = self._asked[told] = tuple(r for r in self.rules if not r.needs or not told.isdisjoint(r.needs))
+        return found
 
     def rule(self, rule_id: str) -> Rule | None:
         """The rule called so."""

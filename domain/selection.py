@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final
 
 from domain.model import Conclusion, Fact, History, Link, Presentation
@@ -71,21 +72,18 @@ def select(history: History, as_of: int, known_at: int | None = None) -> Known:
     _links(known, history, limit)
     facts = _facts(known, history, limit)
     _conclusions(known, history, min(limit, as_of))
-    known.states = _states(known.everything, facts.values(), known.conclusions)
-    for fact in facts.values():
-        if fact.presentation_id not in known.links:
-            continue
-        at = happened(fact)
-        if at <= as_of:
-            known.facts.append(fact)
-        elif known.next_fact_at is None or at < known.next_fact_at:
-            known.next_fact_at = at
+    known.states = _states(known.everything, facts, known.conclusions)
+    here = known.links
+    linked = [f for f in facts if f.presentation_id in here]
+    known.facts = [f for f in linked if f.accepted_at <= as_of or f.occurred_at <= as_of]
+    if len(known.facts) < len(linked):
+        known.next_fact_at = min(at for f in linked if (at := happened(f)) > as_of)
     known.facts.sort(key=_order)
     states, current = known.states, known.current
     for fact in known.facts:
         if not states or (fact.agency, fact.event_id) not in states:
             current[fact.record].append(fact)
-    known.version = _version(known, history, facts.values(), limit)
+    known.version = _version(known, history, facts, limit)
     return known
 
 
@@ -96,13 +94,12 @@ def _version(known: Known, history: History, facts: Iterable[Fact], limit: int) 
     that they are there. So do questions about records, as a sealed one may be asked about. It never falls: when a record goes to
     another child, it is the entry that took it away.
     """
-    open_facts = [f for f in facts if f.sensitivity != "SEALED"]
     sealed = {f.event_id for f in facts if f.sensitivity == "SEALED"}
-    hidden = {f.presentation_id for f in facts} - {f.presentation_id for f in open_facts}
+    came_openly = {f.presentation_id for f in facts if f.sensitivity != "SEALED"}
     told = {c.data["message_id"]: c.data["event_id"] for c in known.conclusions if c.kind == "gp_message"}
     numbers = [f.number for f in known.facts if f.sensitivity != "SEALED"]
     for link in history.links:
-        if link.child_id == known.child_id and link.from_at <= limit and link.presentation_id not in hidden:
+        if link.child_id == known.child_id and link.from_at <= limit and link.presentation_id in came_openly:
             numbers.append(link.from_number)
             if link.to_number is not None and link.to_at is not None and link.to_at <= limit:
                 numbers.append(link.to_number)
@@ -113,8 +110,7 @@ def _version(known: Known, history: History, facts: Iterable[Fact], limit: int) 
     return max(numbers, default=0)
 
 
-def _order(fact: Fact) -> tuple[int, str, str]:
-    return (fact.occurred_at, fact.event_id, fact.agency)
+_order: Final = attrgetter("occurred_at", "event_id", "agency")
 
 
 def _links(known: Known, history: History, limit: int) -> None:
@@ -127,20 +123,19 @@ def _links(known: Known, history: History, limit: int) -> None:
     known.presentations = sorted(shown.values(), key=lambda p: (p.number, p.presentation_id))
 
 
-def _facts(known: Known, history: History, limit: int) -> dict[FactKey, Fact]:
-    """Known facts by (agency, id), the first accepted of each (I1); none of a record that only may be this child."""
-    found: dict[FactKey, Fact] = {}
+def _facts(known: Known, history: History, limit: int) -> list[Fact]:
+    """Known facts, the first accepted of each (agency, id) (I1); none of a record that only may be this child."""
     own = {p.presentation_id for p in history.presentations}
-    for fact in history.facts:
-        if fact.accepted_at <= limit and fact.presentation_id in own:
-            key = (fact.agency, fact.event_id)
-            before = found.get(key)
-            if before is None or fact.number < before.number:
-                found[key] = fact
-                namesake = known.everything.get(fact.event_id)
-                if namesake is None or fact.number <= namesake.number:
-                    known.everything[fact.event_id] = fact
-    return found
+    found = [f for f in history.facts if f.accepted_at <= limit and f.presentation_id in own]
+    known.everything = {f.event_id: f for f in found}
+    if len(known.everything) == len(found):
+        return found
+    first: dict[FactKey, Fact] = {}
+    known.everything = {}
+    for fact in sorted(found, key=attrgetter("number")):  # some came twice, or two agencies gave one id
+        first.setdefault((fact.agency, fact.event_id), fact)
+        known.everything.setdefault(fact.event_id, fact)
+    return list(first.values())
 
 
 ORDERED: Final = ("recommended", "overdue_withdrawn", "gp_withdrawn", "gp_message", "gp_receipt", "gp_exception")

@@ -62,7 +62,7 @@ class Hit:
 def hits(situation: Situation, policy: Policy) -> list[Hit]:
     """Every rule that holds, harm triggers first, in the policy's order."""
     found = []
-    for rule in policy.rules:
+    for rule in policy.asked(frozenset(situation.known.current)):
         hit = MATCHERS[rule.kind](rule, situation)
         if hit is not None:
             found.append(hit)

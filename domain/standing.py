@@ -5,7 +5,7 @@ A pure function of the same things as the view (I2). Instants are µs since 1970
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from domain import meetings, messages, missing
@@ -73,8 +73,16 @@ def _urgency(owed: Recommendation) -> int:
 
 def _counts(known: Known, raised: list[Recommendation], sent: list[messages.Message], episodes: list[missing.Episode]) -> Json:
     return {
-        "facts": Counter(f.agency for f in known.facts),
+        "facts": _tally(f.agency for f in known.facts),
         "recommendations": [[r.raised_at, r.state, [c.data["agency"] for c in r.steps if c.kind == "disagreed"]] for r in raised],
         "episodes": [[e.started_at, e.clock] for e in episodes],
-        "messages": Counter(m.state if m.live else "WITHDRAWN" for m in sent),
+        "messages": _tally(m.state if m.live else "WITHDRAWN" for m in sent),
     }
+
+
+def _tally(names: Iterable[str]) -> dict[str, int]:
+    """How often each comes: as `Counter` does for thousands, without what that costs for a dozen."""
+    found: dict[str, int] = {}
+    for name in names:
+        found[name] = found.get(name, 0) + 1
+    return found

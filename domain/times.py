@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -45,6 +46,7 @@ def local(us: int) -> datetime:
     return to_datetime(us).astimezone(LONDON)
 
 
+@lru_cache(maxsize=4096)
 def local_date_of(us: int) -> str:
     """The London calendar day of an instant, ISO 8601."""
     return local(us).date().isoformat()

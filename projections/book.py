@@ -58,6 +58,7 @@ class Book:
     facts: dict[str, list[Fact]] = field(default_factory=lambda: defaultdict(list))
     stands: dict[tuple[str, str], str] = field(default_factory=dict)
     replacing: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
+    awaited: set[str] = field(default_factory=set)
     sources: dict[tuple[str, str], tuple[str, int, int]] = field(default_factory=dict)
     conclusions: dict[str, list[Conclusion]] = field(default_factory=lambda: defaultdict(list))
     said: dict[str, list[Conclusion]] = field(default_factory=lambda: defaultdict(list))
@@ -152,6 +153,7 @@ class Book:
         self.stands[(fact.agency, fact.event_id)] = fact.presentation_id
         if (target := fact.supersedes or fact.retracts) is not None:
             self.replacing[(fact.agency, target)].append((fact.presentation_id, fact.event_id))
+            self.awaited.add(target)
 
     def _present(self, entry: Entry) -> None:
         pid = entry.presentation_id or ""
