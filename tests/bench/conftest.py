@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,14 @@ from tests.bench.meters import load, machine
 from tests.bench.report import TARGET, Report
 from tests.bench.stage import FACTS, FACTS_FULL
 from tests.bench.workload import SEED
-from tests.services import Deployment, Services
+from tests.services import Deployment, LocalServices, Services
+
+
+@pytest.fixture(scope="session")
+def services() -> Iterator[Services]:
+    """Servers on a disk, as users have them: a commit costs what it costs."""
+    with closing(LocalServices()) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
