@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,10 +13,28 @@ from hypothesis import strategies as st
 
 from consumers import pulse
 from consumers.pulse import KEPT_HOURS, UNKNOWN, WINDOW_S, Cell, Count
-from schemas.topics import AGENCIES, INTAKE_PARTITIONS, PULSE_TABLE, topics
+from schemas.topics import AGENCIES, INTAKE_PARTITIONS, PULSE_TABLE, KafkaAccess, topics
 
 HOUR = 1_780_000_000 // WINDOW_S * WINDOW_S
 MISSING = "MissingEpisodeReported"
+
+
+class TestFlow:
+    """What waits in memory."""
+
+    def test_a_fact_survives_that_the_flow_is_resumed(self, tmp_path: Path) -> None:
+        """Faust empties its queues then, though its consumer has gone past what lay in them."""
+        access = KafkaAccess("127.0.0.1:1", "pulse", "a password", "t.")
+
+        async def waiting() -> int:
+            app = pulse._app(access, tmp_path)
+            topic = app.topic("t.facts.police")
+            topic.queue.put_nowait("a fact")
+            app.flow_control.suspend()
+            app.flow_control.resume()
+            return topic.queue.qsize()
+
+        assert 1 == asyncio.run(waiting())
 
 
 class TestRecord:
