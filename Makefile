@@ -39,7 +39,7 @@ docs: env-dev ## Write the documents that are made from the contract
 	@$(BIN)/python -m infra.docs
 
 bench: env-dev ## Speeds, as ratios to what the parts can do
-	@$(BIN)/python -m pytest tests/bench -s --override-ini=python_files=bench_*.py $(ARGS)
+	@PYTEST_DEBUG_TEMPROOT=$${TMPDIR:-/tmp} $(BIN)/python -m pytest tests/bench -s --override-ini=python_files=bench_*.py $(ARGS)
 
 faults: env-dev ## The fault table, with repeats (ROWS=1,5,13 SEED=… TIMES=…), into docs/faults.md
 	@$(BIN)/python -m tests.fault $(if $(ROWS),--rows $(ROWS)) $(if $(SEED),--seed $(SEED)) $(if $(TIMES),--times $(TIMES)) $(ARGS)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
 
-from tests.services import Deployment, NotOurs, Services, open_services
+from tests import clients
+from tests.services import Deployment, NotOurs, Services, memory, open_services
+
+if (_in_memory := memory()) is not None:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_in_memory))  # folders of tests: a thousand small databases and spools
+
+clients.watch()
 
 
 @pytest.fixture(scope="session")

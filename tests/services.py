@@ -26,6 +26,7 @@ from infra.registry import Registry
 from infra.settings import Settings, database_prefix
 from infra.state import State
 from schemas.topics import KafkaAccess, topics, users
+from tests import clients
 
 PartName = Literal["kafka", "postgres", "registry"]
 PARTS: tuple[PartName, ...] = ("kafka", "postgres", "registry")
@@ -84,7 +85,8 @@ class Deployment:
         migrate.ensure(self.views_dsn, "views")
 
     def close(self) -> None:
-        """Remove topics, users, rules and databases."""
+        """Remove topics, users, rules and databases; close this process's Kafka clients of it."""
+        clients.close_those_of(self.prefix)
         withdraw(self.settings.admin(), self.prefix, topics(), users())
         for dsn in (self.views_dsn, self.keep_dsn):
             migrate.drop_database(dsn)
@@ -192,8 +194,11 @@ class LocalServices(Services):
         return self.parts[part].restart()
 
     def close(self) -> None:
-        for part in reversed(self.parts.values()):
-            part.kill()  # the data is about to go: no need for good order
+        for name, part in reversed(self.parts.items()):
+            if name == "postgres":
+                part.stop()  # killed, it would leave its segments of shared memory behind
+            else:
+                part.kill()  # the data is about to go: no need for good order
         self.state.forget()
         shutil.rmtree(self.state.root, ignore_errors=True)
 
