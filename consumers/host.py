@@ -262,11 +262,10 @@ class Host(ConsumerRebalanceListener):
         return False
 
     def _work(self, records: Mapping[TopicPartition, Sequence[Any]]) -> None:
-        batch = [
-            Intake(self._access.short(tp.topic), tp.partition, r.offset, r.timestamp * 1000, r.value or b"")
-            for tp, rs in records.items()
-            for r in rs
-        ]
+        batch: list[Intake] = []
+        for tp, rs in records.items():
+            topic = self._access.short(tp.topic)
+            batch += [Intake(topic, tp.partition, r.offset, r.timestamp * 1000, r.value or b"") for r in rs]
         self._do(batch, time.monotonic() + SORTING_S)
 
     def _do(self, batch: Sequence[Intake], until: float) -> None:
@@ -301,7 +300,8 @@ class Host(ConsumerRebalanceListener):
     def _commit(self, batch: Sequence[Intake], prepare: Callable[[], Sequence[Any]]) -> None:
         conn = self._connection()
         assert conn is not None
-        moved = {TopicPartition(self._access.topic(i.topic), i.partition): i.offset + 1 for i in batch}
+        ends = {(i.topic, i.partition): i.offset + 1 for i in batch}
+        moved = {TopicPartition(self._access.topic(topic), partition): end for (topic, partition), end in ends.items()}
         prepared = prepare()
         with conn.begin():
             self._handler.lock(conn)

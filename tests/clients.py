@@ -1,7 +1,7 @@
 """Kafka clients of the test process: none outlives the deployment that it belongs to.
 
-A worker that a test runs in its own process leaves its producers to the process's end. Dozens of them, whose users are gone, would
-try to log in again for the rest of the run.
+A worker that a test runs in its own process leaves its producers to the process's end. Dozens of them, whose users are gone,
+would try to log in again for the rest of the run.
 """
 
 from __future__ import annotations

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import psutil
@@ -87,11 +88,14 @@ class Workers:
 
     def start(self, name: str, instance: int = 0) -> psutil.Process:
         """Start one worker."""
-        env = self._deployment.environment() | {"SIGHTLINE_INSTANCE": str(instance), "PYTHONPATH": str(ROOT)}
-        label = f"{name}-{instance}"
+        return self.run(f"{name}-{instance}", "infra.command", "worker", name, env={"SIGHTLINE_INSTANCE": str(instance)})
+
+    def run(self, label: str, module: str, *words: str, env: Mapping[str, str] = MappingProxyType({})) -> psutil.Process:
+        """Start a module as a process of the deployment."""
         popen = spawn(
-            [sys.executable, "-m", "infra.command", "worker", name], log=self._folder / f"{label}.log", env=env, cwd=ROOT
-        )
+            [sys.executable, "-m", module, *words], log=self._folder / f"{label}.log", cwd=ROOT,
+            env=self._deployment.environment() | {"PYTHONPATH": str(ROOT), **env},
+        )  # fmt: skip
         self.running[label] = psutil.Process(popen.pid)
         return self.running[label]
 

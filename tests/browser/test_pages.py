@@ -39,6 +39,9 @@ PAGES = {
 }
 """Also pages that are not for the role: they too must be readable."""
 
+SEE_EVERYTHING = ("icart_manager", "board_analyst", "admin")
+"""Between them they are shown every page and every form."""
+
 
 NOT_VISITED = {
     "/": "leads on to the queue", "/sign-in": "a test of its own, below", "/api/docs": "Swagger UI, which is not ours",
@@ -123,12 +126,13 @@ def test_no_axe_violation(shared: Visit, role: str) -> None:
 
 @pytest.mark.parametrize("role", PAGES)
 def test_on_a_phone(shared: Visit, role: str) -> None:
-    """360 pixels wide: nothing scrolls sideways, and axe is content."""
+    """360 pixels wide: nothing scrolls sideways, and axe is content (asked of those who see every kind of page and form)."""
     with shared.person(role, phone=True) as page:
         for path in PAGES[role]:
             page.goto(path)
             assert page.evaluate("document.scrollingElement.scrollWidth") <= 360, path
-            assert [] == violations(page), path
+            if role in SEE_EVERYTHING:
+                assert [] == violations(page), path
 
 
 @pytest.mark.parametrize("role", ["icart_manager", "icart_health", "admin"])

@@ -98,9 +98,9 @@ class TestAccounts:
         answers = at_once([partial(g.sign_in, "edt", "wrong password") for g in guessers])
         assert {400} == {a.status for a in answers}
         assert 400 == house.stranger().sign_in("edt").status
-        change(house, f"update account set locked_until = locked_until - {LOCKED_US - 5_000_000} where name = 'edt'")
+        change(house, f"update account set locked_until = locked_until - {LOCKED_US - 120_000_000} where name = 'edt'")
         assert 400 == house.stranger().sign_in("edt").status
-        change(house, "update account set locked_until = locked_until - 6000000 where name = 'edt'")
+        change(house, "update account set locked_until = locked_until - 121000000 where name = 'edt'")
         assert 303 == house.stranger().sign_in("edt").status
 
     @pytest.mark.parametrize(("column", "length"), [("seen_at", IDLE_US), ("created_at", ABSOLUTE_US)])

@@ -51,7 +51,7 @@ def answers(house: Memory, oracle: Oracle) -> list[Answer]:
 class TestOracle:
     """Two implementations of one set of words."""
 
-    @pytest.mark.parametrize("block", range(5))
+    @pytest.mark.parametrize("block", range(3))
     def test_agrees_with_what_is_decided(self, block: int) -> None:
         """Boroughs of several seeds in disorder: the oracle and the house say the same, about every kind of thing."""
         counts: Counter[str] = Counter()
@@ -62,7 +62,7 @@ class TestOracle:
             counts += out.counts
         assert min(counts[k] for k in KINDS) > 0, dict(counts)
 
-    @pytest.mark.parametrize("block", range(3))
+    @pytest.mark.parametrize("block", range(2))
     def test_what_was_saved_is_what_a_clean_fold_gives(self, block: int) -> None:
         """I2 in memory: the view saved when a child was last touched is the fold of everything at that instant, merged or not."""
         merged = 0
