@@ -16,7 +16,9 @@ whatever comes.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from domain.fold import Folded, parts
 from domain.involvement import voice_missing
@@ -26,7 +28,7 @@ from domain.model import Fact, History, Json, make_id
 from domain.policy import Reference
 from domain.posting import gp_messages
 from domain.risk import Risk, evaluate
-from domain.selection import CURRENT, RETRACTED, Known, select
+from domain.selection import RETRACTED, Known
 from domain.signals import Hit, Situation
 from domain.times import local_date_of
 
@@ -41,7 +43,7 @@ def conclude(
     `fired` is the due instant for which the clock has fired, `behind` the sources it named.
     """
     folded = parts(history, reference, now)
-    out = _recommend(history, folded, reference, now)
+    out = _recommend(folded, reference, now)
     out += _evidence(folded)
     out += _overdue(folded, reference, fired, behind)
     out += gp_messages(folded, reference, now, fired)
@@ -49,15 +51,15 @@ def conclude(
     return [(kind, {"child_id": history.child_id, **data}) for kind, data in out]
 
 
-def _recommend(history: History, folded: Folded, reference: Reference, now: int) -> Conclusions:
+def _recommend(folded: Folded, reference: Reference, now: int) -> Conclusions:
     found = folded.risk
     if found.basis is None:
         return []
     waiting = next((r for r in folded.recommendations if r.open), None)
     if waiting is not None:
-        return _anew(waiting, history, folded, reference, now)
+        return _anew(waiting, folded, reference, now)
     decided = sorted((r for r in folded.recommendations if r.decided), key=_decided_number)
-    if decided and not _news(decided, history, folded, reference):
+    if decided and not _news(decided, folded, reference):
         return []
     return [("recommended", _raised(make_recommendation_id(folded), folded, reference, now))]
 
@@ -92,20 +94,20 @@ def _raised(recommendation_id: str, folded: Folded, reference: Reference, now: i
     }  # fmt: skip
 
 
-def _anew(waiting: Recommendation, history: History, folded: Folded, reference: Reference, now: int) -> Conclusions:
+def _anew(waiting: Recommendation, folded: Folded, reference: Reference, now: int) -> Conclusions:
     """The recommendation that awaits a decision, raised again on what has come since."""
     urgent = folded.risk.harm and waiting.raised.data["basis"] != "HARM"
-    if not urgent and not _news([waiting], history, folded, reference):
+    if not urgent and not _news([waiting], folded, reference):
         return []
     data = _raised(waiting.recommendation_id, folded, reference, now)
     due = data["due_at"] if waiting.passed is not None else min(data["due_at"], waiting.due_at)
     return [("recommended", data | {"due_at": due})]
 
 
-def _news(earlier: Sequence[Recommendation], history: History, folded: Folded, reference: Reference) -> bool:
+def _news(earlier: Sequence[Recommendation], folded: Folded, reference: Reference) -> bool:
     """Is there a new harm trigger, a new agency, or enough new points since what people saw of the earlier ones?"""
     known, last = folded.known, earlier[-1]
-    then = _as_seen(history, known, earlier)
+    then = _as_seen(known, earlier)
     situation = Situation(then, episodes(then, reference)[0], local_date_of(then.as_of), reference)
     before = evaluate(situation, reference.policy)
     if _new_trigger(folded.risk, before, known):
@@ -117,13 +119,13 @@ def _news(earlier: Sequence[Recommendation], history: History, folded: Folded, r
     return bool(folded.risk.basis and (more or folded.risk.agencies - was))
 
 
-def _as_seen(history: History, known: Known, earlier: Sequence[Recommendation]) -> Known:
+def _as_seen(known: Known, earlier: Sequence[Recommendation]) -> Known:
     """What people saw of recommendations and still stands, weighed today: facts known when one of them was raised (of a
     discussion, when it was held: `Recommendation.seen`) and not withdrawn since.
 
     A fact that was only replaced since counts as it was told then, so that a corrected spelling is no news.
     """
-    then = select(history, known.as_of)
+    then = replace(known, current=defaultdict(list))
     number, held_at = (max(mark) for mark in zip(*(r.seen for r in earlier), strict=True))
     held = [f for f in then.facts if then.known_number(f) <= number or then.known_from(f) <= held_at]
     replaced_then = {
@@ -137,7 +139,6 @@ def _as_seen(history: History, known: Known, earlier: Sequence[Recommendation]) 
     then.facts = [
         f for f in held if then.state(f) != RETRACTED and (f.agency, f.event_id) not in replaced_then and f.event_id not in moved
     ]
-    then.current.clear()
     for fact in then.facts:
         then.current[fact.record].append(fact)
     return then
@@ -169,7 +170,7 @@ def _evidence(folded: Folded) -> Conclusions:
     known = folded.known
     if not any(rec.open for rec in folded.recommendations):
         return out
-    here = {f.event_id for f in known.facts if known.state(f) == CURRENT}
+    here = {f.event_id for some in known.current.values() for f in some}
     now: dict[str, set[str]] = {}
     for hit in folded.risk.hits:
         for fact in hit.facts:

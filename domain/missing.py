@@ -10,10 +10,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from functools import lru_cache
+from itertools import takewhile
 from typing import Final
 
 from domain.labelling import rest_on
@@ -126,8 +127,13 @@ def episodes(known: Known, reference: Reference) -> tuple[list[Episode], list[In
     """Episodes by beginning, with their interviews; and the interviews that belong to none."""
     found = _merged(_strands(known))
     loose: list[Interview] = []
-    for interview in _interviews(known):
-        home = _home(interview, found)
+    interviews = _interviews(known)
+    named: dict[str, list[Episode]] = {}
+    for episode in found if interviews else ():
+        for strand_id in {s.episode_id for s in episode.strands}:
+            named.setdefault(strand_id, []).append(episode)
+    for interview in interviews:
+        home = _home(interview, found, named)
         (home.interviews if home is not None else loose).append(interview)
     hours = reference.interview_hours * HOUR_US
     for episode in found:
@@ -150,9 +156,11 @@ def _strands(known: Known) -> list[Strand]:
 def _merged(strands: Sequence[Strand]) -> list[Episode]:
     out: list[Episode] = []
     for strand in strands:
-        same = next((e for e in reversed(out) if _one(e, strand)), None)
+        began = strand.started_at
+        near = takewhile(lambda e: began - e.started_at <= SAME_EPISODE_US, reversed(out))  # noqa: B023  used in this turn only
+        same = next((e for e in near if _one(e, strand, began)), None)
         if same is None:
-            out.append(Episode([strand], strand.type, strand.started_at, strand.ended_at))
+            out.append(Episode([strand], strand.type, began, strand.ended_at))
         else:
             same.strands.append(strand)
             same.type = same.type or strand.type
@@ -161,14 +169,13 @@ def _merged(strands: Sequence[Strand]) -> list[Episode]:
     return out
 
 
-def _one(episode: Episode, strand: Strand) -> bool:
-    first = episode.strands[0]
+def _one(episode: Episode, strand: Strand, began: int) -> bool:
+    """Do both tell of one absence? They began near one another."""
     return (
-        strand.started_at - first.started_at <= SAME_EPISODE_US
-        and (episode.type is None or strand.type is None or episode.type == strand.type)
+        (episode.type is None or strand.type is None or episode.type == strand.type)
         and all(s.agency != strand.agency for s in episode.strands)
-        and (episode.ended_at is None or episode.ended_at > strand.started_at)
-        and first.sealed == strand.sealed
+        and (episode.ended_at is None or episode.ended_at > began)
+        and episode.strands[0].sealed == strand.sealed
     )
 
 
@@ -190,11 +197,9 @@ def _interviews(known: Known) -> list[Interview]:
     return [found[k] for k in sorted(found, key=lambda k: (found[k].at, k))]
 
 
-def _home(interview: Interview, found: Sequence[Episode]) -> Episode | None:
-    if interview.ref is not None:
-        named = [e for e in found if any(s.episode_id == interview.ref for s in e.strands)]
-        if named:
-            return min(named, key=lambda e: (abs(interview.at - (e.ended_at or e.started_at)), e.started_at))
+def _home(interview: Interview, found: Sequence[Episode], named: Mapping[str, Sequence[Episode]]) -> Episode | None:
+    if interview.ref is not None and (meant := named.get(interview.ref)):
+        return min(meant, key=lambda e: (abs(interview.at - (e.ended_at or e.started_at)), e.started_at))
     ended = [e for e in found if e.ended_at is not None and 0 <= interview.at - e.ended_at <= PAIR_US]
     return max(ended, key=lambda e: (e.ended_at or 0, e.started_at)) if ended else None
 

@@ -6,6 +6,7 @@ later: a disclosure told late is still told (R1). Of an imported (historic) fact
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -195,11 +196,13 @@ def _missing_overnight(rule: Rule, s: Situation) -> Hit | None:
 
 def _missing_repeat(rule: Rule, s: Situation) -> Hit | None:
     gap = rule.within_days * DAY_US
-    found = [
-        e
-        for e in _recent_episodes(rule, s)
-        if any(p is not e and p.ended_at is not None and 0 <= e.started_at - p.ended_at <= gap for p in s.episodes)
-    ]
+    ends = sorted(p.ended_at for p in s.episodes if p.ended_at is not None)
+    found = []
+    for e in _recent_episodes(rule, s):
+        returns = bisect_right(ends, e.started_at) - bisect_left(ends, e.started_at - gap)
+        own = e.ended_at is not None and 0 <= e.started_at - e.ended_at <= gap  # told as ended before it began
+        if returns > own:
+            found.append(e)
     return Hit(rule, _sorted(_first(found)), rule.points) if found else None
 
 

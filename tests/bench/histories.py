@@ -15,7 +15,7 @@ from producers.halton.agencies import LOCAL_ID, Desk
 from producers.halton.borough import Borough
 from producers.halton.facts import SimulatedFact
 from producers.halton.population import HALTON
-from tests.bench.workload import END, POOL_CHILDREN, _stories
+from tests.bench.workload import END, POOL_CHILDREN, stories_of
 
 IDS: Final = UUID("4f0a2c5e-6a4b-5f0e-9d1c-0d3c1f6b7a55")
 AGES: Final = range(10, 17)
@@ -41,7 +41,7 @@ def lives(seed: int, sizes: Sequence[int], each: int, after: int) -> dict[int, l
     length of the history differs. One size comes after another: its first fact is told after the last one of the size before.
     """
     borough = Borough(end=END, seed=seed, children=POOL_CHILDREN)
-    stories = _stories(borough)
+    stories = stories_of(borough)
     people = (c for c in borough.people if c.age_at(date(2025, 11, 1)) in AGES)
     found, begin = dict[int, list[Life]](), END - sum(size + after for size in sizes) * DAY_US
     for size in sizes:

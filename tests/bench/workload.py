@@ -54,7 +54,7 @@ def workload(count: int, seed: int = SEED) -> Workload:
     is of somebody known, now and then by an agency that meets them for the first time.
     """
     borough = Borough(end=END, seed=seed, children=POOL_CHILDREN)
-    stories = _stories(borough)
+    stories = stories_of(borough)
     meetings = _Meetings(Random(seed), [Desk(seed, child, since=borough.opens_at) for child in borough.people])
     facts: list[SimulatedFact] = []
     for telling, story in _repeated(stories, count // sum(map(len, stories)) + 2):
@@ -100,7 +100,7 @@ def card_of(fact: SimulatedFact) -> tuple[Any, ...]:
     return (fact.agency, *(subject[k] for k in sorted(subject)))
 
 
-def _stories(borough: Borough) -> list[list[SimulatedFact]]:
+def stories_of(borough: Borough) -> list[list[SimulatedFact]]:
     """Single facts, and the facts of one missing episode together; corrections are left out, as they name other facts."""
     stories: defaultdict[str, list[SimulatedFact]] = defaultdict(list)
     for fact in borough.facts():
