@@ -102,7 +102,8 @@ class Worker:
             with self._conn.begin():
                 self._unify.lock(self._conn)
                 self._unify.handle(self._conn, prepared)
-        return Cost(sum(len(b) for _, b in ready), {"worker": time.process_time() - own, **meter.used()}, time.monotonic() - begun)
+        used = {"worker": time.process_time() - own, **meter.used()}
+        return Cost(sum(len(b) for _, b in ready), used, time.monotonic() - begun)
 
     def accepted(self) -> int:
         """Facts accepted so far."""
