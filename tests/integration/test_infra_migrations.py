@@ -7,6 +7,7 @@ import uuid
 import psycopg
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 
 from infra import migrate
 from tests.services import Services
@@ -18,7 +19,8 @@ def test_revisions_match_tables(services: Services, which: migrate.Which) -> Non
     settings = services.settings(f"m{uuid.uuid4().hex[:6]}.")
     dsn = settings.views_dsn if which == "views" else settings.keep_dsn
     head = migrate.ensure(dsn, which)
-    assert head == migrate.ensure(dsn, which)
+    assert head == migrate.ensure(dsn, which) == migrate.newest(which)
+    assert head == ScriptDirectory.from_config(migrate.config(which, dsn)).get_current_head(), "a file's name begins with its id"
     command.check(migrate.config(which, dsn))
     command.downgrade(migrate.config(which, dsn), "base")
     with psycopg.connect(dsn) as connection:
