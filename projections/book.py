@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from domain import matching
 from domain.matching import Cluster, Match, Person
@@ -38,6 +38,11 @@ def child_id_of(founder: str) -> str:
 def block_key(key: matching.Key) -> bytes:
     """A blocking key as 16 bytes."""
     return keyed_hash(BLOCK_SECRET, *key)[:16]
+
+
+@lru_cache(REMEMBERED_MAX)
+def _evidence(data: bytes) -> tuple[str, ...]:
+    return tuple(orjson.loads(data))
 
 
 @dataclass(slots=True)
@@ -220,7 +225,7 @@ class Book:
 
     def load_presentations(self, conn: Connection, wanted: Iterable[str]) -> None:
         """Which of these presentations exist, and on which child."""
-        self._take(conn, "select * from presentation where presentation_id = any(:x)", list(wanted))
+        self._take(conn, _BY_ID, list(wanted))
 
     def load_newest(self, conn: Connection, holders: Iterable[tuple[str, str]]) -> None:
         """The newest presentation of each (agency, local id)."""
@@ -271,31 +276,19 @@ class Book:
         if not wanted:
             return
         self.whole |= set(wanted)
-        now = self._take(conn, "select * from presentation where child_id = any(:x)", wanted)
+        now = self._take(conn, _BY_CHILD, wanted)
         ever = [
             r.presentation_id
             for r in conn.execute(text("select distinct presentation_id from link where child_id = any(:x)"), {"x": wanted})
         ]
         self.load_presentations(conn, [p for p in ever if p not in self.shown])
         ids = sorted(p for p in {*now, *ever} if p in self.shown)  # an erased presentation may still be named by another's entry
-        for r in conn.execute(
-            text("select * from link where presentation_id = any(:x) order by presentation_id, from_number, seq"), {"x": ids}
-        ):
-            link = Link(
-                r.presentation_id,
-                r.child_id,
-                r.from_number,
-                r.from_at,
-                r.to_number,
-                r.to_at,
-                r.rule,
-                tuple(orjson.loads(r.evidence)),
-                r.by,
-            )
-            if link not in self.links[r.presentation_id]:
-                self.links[r.presentation_id].append(link)
-            self.ever[r.child_id].add(r.presentation_id)
-            self.founder.setdefault(child_id_of(r.presentation_id), r.presentation_id)
+        for pid, child, from_number, from_at, to_number, to_at, rule, evidence, by in conn.execute(_LINKS, {"x": ids}).all():
+            link = Link(pid, child, from_number, from_at, to_number, to_at, rule, _evidence(evidence), by)
+            if link not in self.links[pid]:
+                self.links[pid].append(link)
+            self.ever[child].add(pid)
+            self.founder.setdefault(child_id_of(pid), pid)
         for r in conn.execute(text("select a, b, rule, match_id from edge where a = any(:x) or b = any(:x)"), {"x": ids}).all():
             self._edge(r.a, r.b, r.rule, r.match_id)
         rows = conn.execute(
@@ -307,10 +300,10 @@ class Book:
         self._load_facts(conn, [p for p in ids if p not in have])
         founded = sorted({*(child_id_of(p) for p in ids), *wanted})
         fresh = [c for c in founded if c not in self.conclusions]
-        for r in conn.execute(text("select * from conclusion where child_id = any(:x) order by number, seq"), {"x": fresh}).all():
-            self.conclusions[r.child_id].append(Conclusion(r.number, r.accepted_at, r.kind, orjson.loads(r.data)))
-            if r.about is not None:
-                self.about[r.about] = r.child_id
+        for number, at, kind, child, about, data in conn.execute(_CONCLUSIONS, {"x": fresh}).all():
+            self.conclusions[child].append(Conclusion(number, at, kind, orjson.loads(data)))
+            if about is not None:
+                self.about[about] = child
         # children merged away into these, or out of which these were taken: when a presentation moves, their views change too
         self.load_children(conn, {x.child_id for p in ids for x in self.links[p]})
 
@@ -328,19 +321,17 @@ class Book:
         for data in found.scalars().all():
             self._hang(Fact(*orjson.loads(data)))
 
-    def _take(self, conn: Connection, sql: str, wanted: list[str]) -> list[str]:
+    def _take(self, conn: Connection, sql: TextClause, wanted: list[str]) -> list[str]:
         if not wanted:
             return []
         found = []
-        for r in conn.execute(text(sql), {"x": wanted}).all():
-            found.append(r.presentation_id)
-            if r.presentation_id not in self.shown:
-                self.shown[r.presentation_id] = Presentation(
-                    r.presentation_id, r.agency, r.number, r.accepted_at, orjson.loads(r.fields)
-                )
-                self.child_of[r.presentation_id] = r.child_id
-                self.members[r.child_id].add(r.presentation_id)
-                self.founder.setdefault(child_id_of(r.presentation_id), r.presentation_id)
+        for pid, agency, number, at, fields, child in conn.execute(sql, {"x": wanted}).all():
+            found.append(pid)
+            if pid not in self.shown:
+                self.shown[pid] = Presentation(pid, agency, number, at, orjson.loads(fields))
+                self.child_of[pid] = child
+                self.members[child].add(pid)
+                self.founder.setdefault(child_id_of(pid), pid)
         return found
 
     def _matches(self, conn: Connection, rows: Sequence[Any]) -> None:
@@ -370,6 +361,16 @@ class Book:
         self.joined[b].add((a, b))
 
 
+_PRESENTATIONS: Final = "select presentation_id, agency, number, accepted_at, fields, child_id from presentation"
+_BY_ID = text(f"{_PRESENTATIONS} where presentation_id = any(:x)")
+_BY_CHILD = text(f"{_PRESENTATIONS} where child_id = any(:x)")
+_LINKS = text(
+    "select presentation_id, child_id, from_number, from_at, to_number, to_at, rule, evidence, by from link "
+    "where presentation_id = any(:x) order by presentation_id, from_number, seq"
+)
+_CONCLUSIONS = text(
+    "select number, accepted_at, kind, child_id, about, data from conclusion where child_id = any(:x) order by number, seq"
+)
 _NEWEST = text(
     "select distinct on (p.agency, p.local_id) p.agency, p.local_id, p.presentation_id from presentation p "
     "join unnest(cast(:a as text[]), cast(:l as text[])) as u(a, l) on p.agency = u.a and p.local_id = u.l "
