@@ -16,7 +16,7 @@ from domain.problems import SightlineError
 from producers.errors import BrokerUnavailable, SpoolError
 from producers.facts import Fact, catalogue_name
 from producers.kafka_link import abandon, greet, in_our_words, open_producer
-from producers.spool import Spool
+from producers.spool import Spool, unwritable
 from schemas.catalogue import RecordSpec, catalogue
 from schemas.codec import HEADER, MAGIC, Codec
 from schemas.topics import KafkaAccess
@@ -47,18 +47,25 @@ class SchemaShelf:
         self._kept: set[str] = set()
 
     def keep(self, spec: RecordSpec) -> None:
-        """Have `spec`'s text on disk before a fact is stored that needs it."""
+        """Have `spec`'s text on disk before a fact is stored that needs it.
+
+        Raises:
+            SpoolUnwritable: the disk refused.
+        """
         if spec.fingerprint in self._kept:
             return
-        self._folder.mkdir(exist_ok=True, mode=0o700)
         path = self._folder / f"{spec.fingerprint}.avsc"
-        if not path.exists():
-            draft = path.with_suffix(".new")
-            with draft.open("w") as file:
-                file.write(spec.text)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
+        try:
+            self._folder.mkdir(exist_ok=True, mode=0o700)
+            if not path.exists():
+                draft = path.with_suffix(".new")
+                with draft.open("w") as file:
+                    file.write(spec.text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                draft.replace(path)
+        except OSError as err:
+            raise unwritable(self._folder.parent, err) from err
         self._kept.add(spec.fingerprint)
 
     def text(self, record: str, fingerprint: str) -> str:

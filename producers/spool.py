@@ -88,7 +88,7 @@ class Spool:
             self._recover()
         except OSError as err:
             os.close(self._owner)
-            raise _unwritable(folder, err) from err
+            raise unwritable(folder, err) from err
         except BaseException:
             os.close(self._owner)
             raise
@@ -221,7 +221,7 @@ class Spool:
                 os.fsync(self._file)
         except OSError as err:
             self._undo(self._segments[start])
-            raise _unwritable(self.folder, err) from err
+            raise unwritable(self.folder, err) from err
         self._segments[start] += size
 
     def _undo(self, size: int) -> None:
@@ -291,7 +291,7 @@ def _own(folder: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         owner = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as err:
-        raise _unwritable(folder, err) from err
+        raise unwritable(folder, err) from err
     try:
         fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as err:
@@ -376,5 +376,6 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _unwritable(folder: Path, err: OSError) -> SpoolUnwritable:
+def unwritable(folder: Path, err: OSError) -> SpoolUnwritable:
+    """What to tell whoever publishes, when the disk refuses."""
     return SpoolUnwritable(f"the spool {folder} cannot be written ({err.strerror}); give it a folder of yours with room")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -125,7 +126,7 @@ def network(trial: Trial) -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(namespace(name))
         proxies = {p: stack.enter_context(Proxy(n, port=n, netns=name, seed=trial.seed)) for p, n in ports.items()}
-        house = stack.enter_context(trial.house("network", prefix=("ip", "netns", "exec", name)))
+        house = stack.enter_context(trial.house("network", prefix=(shutil.which("ip") or "ip", "netns", "exec", name)))
         trial.notes.append(
             "no netem here: a TCP proxy of our own in a network namespace; loss is chunks late by a retransmission"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +15,9 @@ from hypothesis import strategies as st
 
 from producers.errors import SpoolDamaged, SpoolFull, SpoolInUse, SpoolUnwritable
 from producers.facts import Fact
+from producers.sender import SchemaShelf
 from producers.spool import Spool
+from schemas.catalogue import spec
 
 
 def fact(number: int, size: int = 20) -> Fact:
@@ -198,3 +202,17 @@ class TestBounds:
         sorted(folder.glob("*.facts"))[3].unlink()
         with pytest.raises(SpoolDamaged, match="facts are missing"):
             Spool(folder)
+
+
+def test_a_full_disk_under_the_schemas_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under the facts themselves; and with room again the schema is kept."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    shelf, needed = SchemaShelf(tmp_path / "schemas"), spec("SchoolConcern")
+    with monkeypatch.context() as patch, pytest.raises(SpoolUnwritable, match="with room"):
+        patch.setattr(os, "fsync", full)
+        shelf.keep(needed)
+    shelf.keep(needed)
+    assert needed.text == (tmp_path / "schemas" / f"{needed.fingerprint}.avsc").read_text()
