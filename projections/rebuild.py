@@ -33,11 +33,11 @@ AHEAD: Final = 3
 CHILDREN: Final = 300
 SMALL: Final = tuple(t.name for t in FOLDED if t.name not in bulk.COPIED)
 LOCK: Final = 0x51_67_68_74
-"""Advisory lock of whoever rebuilds."""
+"""Advisory lock of whoever rebuilds, or compares what stands with a clean build."""
 
 
 class RebuildBusy(SightlineError):
-    """Another rebuild is under way."""
+    """A rebuild is under way, or a comparison that a rebuild would mislead."""
 
 
 class NotAsTheLedger(SightlineError):
@@ -58,8 +58,7 @@ def rebuild(
     with engine.connect() as conn:
         with conn.begin():  # an empty `views` has no counter yet, and its lock is what the switch needs
             conn.execute(text("insert into public.counter values (1, 0, 0, 0) on conflict do nothing"))
-            if not conn.execute(text("select pg_try_advisory_lock(:l)"), {"l": LOCK}).scalar_one():
-                raise RebuildBusy("another rebuild is under way: wait for it, or end it")
+            alone(conn)
         try:
             build(conn, SCHEMA, indexed=False)
             expected, done = _fill(conn, values, make, progress)
@@ -72,6 +71,16 @@ def rebuild(
                 conn.execute(text(f"drop schema if exists {SCHEMA} cascade"))
                 conn.execute(text("select pg_advisory_unlock_all()"))
             conn.invalidate()  # it looks into a schema that is gone
+
+
+def alone(conn: Connection) -> None:
+    """From here on nobody else rebuilds or verifies, until this connection ends or unlocks.
+
+    Raises:
+        RebuildBusy: somebody does.
+    """
+    if not conn.execute(text("select pg_try_advisory_lock(:l)"), {"l": LOCK}).scalar_one():
+        raise RebuildBusy("another rebuild or verification is under way: wait for it, or end it")
 
 
 def build(conn: Connection, schema: str, *, indexed: bool = True) -> None:

@@ -11,7 +11,7 @@ from domain.policy import Reference
 from domain.standing import standing
 from projections.book import Book
 from projections.folding import CHUNK, Applier, chunks
-from projections.rebuild import build
+from projections.rebuild import alone, build
 from projections.tables import FOLDED
 from projections.writing import COLUMNS, child_row
 
@@ -31,22 +31,34 @@ def verify(
     """Compare the living tables with a clean build from the ledger: (children compared, differences).
 
     The living side is one snapshot; entries after it are left out, those it holds and the topic does not yet are its own.
+
+    Raises:
+        RebuildBusy: the snapshot would see half of the tables that a rebuild puts in place.
     """
     with engine.connect() as living, engine.connect() as conn:
-        living.execute(text("set transaction isolation level repeatable read"))
-        number = living.execute(text("select number from counter where id = 1")).scalar_one()
-        build(conn, "verify")
-        upto = (v for n, v in enumerate(values, start=1) if n <= number)
-        applier.catch_up(conn, upto, 0)
-        sql = "select value from public.ledger where number > :a and number <= :z order by number"
         with conn.begin():
-            there = conn.execute(text("select number from counter where id = 1")).scalar_one()
-        applier.catch_up(conn, (bytes(r.value) for r in living.execute(text(sql), {"a": there, "z": number}).all()), 0)
-        found = [d for t in FOLDED if t.name not in ("counter", "child", "position") for d in _compare(living, conn, t.name)]
-        count, different = _compare_children(living, conn, reference, sample)
-        with conn.begin():
-            conn.execute(text("drop schema verify cascade"))
-        return count, [*found, *different]
+            alone(conn)
+        try:
+            living.execute(text("set transaction isolation level repeatable read"))
+            number = living.execute(text("select number from counter where id = 1")).scalar_one()
+            build(conn, "verify")
+            upto = (v for n, v in enumerate(values, start=1) if n <= number)
+            applier.catch_up(conn, upto, 0)
+            sql = "select value from public.ledger where number > :a and number <= :z order by number"
+            with conn.begin():
+                there = conn.execute(text("select number from counter where id = 1")).scalar_one()
+            applier.catch_up(conn, (bytes(r.value) for r in living.execute(text(sql), {"a": there, "z": number}).all()), 0)
+            found = [d for t in FOLDED if t.name not in NOT_COMPARED for d in _compare(living, conn, t.name)]
+            count, different = _compare_children(living, conn, reference, sample)
+            with conn.begin():
+                conn.execute(text("drop schema verify cascade"))
+            return count, [*found, *different]
+        finally:
+            conn.invalidate()  # with its search path and its lock
+
+
+NOT_COMPARED = ("counter", "child", "position")
+"""The living side's own, or compared by folding anew."""
 
 
 def _compare(living: Connection, clean: Connection, table: str) -> Iterator[Difference]:
