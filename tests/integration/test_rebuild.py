@@ -110,7 +110,7 @@ class TestRebuild:
         assert restoring.rows(house.views_dsn, "select number from counter")[0][0] == assembly.rebuild_views(house.settings)
 
     def test_two_at_once(self, house: Deployment) -> None:
-        """The second is refused before it touches anything; so is a comparison: it would see half of what a rebuild puts there."""
+        """The second is refused before it touches anything; so is a comparison: it would see half of a rebuild."""
         engine = assembly.long_engine(house.views_dsn, "other")
         with engine.connect() as conn:
             conn.execute(text("select pg_advisory_lock(:l)"), {"l": rebuilding.LOCK})
