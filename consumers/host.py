@@ -113,6 +113,8 @@ class Host(ConsumerRebalanceListener):
     ) -> None:  # fmt: skip
         self._access, self._topics, self._engine, self._handler = access, topics, engine, handler
         self._owner, self._hook, self._rows, self._beat = instance, hook, rows, beat
+        self.turns = 0
+        """Passes of the loop so far, whatever came of them: one that stands still is hung (`infra.watch`)."""
         self._stopping = False
         self._conn: Connection | None = None
         self._expected: dict[TopicPartition, int] = {}
@@ -155,6 +157,7 @@ class Host(ConsumerRebalanceListener):
         """
         try:
             while not self._stopping:
+                self.turns += 1
                 self._step()
         finally:
             self._drop()

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, text
 
 from domain import matching
 from domain.matching import Cluster, Match, Person
@@ -225,7 +225,15 @@ class Book:
 
     def load_presentations(self, conn: Connection, wanted: Iterable[str]) -> None:
         """Which of these presentations exist, and on which child."""
-        self._take(conn, _BY_ID, list(wanted))
+        ids = list(wanted)
+        if not ids:
+            return
+        for pid, agency, number, at, fields, child in conn.execute(_PRESENTATIONS, {"x": ids}).all():
+            if pid not in self.shown:
+                self.shown[pid] = Presentation(pid, agency, number, at, orjson.loads(fields))
+                self.child_of[pid] = child
+                self.members[child].add(pid)
+                self.founder.setdefault(child_id_of(pid), pid)
 
     def load_newest(self, conn: Connection, holders: Iterable[tuple[str, str]]) -> None:
         """The newest presentation of each (agency, local id)."""
@@ -249,23 +257,30 @@ class Book:
 
     def load_matches(self, conn: Connection, ids: Iterable[str]) -> None:
         """Possible matches by id, with both sides."""
-        rows = conn.execute(text("select * from possible_match where match_id = any(:x)"), {"x": list(ids)}).all()
+        wanted = list(ids)
+        if not wanted:
+            return
+        rows = conn.execute(text("select * from possible_match where match_id = any(:x)"), {"x": wanted}).all()
         self.load_presentations(conn, {p for r in rows for p in (r.presentation_id, r.anchor)})
         self._matches(conn, rows)
 
     def load_about(self, conn: Connection, ids: Iterable[str]) -> None:
         """Which child a recommendation or message was raised on."""
-        rows = conn.execute(
-            text("select distinct on (about) about, child_id from conclusion where about = any(:x) order by about, number"),
-            {"x": list(ids)},
-        ).all()
+        wanted = list(ids)
+        if not wanted:
+            return
+        sql = "select distinct on (about) about, child_id from conclusion where about = any(:x) order by about, number"
+        rows = conn.execute(text(sql), {"x": wanted}).all()
         self.about |= {r.about: r.child_id for r in rows}
         self.load_founders(conn, {r.child_id for r in rows})
 
     def load_founders(self, conn: Connection, child_ids: Iterable[str]) -> None:
         """The founding presentation of each child id: it says where that child is today."""
+        wanted = list(child_ids)
+        if not wanted:
+            return
         sql = "select distinct child_id, presentation_id from link where child_id = any(:x)"
-        rows = conn.execute(text(sql), {"x": list(child_ids)}).all()
+        rows = conn.execute(text(sql), {"x": wanted}).all()
         found = {r.child_id: r.presentation_id for r in rows if child_id_of(r.presentation_id) == r.child_id}
         self.founder |= found
         self.load_presentations(conn, found.values())
@@ -276,19 +291,16 @@ class Book:
         if not wanted:
             return
         self.whole |= set(wanted)
-        now = self._take(conn, _BY_CHILD, wanted)
-        ever = [
-            r.presentation_id
-            for r in conn.execute(text("select distinct presentation_id from link where child_id = any(:x)"), {"x": wanted})
-        ]
-        self.load_presentations(conn, [p for p in ever if p not in self.shown])
-        ids = sorted(p for p in {*now, *ever} if p in self.shown)  # an erased presentation may still be named by another's entry
-        for pid, child, from_number, from_at, to_number, to_at, rule, evidence, by in conn.execute(_LINKS, {"x": ids}).all():
+        links = conn.execute(_LINKS, {"x": wanted}).all()
+        ever = {r.presentation_id for r in links}
+        self.load_presentations(conn, ever - self.shown.keys())
+        ids = sorted(ever & self.shown.keys())  # an erased presentation may still be named by another's entry
+        for pid, child, from_number, from_at, to_number, to_at, rule, evidence, by in links:
             link = Link(pid, child, from_number, from_at, to_number, to_at, rule, _evidence(evidence), by)
-            if link not in self.links[pid]:
+            if pid in self.shown and link not in self.links[pid]:
                 self.links[pid].append(link)
-            self.ever[child].add(pid)
-            self.founder.setdefault(child_id_of(pid), pid)
+                self.ever[child].add(pid)
+                self.founder.setdefault(child_id_of(pid), pid)
         for r in conn.execute(text("select a, b, rule, match_id from edge where a = any(:x) or b = any(:x)"), {"x": ids}).all():
             self._edge(r.a, r.b, r.rule, r.match_id)
         rows = conn.execute(
@@ -321,19 +333,6 @@ class Book:
         for data in found.scalars().all():
             self._hang(Fact(*orjson.loads(data)))
 
-    def _take(self, conn: Connection, sql: TextClause, wanted: list[str]) -> list[str]:
-        if not wanted:
-            return []
-        found = []
-        for pid, agency, number, at, fields, child in conn.execute(sql, {"x": wanted}).all():
-            found.append(pid)
-            if pid not in self.shown:
-                self.shown[pid] = Presentation(pid, agency, number, at, orjson.loads(fields))
-                self.child_of[pid] = child
-                self.members[child].add(pid)
-                self.founder.setdefault(child_id_of(pid), pid)
-        return found
-
     def _matches(self, conn: Connection, rows: Sequence[Any]) -> None:
         """Possible matches with all that was said about each, on whichever child it was said."""
         wanted = [r.match_id for r in rows if r.match_id not in self.matches]
@@ -361,13 +360,16 @@ class Book:
         self.joined[b].add((a, b))
 
 
-_PRESENTATIONS: Final = "select presentation_id, agency, number, accepted_at, fields, child_id from presentation"
-_BY_ID = text(f"{_PRESENTATIONS} where presentation_id = any(:x)")
-_BY_CHILD = text(f"{_PRESENTATIONS} where child_id = any(:x)")
+_PRESENTATIONS = text(
+    "select presentation_id, agency, number, accepted_at, fields, child_id from presentation where presentation_id = any(:x)"
+)
 _LINKS = text(
     "select presentation_id, child_id, from_number, from_at, to_number, to_at, rule, evidence, by from link "
-    "where presentation_id = any(:x) order by presentation_id, from_number, seq"
+    "where presentation_id in (select presentation_id from link where child_id = any(:x)) "
+    "order by presentation_id, from_number, seq"
 )
+"""Every link of every presentation that was ever on one of these children."""
+
 _CONCLUSIONS = text(
     "select number, accepted_at, kind, child_id, about, data from conclusion where child_id = any(:x) order by number, seq"
 )
