@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Final
 TARGET: Final = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 BAR_WIDTH: Final = 48
 PREFACE: Final = (
-    "Made by `make bench`, which writes it anew: what one run on one machine showed, and nothing else. The machine is shared, so "
-    "wall-clock figures move by tens of per cent between runs: the ratios within one run, and CPU time, are what to compare."
+    "Made by `make bench`: what runs on one machine showed, and nothing else. Each bench that has run at its full size takes the "
+    "place of what it showed before, and says when that was. The machine is shared, so wall-clock figures move by tens of per "
+    "cent between runs: the ratios within one run, and CPU time, are what to compare."
 )
 
 
@@ -34,6 +36,13 @@ class Section:
     rows: list[Row] = field(default_factory=list)
     drawings: list[str] = field(default_factory=list)
 
+    def markdown(self, when: str) -> str:
+        """The section as it stands in the document."""
+        lines = [f"## {self.title}", "", self.how, "", when, "", "| what | this run | bar | |", "|---|---|---|---|"]
+        lines += [f"| {r.what} | {r.figure} | {r.bar} | {verdict(r.met)} |" for r in self.rows]
+        lines += [part for drawing in self.drawings for part in ("", "```", drawing, "```")]
+        return "\n".join(lines)
+
     def add(self, what: str, figure: str, bar: str = "", *, met: bool | None = None) -> None:
         """One line."""
         self.rows.append(Row(what, figure, bar, met))
@@ -51,15 +60,12 @@ class Report:
         self.sections.append(Section(title, how))
         return self.sections[-1]
 
-    def markdown(self) -> str:
-        """The document."""
-        lines = ["# Benchmarks", "", PREFACE, "", "| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in self.about.items()), ""]
-        for section in self.sections:
-            lines += [f"## {section.title}", "", section.how, "", "| what | this run | bar | |", "|---|---|---|---|"]
-            lines += [f"| {r.what} | {r.figure} | {r.bar} | {verdict(r.met)} |" for r in section.rows]
-            lines += [part for drawing in section.drawings for part in ("", "```", drawing, "```")]
-            lines.append("")
-        return "\n".join(lines)
+    def markdown(self, before: str = "") -> str:
+        """The document; `before` is the last one, whose sections stay where this run has none in their place."""
+        when = f"Run of {self.about.get('date', '?')}, load average {self.about.get('load average at start', '?')} at its start."
+        parts = sections_of(before) | {s.title: s.markdown(when) for s in self.sections}
+        about = "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in self.about.items())])
+        return "\n\n".join(["# Benchmarks", PREFACE, about, *parts.values()])
 
     def screen(self) -> str:
         """The same for a terminal."""
@@ -70,6 +76,12 @@ class Report:
             lines += [f"  {r.what:<{wide}}  {r.figure:<28} {r.bar:<18} {verdict(r.met)}".rstrip() for r in section.rows]
             lines += [f"\n{drawing}" for drawing in section.drawings]
         return "\n".join(lines)
+
+
+def sections_of(document: str) -> dict[str, str]:
+    """The sections of a document by title, in order."""
+    parts = re.split(r"^(?=## )", document, flags=re.MULTILINE)[1:]
+    return {part.partition("\n")[0].removeprefix("## "): part.strip() for part in parts}
 
 
 def verdict(met: bool | None) -> str:
