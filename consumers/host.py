@@ -113,8 +113,6 @@ class Host(ConsumerRebalanceListener):
     ) -> None:  # fmt: skip
         self._access, self._topics, self._engine, self._handler = access, topics, engine, handler
         self._owner, self._hook, self._rows, self._beat = instance, hook, rows, beat
-        self.turns = 0
-        """Passes of the loop so far, whatever came of them: one that stands still is hung (`infra.watch`)."""
         self._stopping = False
         self._conn: Connection | None = None
         self._expected: dict[TopicPartition, int] = {}
@@ -157,7 +155,6 @@ class Host(ConsumerRebalanceListener):
         """
         try:
             while not self._stopping:
-                self.turns += 1
                 self._step()
         finally:
             self._drop()
@@ -166,6 +163,7 @@ class Host(ConsumerRebalanceListener):
     def _step(self) -> None:
         try:
             records = self._consumer.poll(POLL_MS)
+            self._finish_joining()
             if not self._claimed():
                 self._seek_back(records)
                 return
@@ -179,6 +177,17 @@ class Host(ConsumerRebalanceListener):
             self._beat()
         except (DBAPIError, RegistryUnavailable, KafkaError, PoolTimeoutError) as err:
             self._recover(err)
+
+    def _finish_joining(self) -> None:
+        """Have the next poll take up a join that this one left under way.
+
+        kafka-python 3.0.12 forgets one that began because metadata had changed and took longer than a poll: once the leader has
+        assigned, it sees no reason to join, never takes its assignment, and sends no heartbeat: the group goes on without it, for
+        good. Seen in one start of some fifty on a busy machine.
+        """
+        coordinator = self._consumer._coordinator  # noqa: SLF001  there is no other way in
+        if coordinator.rejoining and not coordinator.need_rejoin():
+            coordinator.request_rejoin()
 
     def _look(self) -> None:
         """Nothing to do: does the database still stand where this worker left it? A restored one lacks what was decided since.

@@ -29,7 +29,6 @@ from domain.policy import Reference
 from infra import migrate
 from infra.errors import InfraError
 from infra.settings import Settings
-from infra.watch import watch
 from producers.acts import ActProducer
 from projections.bulk import Tools
 from projections.folding import Applier, Progress
@@ -240,8 +239,6 @@ def until_stopped(worker: Stoppable) -> None:
     """Run a worker's loop; SIGTERM and SIGINT ask it to finish what is under way."""
     for sig in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sig, lambda *_: worker.stop())
-    if isinstance(worker, Host):
-        watch(lambda: worker.turns)
     worker.run()
 
 

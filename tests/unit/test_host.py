@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from types import SimpleNamespace
+
 import pytest
 from kafka import TopicPartition
+from kafka.coordinator.consumer import ConsumerCoordinator
 from kafka.errors import KafkaError
 
 from consumers.host import Host
@@ -27,6 +31,40 @@ class TestFewer:
         assert all(records == list(range(len(records))) for records in found.values())
 
 
+class Coordinator:
+    """What the host asks of kafka-python's."""
+
+    def __init__(self, *, rejoining: bool, needed: bool) -> None:
+        self.rejoining, self.needed, self.asked = rejoining, needed, 0
+
+    def need_rejoin(self) -> bool:
+        """Will the next poll take up the join?"""
+        return self.needed
+
+    def request_rejoin(self) -> None:
+        """It shall."""
+        self.asked += 1
+
+
+class TestJoining:
+    """A join that outlasted a poll is not forgotten."""
+
+    @pytest.mark.parametrize(
+        ("rejoining", "needed", "asked"), [(True, False, 1), (True, True, 0), (False, False, 0), (False, True, 0)]
+    )
+    def test_taken_up_by_the_next_poll(self, *, rejoining: bool, needed: bool, asked: int) -> None:
+        """Only when kafka-python would not do so by itself."""
+        host, coordinator = object.__new__(Host), Coordinator(rejoining=rejoining, needed=needed)
+        host._consumer = SimpleNamespace(_coordinator=coordinator)
+        host._finish_joining()
+        assert asked == coordinator.asked
+
+    def test_the_library_is_as_it_was_when_this_was_written(self) -> None:
+        """What the host reaches for is there; another version is to be looked at again."""
+        assert "3.0.12" == version("kafka-python")
+        assert {"need_rejoin", "request_rejoin"} <= set(dir(ConsumerCoordinator))
+
+
 class TestBeat:
     """Who looks from outside sees whether a worker gets on."""
 
@@ -36,6 +74,8 @@ class TestBeat:
         host, heard = object.__new__(Host), list[int]()
 
         class Consumer:
+            _coordinator = Coordinator(rejoining=False, needed=False)
+
             def poll(self, timeout_ms: int) -> dict[TopicPartition, list[object]]:
                 if failing:
                     raise KafkaError
