@@ -344,9 +344,7 @@ class Book:
             if r.match_id not in self.matches and r.presentation_id in self.shown and r.anchor in self.shown:
                 who = self.person(r.presentation_id)
                 self._match(
-                    Match(
-                        r.match_id, r.presentation_id, r.anchor, tuple(orjson.loads(r.evidence)), r.state, who.holder, who.strong
-                    )
+                    Match(r.match_id, r.presentation_id, r.anchor, _evidence(r.evidence), r.state, who.holder, who.strong)
                 )
 
     def _match(self, match: Match) -> None:
