@@ -80,8 +80,11 @@ class Handler(Protocol[Item]):
     def ready(self, conn: Connection) -> bool:
         """May decisions be made on this database? Called on every new connection until it says yes."""
 
-    def prepare(self, batch: Sequence[Intake]) -> Sequence[Item]:
-        """What needs no lock and can be done twice: called before the transaction, for the whole batch."""
+    def prepare(self, conn: Connection, batch: Sequence[Intake]) -> Sequence[Item]:
+        """What needs no lock and can be done twice: called before the transaction, for the whole batch.
+
+        `conn` may be read from, in a transaction that ends in here.
+        """
 
     def handle(self, conn: Connection, prepared: Sequence[Item]) -> None:
         """Do all of it inside the transaction of `conn`."""
@@ -287,7 +290,7 @@ class Host(ConsumerRebalanceListener):
         done by `until` is polled again.
         """
         try:
-            self._commit(batch, lambda: self._handler.prepare(batch))
+            self._commit(batch, lambda conn: self._handler.prepare(conn, batch))
             self._apart = 0
         except Exception as err:  # of any kind: a rule of ours, a value that a table does not take
             if not of_one_record(err):
@@ -304,17 +307,17 @@ class Host(ConsumerRebalanceListener):
     def _refuse(self, record: Intake, err: Exception) -> None:
         """Refuse one record that cannot be decided about. If even that fails, the record is not to blame: it is raised."""
         kind = type(err.orig if isinstance(err, DBAPIError) else err).__name__
-        self._commit([record], lambda: [self._handler.set_apart(record, err)])
+        self._commit([record], lambda _: [self._handler.set_apart(record, err)])
         log.error("record-set-apart", topic=record.topic, partition=record.partition, offset=record.offset, kind=kind, alarm=True)
         time.sleep(min(PAUSE_S_MAX, 0.01 * 2 ** min(self._apart, 10)))
         self._apart += 1
 
-    def _commit(self, batch: Sequence[Intake], prepare: Callable[[], Sequence[Any]]) -> None:
+    def _commit(self, batch: Sequence[Intake], prepare: Callable[[Connection], Sequence[Any]]) -> None:
         conn = self._connection()
         assert conn is not None
         ends = {(i.topic, i.partition): i.offset + 1 for i in batch}
         moved = {TopicPartition(self._access.topic(topic), partition): end for (topic, partition), end in ends.items()}
-        prepared = prepare()
+        prepared = prepare(conn)
         with conn.begin():
             self._handler.lock(conn)
             self._move(conn, moved)

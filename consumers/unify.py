@@ -32,6 +32,7 @@ from projections.entries import (
     seal,
 )
 from projections.keyring import KeyRing
+from projections.shelf import Shelf
 from projections.writing import Rows, save_children
 from schemas.catalogue import catalogue
 from schemas.codec import Codec
@@ -80,6 +81,7 @@ class Unify:
         self._decider = Decider(reference)
         self._ledger_end = ledger_end
         self._counter = Counter(0, 0, 0)
+        self._shelf, self._tables = Shelf(), 0
         self._referenced: set[tuple[str, str]] = set()
 
     # -- what the host asks -----------------------------------------------------------------------------------------
@@ -93,21 +95,28 @@ class Unify:
         return bool(row.number >= number and row.incarnation >= incarnation)
 
     def lock(self, conn: Connection) -> None:
-        """Lock the counter: from here to the commit nobody else decides."""
-        row = conn.execute(text("select number, accepted_at, incarnation from counter where id = 1 for update")).one()
+        """Lock the counter: from here to the commit nobody else decides. A rebuild puts other tables in the old ones' place."""
+        row = conn.execute(_LOCK).one()
         self._counter = Counter(row.number, row.accepted_at, row.incarnation)
+        if row.tables != self._tables:
+            self._shelf.forget()
+            self._tables = row.tables
 
     def forget(self) -> None:
-        """Nothing of the database is remembered but which references it holds; keys may be another `keep`'s."""
+        """Nothing is remembered of a database that may be another one now; keys may be another `keep`'s."""
         self._referenced = set()
+        self._shelf.forget()
         self._keys.forget()
 
-    def prepare(self, batch: Sequence[Intake]) -> Sequence[Prepared]:
-        """Decode and check, and have the keys of what will most likely be accepted: before anybody has to wait for us."""
+    def prepare(self, conn: Connection, batch: Sequence[Intake]) -> Sequence[Prepared]:
+        """Decode and check, and have the keys and what was said before of what will most likely be accepted: before anybody
+        has to wait for us.
+        """
         prepared = [self._preparer.prepare(i) for i in batch]
         facts = [p for p in prepared if p.reason is None and p.presentation_id is not None and not p.local_only]
         classes = {(p.presentation_id or "", record_class(p.record)) for p in facts}
         self._keys.ensure(classes | {(holder, IDENTITY) for holder, _ in classes})
+        self._shelf.read_ahead(conn, {holder for holder, _ in classes})
         return prepared
 
     def set_apart(self, record: Intake, failure: Exception) -> Prepared:
@@ -124,7 +133,7 @@ class Unify:
     def handle(self, conn: Connection, prepared: Sequence[Prepared]) -> None:
         """Decide about every record of the batch, and write all of it."""
         at = max(self._now(), self._counter.accepted_at)
-        book = Book()
+        book = Book(shelf=self._shelf)
         load(conn, book, prepared)
         self._decider.begin(book, known(conn, prepared))
         entries = self._references(conn, prepared, at)
@@ -135,9 +144,9 @@ class Unify:
             if item.kind == ACT and item.reason is not None:
                 _alarm(entry)
             entries.append(entry)
-        self._write(conn, entries, at)
+        self._write(conn, entries)
         save_children(conn, [s for child in sorted(touched) if (s := self._standing(child, at)) is not None])
-        conn.execute(text("select pg_notify(:c, '')"), {"c": CHANNEL})
+        conn.execute(_DECIDED, {"n": self._counter.number, "a": at, "c": CHANNEL})
 
     def _standing(self, child: str, at: int) -> Standing | None:
         """Where the child stands, with an alarm when it is not evaluated; None when nothing can be said: then what was stays."""
@@ -180,7 +189,7 @@ class Unify:
             out.append(Entry(*head, record=kind, writer=fingerprint, clear=wanted[(kind, fingerprint)]))
         return out
 
-    def _write(self, conn: Connection, entries: Sequence[Entry], at: int) -> None:
+    def _write(self, conn: Connection, entries: Sequence[Entry]) -> None:
         self._keys.ensure({n for e in entries for n in key_names(e)})
         rows = Rows()
         for entry in entries:
@@ -189,7 +198,6 @@ class Unify:
                 raise EntryTooLarge(f"ledger entry {entry.number} would be {len(value)} bytes; at most {ENTRY_BYTES_MAX} go out")
             rows.add(entry, value)
         rows.write(conn)
-        conn.execute(text("update counter set number = :n, accepted_at = :a where id = 1"), {"n": self._counter.number, "a": at})
 
 
 def _alarm(entry: Entry) -> None:
@@ -249,6 +257,8 @@ def start_counter(conn: Connection) -> None:
     conn.execute(text("insert into relay values (1, 0, '', 0, 0, false) on conflict do nothing"))
 
 
+_LOCK = text("select number, accepted_at, incarnation, cast(tableoid as bigint) as tables from counter where id = 1 for update")
+_DECIDED = text("update counter set number = :n, accepted_at = :a where id = 1 returning pg_notify(:c, '')")
 _PAIRS: Final = "unnest(cast(:a as text[]), cast(:e as text[])) as u(a, e)"
 _KNOWN_FACT = text(
     f"select f.agency as owner, f.event_id, f.content, 'ACCEPTED' as verdict, null as reason "

@@ -87,9 +87,16 @@ def _coded(record: str, s: Situation) -> list[tuple[Fact, frozenset[str]]]:
     found = s.coded.get(record)
     if found is None:
         names = s.reference.records[record].coded
-        told = [(f, frozenset(c for n in names for c in f.body.get(n) or ())) for f in s.known.current[record]]
-        s.coded[record] = found = [pair for pair in told if pair[1]]
+        s.coded[record] = found = [(f, named) for f in s.known.current[record] if (named := _named(f, names))]
     return found
+
+
+def _named(fact: Fact, names: tuple[str, ...]) -> frozenset[str]:
+    """Every code in these fields of a fact: kept with it, as the fields that rules look at are the contract's."""
+    kept: tuple[tuple[str, ...], frozenset[str]] | None = fact.memo.get("coded")
+    if kept is None or kept[0] is not names:
+        kept = fact.memo["coded"] = (names, frozenset(c for n in names for c in fact.body.get(n) or ()))
+    return kept[1]
 
 
 def _codes(rule: Rule, s: Situation) -> Hit | None:

@@ -31,6 +31,7 @@ from infra.errors import InfraError
 from infra.settings import Settings
 from producers.acts import ActProducer
 from projections.bulk import Tools
+from projections.collecting import collect_rarely
 from projections.folding import Applier, Progress
 from projections.keyring import KeyName, KeyRing
 from projections.reading import Reading
@@ -74,9 +75,15 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def engine(dsn: str, name: str, size: int = 5) -> Engine:
+BY_KEY: Final = " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+"""For whoever looks up by key alone: a plan is kept, and one made while a table was nearly empty would always read all of it."""
+
+
+def engine(dsn: str, name: str, size: int = 5, *, by_key: bool = False) -> Engine:
     """A pool on a database; connections are checked before use and name themselves. No error text shows a parameter (I7)."""
     options = f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c statement_timeout={STATEMENT_MS}"
+    if by_key:
+        options += BY_KEY
     return create_engine(
         migrate.engine_url(dsn), pool_size=size, max_overflow=size, pool_pre_ping=True, pool_timeout=5, hide_parameters=True,
         connect_args={"options": options, "application_name": name, "connect_timeout": 5, **KEEPALIVES},
@@ -102,7 +109,7 @@ def codec(settings: Settings) -> Codec:
 
 def key_ring(settings: Settings, publisher: KafkaAccess | None = None) -> KeyRing:
     """The key ring; with `publisher`, new keys are sent to topic `keys` before their first use."""
-    keep = engine(settings.keep_dsn, "keys")
+    keep = engine(settings.keep_dsn, "keys", by_key=True)
     return KeyRing(keep, settings.master_key, None if publisher is None else KeyPublisher(publisher, codec(settings)), now_us)
 
 
@@ -196,7 +203,7 @@ def unify(
         access,
         "unify",
         INTAKE_TOPICS,
-        engine(settings.views_dsn, f"unify-{instance}"),
+        engine(settings.views_dsn, f"unify-{instance}", by_key=True),
         handler,
         instance=f"unify-{instance}",
         rows=rows,
@@ -239,6 +246,7 @@ def until_stopped(worker: Stoppable) -> None:
     """Run a worker's loop; SIGTERM and SIGINT ask it to finish what is under way."""
     for sig in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sig, lambda *_: worker.stop())
+    collect_rarely()
     worker.run()
 
 

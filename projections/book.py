@@ -19,6 +19,7 @@ from domain.matching import Cluster, Match, Person
 from domain.model import Conclusion, Fact, History, Json, Link, Presentation
 from projections.entries import ACCEPTED, FACT, Entry
 from projections.keyring import keyed_hash
+from projections.shelf import Shelf
 
 MATCH_STATES: Final = {"match_confirmed": "CONFIRMED", "match_rejected": "REJECTED", "match_undone": "UNDONE"}
 BLOCK_SECRET: Final = b"sightline-block"
@@ -71,6 +72,7 @@ class Book:
     about: dict[str, str] = field(default_factory=dict)
     people: dict[str, Person] = field(default_factory=dict)
     whole: set[str] = field(default_factory=set)
+    shelf: Shelf = field(default_factory=Shelf)
 
     # -- asking -----------------------------------------------------------------------------------------------------
 
@@ -328,10 +330,8 @@ class Book:
         self._load_facts(conn, wanted)
 
     def _load_facts(self, conn: Connection, presentation_ids: list[str]) -> None:
-        """All rows at once: fetched one by one, each costs a call into psycopg."""
-        found = conn.execute(text("select data from fact where presentation_id = any(:x)"), {"x": presentation_ids})
-        for data in found.scalars().all():
-            self._hang(Fact(*orjson.loads(data)))
+        for fact in self.shelf.read(conn, presentation_ids):
+            self._hang(fact)
 
     def _matches(self, conn: Connection, rows: Sequence[Any]) -> None:
         """Possible matches with all that was said about each, on whichever child it was said."""

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine, text
 from domain.policy import Reference
 from domain.standing import standing
 from projections.book import Book
+from projections.collecting import collect_rarely
 from projections.copying import copy
 from projections.entries import REFERENCE, Entry, header, opened, section_keys
 from projections.folding import newest
@@ -126,8 +127,8 @@ def _tallied(rows: Rows, entries: Sequence[Entry]) -> Tally:
         add("ledger", "", entry.number)
     for agency, _, _, content, *_ in rows.fact:
         add("fact", agency, int.from_bytes(content[:6], "big"))
-    for row in rows.presentation:
-        add("presentation", row[1], row[3])
+    for shown in rows.presentation:
+        add("presentation", shown[1], shown[3])
     for link in rows.link:
         add("link", link[7], link[1])
     for row in rows.conclusion:
@@ -165,6 +166,7 @@ def begin(make: Callable[[], Tools], schema: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     _work = Work(make(), schema)
+    collect_rarely()
 
 
 def _end_with(parent: int) -> None:

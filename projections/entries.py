@@ -53,13 +53,16 @@ class Entry:
     conclusions: list[tuple[str, Json]] = field(default_factory=list)
     clear: bytes | None = None
     erased: bool = False
+    _fact: Fact | None = field(default=None, init=False, repr=False, compare=False)
 
     def fact(self) -> Fact:
-        """The accepted fact of this entry."""
-        assert self.value is not None
-        assert self.presentation_id is not None
-        assert self.record is not None
-        return fact_of(self.number, self.accepted_at, self.presentation_id, self.record, self.value)
+        """The accepted fact of this entry, made once: nothing of it changes when it has been decided about."""
+        if self._fact is None:
+            assert self.value is not None
+            assert self.presentation_id is not None
+            assert self.record is not None
+            self._fact = fact_of(self.number, self.accepted_at, self.presentation_id, self.record, self.value)
+        return self._fact
 
 
 def fact_of(number: int, accepted_at: int, presentation_id: str, record: str, value: Json) -> Fact:

@@ -9,11 +9,11 @@ import hmac
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy import Connection, Engine, Result, select, text
 
 from domain.problems import SightlineError
 from projections.keep_tables import secret
@@ -73,8 +73,9 @@ class KeyRing:
                     "w": [self._wrap(AESGCM.generate_key(256), *n) for n in new],
                     "t": self._now(),
                 }
-                conn.execute(_INSERT, rows)
-                found |= self._select(conn, new)
+                made = _rows(conn.execute(_INSERT, rows))
+                elsewhere = [n for n in new if n not in made]
+                found |= made | (self._select(conn, elsewhere) if elsewhere else {})
         self._announce({n: (w, at) for n, (w, at, published) in found.items() if w is not None and not published})
         for name in missing:
             wrapped = found[name][0] if name in found else None
@@ -140,10 +141,7 @@ class KeyRing:
             conn.execute(_PUBLISHED, {"h": [h for h, _ in fresh], "c": [c for _, c in fresh]})
 
     def _select(self, conn: Connection, names: list[KeyName]) -> dict[KeyName, tuple[bytes | None, int, bool]]:
-        rows = conn.execute(_SELECT, {"h": [h for h, _ in names], "c": [c for _, c in names]})
-        return {
-            (r.holder, r.record_class): (None if r.wrapped is None else bytes(r.wrapped), r.created_at, r.published) for r in rows
-        }
+        return _rows(conn.execute(_SELECT, {"h": [h for h, _ in names], "c": [c for _, c in names]}))
 
     def _wrap(self, key: bytes, holder: str, record_class: str) -> bytes:
         nonce = os.urandom(NONCE_BYTES)
@@ -156,6 +154,12 @@ class KeyRing:
             raise WrongMasterKey(
                 "the master key does not open the keys in `keep`: check which master key file is in use"
             ) from err
+
+
+def _rows(found: Result[Any]) -> dict[KeyName, tuple[bytes | None, int, bool]]:
+    return {
+        (r.holder, r.record_class): (None if r.wrapped is None else bytes(r.wrapped), r.created_at, r.published) for r in found
+    }
 
 
 def keyed_hash(secret_bytes: bytes, *parts: str) -> bytes:
@@ -172,7 +176,7 @@ def _now_us() -> int:
 _INSERT = text(
     "insert into presentation_key (holder, record_class, wrapped, created_at, published) "
     "select h, c, w, :t, false from unnest(cast(:h as text[]), cast(:c as text[]), cast(:w as bytea[])) as u(h, c, w) "
-    "order by h, c on conflict do nothing"
+    "order by h, c on conflict do nothing returning holder, record_class, wrapped, created_at, published"
 )
 _LIVING = text("select holder, record_class, wrapped, created_at from presentation_key where wrapped is not null")
 _MERGE = text(

@@ -69,7 +69,7 @@ fact: Final = Table(
     Column("presentation_id", Text, nullable=False),
     Column("replaces", Text, comment="event_id that this fact supersedes or retracts"),
     Column("data", LargeBinary, nullable=False),
-    Index("fact_presentation", "presentation_id"),
+    Index("fact_presentation", "presentation_id", "number"),
     Index("fact_replaces", "replaces", postgresql_where=text("replaces is not null")),
 )
 

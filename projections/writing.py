@@ -47,7 +47,7 @@ class Rows:
         self.reference: list[tuple[Any, ...]] = []
         self.fact: list[tuple[Any, ...]] = []
         self.act: list[tuple[Any, ...]] = []
-        self.presentation: list[tuple[Any, ...]] = []
+        self.presentation: list[list[Any]] = []
         self.block: list[tuple[Any, ...]] = []
         self.link: list[list[Any]] = []
         self.closed: list[tuple[Any, ...]] = []
@@ -57,6 +57,7 @@ class Rows:
         self.conclusion: list[tuple[Any, ...]] = []
         self.letter: list[tuple[Any, ...]] = []
         self._open_link: dict[str, list[Any]] = {}
+        self._new: dict[str, list[Any]] = {}
 
     def add(self, entry: Entry, value: bytes) -> None:
         """Take in one entry and its encoded bytes."""
@@ -80,18 +81,18 @@ class Rows:
         pid = entry.presentation_id
         if entry.identity is not None and pid is not None:
             shown = Presentation(pid, entry.agency or "", entry.number, entry.accepted_at, dict(entry.identity))
-            self.presentation.append(
-                (
-                    pid,
-                    shown.agency,
-                    shown.local_id,
-                    entry.number,
-                    entry.accepted_at,
-                    plain(entry.identity),
-                    child_id_of(pid),
-                    searched(shown.fields),
-                )
-            )
+            row = [
+                pid,
+                shown.agency,
+                shown.local_id,
+                entry.number,
+                entry.accepted_at,
+                plain(entry.identity),
+                child_id_of(pid),
+                searched(shown.fields),
+            ]
+            self.presentation.append(row)
+            self._new[pid] = row
             self.block += [(block_key(k), pid) for k in matching.person(shown).blocking_keys()]
         if entry.value is not None:
             fact = entry.fact()
@@ -121,6 +122,8 @@ class Rows:
             ]
             self._open_link[pid] = row
             self.link.append(row)
+            if pid in self._new:
+                self._new[pid][6] = data["child_id"]
         elif kind == "edge":
             self.edge[(data["a"], data["b"])] = (data["a"], data["b"], data["rule"], data["match_id"])
         elif kind == "edge_removed":
@@ -172,8 +175,8 @@ class Rows:
             _CLOSE_LINK, {"p": [c[0] for c in self.closed], "n": [c[1] for c in self.closed], "t": [c[2] for c in self.closed]}
         )
         insert(conn, "link", self.link)
-        last = list(self._open_link.values())
-        conn.execute(_MOVE, {"p": [row[0] for row in last], "c": [row[3] for row in last]})
+        if moved := [row for pid, row in self._open_link.items() if pid not in self._new]:
+            conn.execute(_MOVE, {"p": [row[0] for row in moved], "c": [row[3] for row in moved]})
 
 
 def save_children(conn: Connection, stands: Iterable[Standing]) -> None:

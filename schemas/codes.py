@@ -70,6 +70,7 @@ def code_lists_hash() -> str:
     return digest.hexdigest()
 
 
+@cache
 def code_lists_text() -> bytes:
     """The full text of all code lists, each after its file name."""
     return b"".join(b"# " + p.name.encode() + b"\n" + p.read_bytes() for p in sorted(FOLDER.glob("*.yaml")))

@@ -74,7 +74,10 @@ class Worker:
         self._clock = self._offset = 0
         settings = self.deployment.settings
         self._codec = assembly.codec(settings)
-        self._engines = [assembly.engine(settings.views_dsn, "bench"), assembly.engine(settings.keep_dsn, "bench-keys")]
+        self._engines = [
+            assembly.engine(settings.views_dsn, "bench", by_key=True),
+            assembly.engine(settings.keep_dsn, "bench-keys", by_key=True),
+        ]
         keys = KeyRing(self._engines[1], settings.master_key, lambda _: None, lambda: self._clock)
         reference = assembly.current_reference()
         policy = (policy_hash(), policy_text())
@@ -98,7 +101,7 @@ class Worker:
         begun, own = time.monotonic(), time.process_time()
         for at, batch in ready:
             self._clock = max(self._clock, at)
-            prepared = self._unify.prepare(batch)
+            prepared = self._unify.prepare(self._conn, batch)
             with self._conn.begin():
                 self._unify.lock(self._conn)
                 self._unify.handle(self._conn, prepared)

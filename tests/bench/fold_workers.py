@@ -174,7 +174,7 @@ class FoldHandler:
         """Not before the gate opens."""
         return self._gate.passed()
 
-    def prepare(self, batch: Sequence[Intake]) -> Sequence[tuple[int, Fact]]:
+    def prepare(self, conn: Connection, batch: Sequence[Intake]) -> Sequence[tuple[int, Fact]]:
         """Decode."""
         return self._folding.prepare([(i.partition, i.value) for i in batch])
 

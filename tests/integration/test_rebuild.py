@@ -9,10 +9,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
 from consumers.archive import Archive
 from consumers.ledger_backup import back_up, entries
+from consumers.unify import Unify
 from infra import assembly
 from projections import rebuild as rebuilding
 from projections.rebuild import NotAsTheLedger, RebuildBusy, rebuild
@@ -43,6 +44,13 @@ def made(d: Deployment, values: Any) -> int:
         return rebuild(engine, values, assembly.applier(d.settings), partial(assembly.tools, d.settings))
     finally:
         engine.dispose()
+
+
+def facts_seen(worker: Unify, engine: Engine, presentation_ids: list[str]) -> int:
+    """How many facts of these records a worker that holds the counter decides upon."""
+    with engine.connect() as conn, conn.begin():
+        worker.lock(conn)
+        return len(worker._shelf.read(conn, presentation_ids))
 
 
 def untouched(d: Deployment, before: list[tuple[Any, ...]], oid: list[tuple[Any, ...]]) -> None:
@@ -124,10 +132,19 @@ class TestRebuild:
         engine.dispose()
 
     def test_an_erased_record_that_others_name(self, house: Deployment) -> None:
-        """Its keys are gone; matches, edges and links in other records' entries still name it: the rest is rebuilt."""
+        """Its keys are gone; matches, edges and links in other records' entries still name it: the rest is rebuilt.
+
+        A worker that was connected all along keeps nothing of it.
+        """
         named = "select presentation_id from possible_match union select anchor from possible_match union select a from edge"
         erased = [p for (p,) in restoring.rows(house.views_dsn, f"select presentation_id from ({named}) n order by 1 limit 12")]
         assert len(erased) == 12
+        at_work = assembly.engine(house.views_dsn, "at-work")
+        worker = Unify(
+            assembly.codec(house.settings), assembly.key_ring(house.settings), assembly.current_reference(), ("", b""),
+            lambda: (0, 0), assembly.now_us,
+        )  # fmt: skip
+        assert facts_seen(worker, at_work, erased) > 0
         facts = restoring.rows(house.views_dsn, "select count(*) from fact where presentation_id = any(%s)", [erased])[0][0]
         before = restoring.rows(house.views_dsn, "select count(*) from fact")[0][0]
         with psycopg.connect(house.keep_dsn) as conn:
@@ -136,3 +153,5 @@ class TestRebuild:
         assert before - facts == restoring.rows(house.views_dsn, "select count(*) from fact")[0][0] > 0
         assert [] == restoring.rows(house.views_dsn, "select 1 from presentation where presentation_id = any(%s)", [erased])
         assert [] == restoring.differences(house, house)[1]
+        assert 0 == facts_seen(worker, at_work, erased)
+        at_work.dispose()
