@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 from urllib.request import urlopen
@@ -38,6 +38,9 @@ from schemas.topics import topics
 
 TICK_S: Final = 0.1
 READY_S: Final = 2.0
+FIRST_PAGE_S: Final = 10.0
+"""The others do not wait any longer for a web that does not come up."""
+
 LEFTOVER_GRACE_S: Final = 5.0
 
 Tell = Callable[[str], None]
@@ -134,7 +137,17 @@ class Supervisor:
         self.children = [Child.of(worker, number, self.state) for worker in WORKERS for number in range(worker.processes)]
         for child in self.children:
             child.start()
+            if child.name == "web":
+                self._first_page(settings)
         return settings
+
+    def _first_page(self, settings: Settings) -> None:
+        """Give the web the processor until it answers: people read what is known while the other workers still load."""
+        until = time.monotonic() + FIRST_PAGE_S
+        while time.monotonic() < until and not self._stop.wait(TICK_S):
+            with suppress(OSError), urlopen(f"http://{settings.web_host}:{settings.web_port}/healthz", timeout=READY_S):
+                self._tell(f"The page answers at http://{settings.web_host}:{settings.web_port}/; starting the other workers")
+                return
 
     def _furnish(self, name: str) -> float:
         """Start a part, if it is ours, and make what has to be in it; the others do the same meanwhile."""

@@ -94,14 +94,16 @@ PREPARATIONS: Final[tuple[Preparation, ...]] = (
 )
 
 WORKERS: Final[tuple[Worker, ...]] = (
+    Worker("web", _web, beats=False),
     Worker("unify", _unify, 2),
     Worker("relay", _relay),
     Worker("clock", _clock),
     Worker("deliver", _deliver),
     Worker("pulse", _pulse),
-    Worker("web", _web, beats=False),
 )
-"""Imports are inside: a worker loads its own libraries only, and a broken one leaves the others standing."""
+"""In the order in which they start. Imports are inside: a worker loads its own libraries only, and a broken one leaves the others
+standing.
+"""
 
 
 def worker(name: str) -> Worker:
