@@ -120,6 +120,7 @@ class Host(ConsumerRebalanceListener):
         self._conn: Connection | None = None
         self._expected: dict[TopicPartition, int] = {}
         self._epoch: dict[TopicPartition, int] = {}
+        self._assigned: set[TopicPartition] = set()
         self._failures = 0
         self._apart = 0
         self._looked = 0.0
@@ -134,14 +135,19 @@ class Host(ConsumerRebalanceListener):
     # -- group membership -------------------------------------------------------------------------------------------
 
     def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        """Nothing is under way between polls, so there is nothing to finish."""
+        """Nothing is under way between polls, so there is nothing to finish.
+
+        kafka-python goes on naming these in `assignment()` until the join is over: they are another's to claim from here on.
+        """
         for tp in revoked:
+            self._assigned.discard(tp)
             self._epoch.pop(tp, None)
             self._expected.pop(tp, None)
 
     def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        """Take the epoch of each partition, which fences every earlier owner; seek to the database's position."""
+        """These are to be claimed: take the epoch of each, which fences every earlier owner; seek to the database's position."""
         for tp in assigned:
+            self._assigned.add(tp)
             self._epoch.pop(tp, None)
 
     # -- running ----------------------------------------------------------------------------------------------------
@@ -262,7 +268,7 @@ class Host(ConsumerRebalanceListener):
         conn = self._connection()
         if conn is None:
             return False
-        fresh = sorted(tp for tp in self._consumer.assignment() if tp not in self._epoch)
+        fresh = sorted(tp for tp in self._assigned if tp not in self._epoch)
         if not fresh:
             return True
         with conn.begin():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from kafka import TopicPartition
@@ -63,6 +66,43 @@ class TestJoining:
         """What the host reaches for is there; another version is to be looked at again."""
         assert "3.0.12" == version("kafka-python")
         assert {"need_rejoin", "request_rejoin"} <= set(dir(ConsumerCoordinator))
+
+
+class Database:
+    """A connection that writes down which partitions are claimed."""
+
+    def __init__(self) -> None:
+        self.claimed: list[int] = []
+
+    @contextmanager
+    def begin(self) -> Iterator[None]:
+        """A transaction."""
+        yield
+
+    def execute(self, _: object, key: dict[str, Any]) -> SimpleNamespace:
+        """The claim of one partition."""
+        self.claimed.append(key["p"])
+        return SimpleNamespace(one=lambda: (0, 1))
+
+
+class TestClaims:
+    """Whose partition it is says the group, not what was polled from before."""
+
+    def test_nothing_between_a_revocation_and_the_next_assignment(self) -> None:
+        """Else whom it was given to is fenced off again, and what was claimed in vain is missed at the next look."""
+        host, conn = object.__new__(Host), Database()
+        host._assigned, host._epoch, host._expected, host._owner = set(), {}, {}, "unify-0"
+        host._consumer = SimpleNamespace(assignment=lambda: {A, B}, seek=lambda *_: None)
+        host._access, host._handler = SimpleNamespace(short=lambda topic: topic), SimpleNamespace(lock=lambda _: None)
+        host.__dict__ |= {"_connection": lambda: conn, "_check_held": lambda _: None}
+        host.on_partitions_assigned([A, B])
+        assert not host._claimed() and host._claimed()
+        assert [0, 1] == conn.claimed
+        host.on_partitions_revoked([A, B])
+        assert host._claimed() and {} == host._epoch
+        host.on_partitions_assigned([B])
+        assert not host._claimed() and {B: 1} == host._epoch
+        assert [0, 1, 1] == conn.claimed
 
 
 class TestBeat:
