@@ -24,7 +24,7 @@ reset: env ## Forget the data (the environment and the downloads stay)
 	@$(BIN)/sightline reset --yes
 
 test: env-dev ## Every test, on a real broker and database
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m tests $(ARGS)
 
 lint: env-dev ## ruff, mypy --strict, import arrows
 	@$(BIN)/ruff check .

@@ -16,6 +16,12 @@ if (_in_memory := memory()) is not None:
 
 clients.watch()
 
+TIMED = frozenset({
+    "test_demo", "test_fault_proxy", "test_halton_present", "test_infra_logs", "test_infra_processes", "test_infra_state",
+    "test_infra_supervised", "test_pulse", "test_registry", "test_web_live",
+})  # fmt: skip
+"""Modules of tests/unit that start processes or threads and wait for them, by the clock."""
+
 
 @pytest.fixture(scope="session")
 def services() -> Iterator[Services]:
@@ -65,5 +71,10 @@ def logs_as_configured_by_nobody() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests last: Playwright leaves an event loop running in this thread, in which no other can run."""
+    """Mark the tests of values alone. Browser tests last: Playwright leaves an event loop running in this thread, in which no
+    other can run.
+    """
+    for item in items:
+        if {"unit", "golden"} & {*item.path.parts} and item.path.stem not in TIMED:
+            item.add_marker(pytest.mark.values)
     items.sort(key=lambda item: "browser" in item.path.parts)
