@@ -7,6 +7,7 @@ in the order of numbers (ADR 0002), so what it lacks is what has a higher one. O
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
@@ -14,16 +15,24 @@ from sqlalchemy import Connection, text
 
 from domain.model import Fact
 
-FACTS_MAX: Final = 40_000
-"""Facts kept by each worker: some 60 MB at most."""
+BYTES_MAX: Final = 24_000_000
+"""What each worker keeps, as text: of facts as they mostly are, some 40,000, which take 60 MB of memory."""
+
+
+@dataclass(slots=True)
+class Row:
+    """The facts of one presentation in order of number, and how much text they are."""
+
+    facts: list[Fact] = field(default_factory=list)
+    size: int = 0
 
 
 class Shelf:
     """Facts by presentation, the least recently asked for first to go."""
 
-    def __init__(self, most: int = FACTS_MAX) -> None:
-        self._most, self._many = most, 0
-        self._held: dict[str, list[Fact]] = {}
+    def __init__(self, most: int = BYTES_MAX) -> None:
+        self._most, self._size = most, 0
+        self._held: dict[str, Row] = {}
 
     def read_ahead(self, conn: Connection, presentation_ids: Collection[str]) -> None:
         """Have the facts of the children that these presentations are on: what is read now is not read under a lock."""
@@ -34,23 +43,25 @@ class Shelf:
 
     def read(self, conn: Connection, presentation_ids: Collection[str]) -> list[Fact]:
         """Every fact of these presentations."""
-        ids = list(presentation_ids)
-        last = [held[-1].number if (held := self._held.get(p)) else 0 for p in ids]
-        later = [Fact(*orjson.loads(data)) for data in conn.execute(_LATER, {"p": ids, "n": last}).scalars().all()]
-        found = {p: self._held.pop(p, []) for p in ids}
-        for fact in later:
-            found[fact.presentation_id].append(fact)
-        self._held |= found
-        self._many += len(later)
-        facts = [f for some in found.values() for f in some]
-        while self._many > self._most:
-            self._many -= len(self._held.pop(next(iter(self._held))))
-        return facts
+        ids = list(dict.fromkeys(presentation_ids))
+        last = [row.facts[-1].number if (row := self._held.get(p)) and row.facts else 0 for p in ids]
+        later = conn.execute(_LATER, {"p": ids, "n": last}).scalars().all()
+        asked = {p: self._held.pop(p, None) or Row() for p in ids}
+        self._held |= asked
+        for data in later:
+            fact = Fact(*orjson.loads(data))
+            asked[fact.presentation_id].facts.append(fact)
+            asked[fact.presentation_id].size += len(data)
+            self._size += len(data)
+        found = [f for row in asked.values() for f in row.facts]
+        while self._size > self._most:
+            self._size -= self._held.pop(next(iter(self._held))).size
+        return found
 
     def forget(self) -> None:
         """Nothing is kept: another database, or tables made anew, may hold less (a restore, an erasure)."""
         self._held.clear()
-        self._many = 0
+        self._size = 0
 
 
 _BESIDE = text(

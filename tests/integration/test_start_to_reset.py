@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import httpx
-import psutil
 import pytest
 
 from infra import records
-from infra.state import REPOSITORY, TRUTH, State
+from infra.state import TRUTH
+from tests import house as houses
+from tests.house import STOP_S, House
 
 CHILDREN: Final = 300
 START_S: Final = 240.0
@@ -28,78 +25,12 @@ START_S: Final = 240.0
 
 AGAIN_S: Final = 120.0
 SEEN_S: Final = 90.0
-STOP_S: Final = 60.0
-
-
-class House:
-    """A deployment in a state folder of its own, driven by `sightline`."""
-
-    def __init__(self, root: Path) -> None:
-        self.state = State.open(root)
-        mine = {k: v for k, v in os.environ.items() if not k.startswith("SIGHTLINE_")}
-        self.env = {**mine, "SIGHTLINE_STATE": str(root), "COLUMNS": "220", "PYTHONUNBUFFERED": "1"}
-
-    def say(self, *words: str, seconds: float = STOP_S) -> subprocess.CompletedProcess[str]:
-        """A command, to its end."""
-        command = [sys.executable, "-m", "infra.command", *words]
-        return subprocess.run(command, cwd=REPOSITORY, env=self.env, capture_output=True, text=True, check=False, timeout=seconds)
-
-    def begin(self, *words: str) -> Terminal:
-        """A command in the foreground of a terminal."""
-        return Terminal([sys.executable, "-m", "infra.command", *words], self.env, self.state.root / f"{words[0]}.out")
-
-    def status(self) -> dict[str, Any]:
-        """`status --json`; its exit status says the same."""
-        done = self.say("status", "--json")
-        found: dict[str, Any] = json.loads(done.stdout)
-        assert found["healthy"] == (done.returncode == 0), done.stderr
-        return found
-
-    def living(self) -> list[str]:
-        """Processes of this house, whoever started them: they have its folder in their command line or their environment."""
-        root, found = str(self.state.root), []
-        for process in psutil.process_iter():
-            try:
-                if root in process.environ().get("SIGHTLINE_STATE", "") or any(root in word for word in process.cmdline()):
-                    found.append(f"{process.pid} {process.name()}")
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-        return found
-
-
-class Terminal:
-    """A process somebody watches; Ctrl-C reaches it."""
-
-    def __init__(self, command: list[str], env: dict[str, str], out: Path) -> None:
-        self.out = out
-        with out.open("wb") as file:
-            self.process = subprocess.Popen(
-                command, cwd=REPOSITORY, env=env, stdout=file, stderr=file, stdin=subprocess.DEVNULL, start_new_session=True
-            )
-
-    def shows(self, pattern: str, seconds: float) -> str:
-        """What the pattern's group matched, once it is on the screen."""
-
-        def found() -> re.Match[str] | None:
-            assert self.process.poll() is None, self.out.read_text()
-            return re.search(pattern, self.out.read_text())
-
-        return _once(found, seconds, self.out.read_text)[1]
-
-    def interrupt(self) -> int:
-        """Ctrl-C; the exit status."""
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(STOP_S)
 
 
 @pytest.fixture
 def house() -> Iterator[House]:
-    root = Path(tempfile.mkdtemp(prefix="sightline-house-"))
-    root.chmod(0o711)  # PostgreSQL may run as another user and must pass through
-    made = House(root)
-    yield made
-    made.say("down")
-    shutil.rmtree(root, ignore_errors=True)
+    with houses.house() as made:
+        yield made
 
 
 @pytest.mark.slow
@@ -118,8 +49,8 @@ def test_from_nothing_to_a_page_and_back(house: House) -> None:
         assert 200 == known.status_code
         _once(lambda: "Florence Smith" in browser.get("/queue").text, SEEN_S, lambda: browser.get("/queue").text)
     ports = house.state.ports()
-    assert 0 == run.interrupt(), run.out.read_text()
-    assert "Everything is stopped; the data is kept." in run.out.read_text()
+    assert 0 == run.interrupt(), run.text
+    assert "Everything is stopped; the data is kept." in run.text
     assert [] == house.living()
     told = house.state.read_json("demo.json")["told"]
     assert told
@@ -135,8 +66,8 @@ def test_from_nothing_to_a_page_and_back(house: House) -> None:
     }
     demo = house.begin("demo")
     demo.shows(r"(lives on)", SEEN_S)
-    assert 0 == demo.interrupt(), demo.out.read_text()
-    assert "the house goes on" in demo.out.read_text()
+    assert 0 == demo.interrupt(), demo.text
+    assert "the house goes on" in demo.text
 
     # a power cut of the supervisor: nothing is left, and the next start finds everything
     record = records.read(house.state)
