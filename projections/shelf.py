@@ -46,7 +46,7 @@ class Shelf:
         ids = list(dict.fromkeys(presentation_ids))
         last = [row.facts[-1].number if (row := self._held.get(p)) and row.facts else 0 for p in ids]
         later = conn.execute(_LATER, {"p": ids, "n": last}).scalars().all()
-        asked = {p: self._held.pop(p, None) or Row() for p in ids}
+        asked = {p: self._held.pop(p, Row()) for p in ids}
         self._held |= asked
         for data in later:
             fact = Fact(*orjson.loads(data))
