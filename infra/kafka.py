@@ -88,12 +88,13 @@ class Broker(Part):
 
     name = "kafka"
 
-    def __init__(self, state: State, parts: State, *, heap_mb: int = HEAP_MB, port: int = PORT) -> None:
-        """`state` holds data, logs and secrets; `parts` the unpacked jars (often the same)."""
+    def __init__(self, state: State, parts: State, *, heap_mb: int = HEAP_MB, port: int = PORT, quick: bool = False) -> None:
+        """`state` holds data, logs and secrets; `parts` the unpacked jars (often the same). `quick`: it will not live long."""
         super().__init__(state.logs / "kafka.log")
         self.state = state
         self.jars = parts.parts / "kafka"
         self.heap_mb = heap_mb
+        self.options = (*QUIET, QUICK) if quick else QUIET
         self.default_port = port
         self.home = state.data / "kafka"
         self.port = state.ports().get("kafka", 0)
@@ -123,7 +124,7 @@ class Broker(Part):
         )  # fmt: skip
         if not (self.home / "formatted").exists():
             self._format(properties)
-        return [*java(self.heap_mb, *QUIET), "-cp", f"{self.jars}/*", "kafka.Kafka", str(properties)]
+        return [*java(self.heap_mb, *self.options), "-cp", f"{self.jars}/*", "kafka.Kafka", str(properties)]
 
     def ready(self) -> bool:
         """True when it serves requests now."""
