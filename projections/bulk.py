@@ -160,11 +160,11 @@ def tally(conn: Connection) -> Tally:
 _work: Work | None = None
 
 
-def begin(make: Callable[[], Tools], schema: str) -> None:
-    """Called once in each process: connect, and end with the process that started this one, however it ends."""
+def begin(make: Callable[[], Tools], schema: str, parent: int) -> None:
+    """Called once in each process: connect, and end with `parent`, which started this one, however and whenever it ends."""
     global _work  # noqa: PLW0603  one a process, made before the first run
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _work = Work(make(), schema)
     collect_rarely()
 

@@ -141,7 +141,7 @@ def _fill(conn: Connection, values: Iterable[bytes], make: Callable[[], Tools], 
 @contextmanager
 def _processes(make: Callable[[], Tools]) -> Iterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context("spawn")  # a forked process would share sockets
-    pool = ProcessPoolExecutor(os.cpu_count() or 1, context, bulk.begin, (make, SCHEMA))
+    pool = ProcessPoolExecutor(os.cpu_count() or 1, context, bulk.begin, (make, SCHEMA, os.getpid()))
     try:
         yield pool
     finally:

@@ -295,23 +295,31 @@ class House:
 
     def settle(self, seconds: float = SETTLE_S) -> float:
         """Wait until everything said is decided, relayed and delivered."""
-        return self.wait("everything is decided, relayed and delivered", self.settled, seconds)
+        try:
+            return self.wait("everything is decided, relayed and delivered", self.settled, seconds)
+        except Late as late:
+            raise Late(f"{late}; {', '.join(self.unsettled()) or 'it came just now'}") from late
 
     def settled(self) -> bool:
         """Positions at the ends, every entry relayed, every pointer delivered."""
+        return not self.unsettled()
+
+    def unsettled(self) -> list[str]:
+        """What is not: where it stands, and where it ends."""
         ends = self.ends(INTAKE)
         positions = {(t, p): n for t, p, n in self.rows("select topic, partition, next_offset from position")}
-        if any(positions.get(k, 0) < n for k, n in ends.items()):
-            return False
+        if waiting := [
+            f"{t}[{p}] at {positions.get((t, p))} of {n}" for (t, p), n in ends.items() if positions.get((t, p), 0) < n
+        ]:
+            return waiting
         found = self.rows("select c.number, r.relayed from counter c, relay r where c.id = 1 and r.id = 1")
+        if not found or found[0][0] != found[0][1]:
+            return [f"relayed {found[0][1]} of {found[0][0]}" if found else "no counter"]
         delivered = {(t, p): n for t, p, n in self.rows("select topic, partition, next_offset from delivery")}
-        if (
-            not found
-            or found[0][0] != found[0][1]
-            or delivered.get(("gp.messages", 0), 0) != self.ends(["gp.messages"])[("gp.messages", 0)]
-        ):
-            return False
-        return self.ends(INTAKE) == ends
+        pointers = self.ends(["gp.messages"])["gp.messages", 0]
+        if delivered.get(("gp.messages", 0), 0) != pointers:
+            return [f"delivered {delivered.get(('gp.messages', 0))} of {pointers}"]
+        return [] if self.ends(INTAKE) == ends else ["somebody still speaks"]
 
     def reviewed(self, answer: Callable[[str, str, str, str], str | None]) -> None:
         """Settle, review, and again, until nothing is left to decide."""

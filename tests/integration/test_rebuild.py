@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -15,6 +19,7 @@ from consumers.archive import Archive
 from consumers.ledger_backup import back_up, entries
 from consumers.unify import Unify
 from infra import assembly
+from infra.state import REPOSITORY
 from projections import rebuild as rebuilding
 from projections.rebuild import NotAsTheLedger, RebuildBusy, rebuild
 from tests.integration import restoring
@@ -22,6 +27,7 @@ from tests.services import Deployment, Services
 
 pytestmark = pytest.mark.slow
 
+ENDS_S = 60.0
 COUNTS = "select " + ", ".join(f"(select count(*) from {t})" for t in ("fact", "child", "link", "conclusion"))
 
 
@@ -130,6 +136,21 @@ class TestRebuild:
             conn.execute(text("select pg_advisory_unlock_all()"))
             conn.commit()
         engine.dispose()
+
+    def test_killed_while_its_processes_begin(self, house: Deployment) -> None:
+        """They end as well: one that had not so much as connected waited for ever, for a parent that was gone."""
+        command = [sys.executable, "-m", "infra.command", "rebuild", "--json"]
+        one = subprocess.Popen(
+            command, env=house.environment(), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        begun = psutil.Process(one.pid)
+        until = time.monotonic() + ENDS_S
+        while not (processes := [p for p in begun.children() if any("spawn_main" in word for word in p.cmdline())]):
+            assert time.monotonic() < until and one.poll() is None, "no process of its own was seen"
+            time.sleep(0.005)
+        one.kill()
+        one.wait()
+        assert [] == psutil.wait_procs(processes, ENDS_S)[1]
 
     def test_an_erased_record_that_others_name(self, house: Deployment) -> None:
         """Its keys are gone; matches, edges and links in other records' entries still name it: the rest is rebuilt.
