@@ -58,6 +58,12 @@ class Worker:
             self.armed.insert(0, self.point)  # it died of something else: the point is still to strike
         return True
 
+    def thawed(self) -> None:
+        """Its point is not to strike again when it stopped this life."""
+        if self.point is not None and self.environment.get("SIGHTLINE_FAULT_SIGNAL") == "SIGSTOP":
+            self.struck.append(self.point)
+            self.point = None
+
     @property
     def pid(self) -> int:
         """Its process, dead or alive."""
@@ -121,8 +127,9 @@ class Crew:
         os.kill(self.workers[name].pid, signal.SIGSTOP)
 
     def thaw(self, name: str) -> None:
-        """SIGCONT."""
+        """SIGCONT. A point that stops its worker has struck."""
         self.history.note("thawed", worker=name)
+        self.workers[name].thawed()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.workers[name].pid, signal.SIGCONT)
 

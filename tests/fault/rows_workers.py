@@ -280,6 +280,7 @@ def frozen(trial: Trial) -> None:
         with house.talking(house.story.facts, 30):
             for n, (point, _) in enumerate(armed["relay"]):
                 relay_frozen(house, f"relay-{n + 1}", f"relay frozen at {point}", least)
+        assert house.struck() == armed, f"stopped at {house.struck()}"
         trial.holds(house)
 
 
