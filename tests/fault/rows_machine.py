@@ -154,7 +154,8 @@ def soak(trial: Trial) -> None:
     minutes = float(os.environ.get("SIGHTLINE_FAULT_SOAK_MIN", SOAK_MIN if trial.whole else 1))
     with trial.house("soak", children=400, environment={"SIGHTLINE_FAULT_ROWS": "500"}) as house:
         samples: dict[str, list[tuple[float, int]]] = {}
-        until = time.monotonic() + minutes * 60
+        begun, first = time.monotonic(), house.now().number
+        until = begun + minutes * 60
         with house.people.busy(5.0), house.talking(house.story.facts, SOAK_HZ):
             while time.monotonic() < until:
                 time.sleep(min(5.0, minutes * 3))  # the pace of samples
@@ -163,15 +164,16 @@ def soak(trial: Trial) -> None:
                         process = psutil.Process(one.pid)
                         samples.setdefault(one.name, []).append((process.memory_info().rss / 2**20, process.num_fds()))
             house.resumes("soak", time.monotonic(), 5)
+        rate = (house.now().number - first) / (time.monotonic() - begun)
+        trial.notes.append(f"{minutes:g} minutes at {rate:.0f} entries/s ({SOAK_HZ} facts/s wanted)")
         house.settle()
-        flat(trial, house, samples, minutes)
+        flat(trial, house, samples)
         trial.holds(house)
 
 
-def flat(trial: Trial, house: House, samples: dict[str, list[tuple[float, int]]], minutes: float) -> None:
+def flat(trial: Trial, house: House, samples: dict[str, list[tuple[float, int]]]) -> None:
     """The last third of the samples is not above the middle third, by more than noise; nobody died."""
     assert not house.crew.deaths(), house.crew.deaths()
-    trial.notes.append(f"{minutes:g} minutes at {SOAK_HZ} facts/s")
     for name, found in samples.items():
         third = len(found) // 3
         assert third >= 3, "too few samples"
