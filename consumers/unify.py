@@ -115,8 +115,9 @@ class Unify:
         prepared = [self._preparer.prepare(i) for i in batch]
         facts = [p for p in prepared if p.reason is None and p.presentation_id is not None and not p.local_only]
         classes = {(p.presentation_id or "", record_class(p.record)) for p in facts}
-        self._keys.ensure(classes | {(holder, IDENTITY) for holder, _ in classes})
-        self._shelf.read_ahead(conn, {holder for holder, _ in classes})
+        holders = {holder for holder, _ in classes}
+        self._keys.ensure(classes | {(holder, IDENTITY) for holder in holders})
+        self._shelf.read_ahead(conn, holders)
         return prepared
 
     def set_apart(self, record: Intake, failure: Exception) -> Prepared:

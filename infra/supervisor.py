@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 from urllib.request import urlopen
@@ -145,7 +145,7 @@ class Supervisor:
         """Give the web the processor until it answers: people read what is known while the other workers still load."""
         until = time.monotonic() + FIRST_PAGE_S
         while time.monotonic() < until and not self._stop.wait(TICK_S):
-            with suppress(OSError), urlopen(f"http://{settings.web_host}:{settings.web_port}/healthz", timeout=READY_S):
+            if _web_says(settings, "healthz"):
                 self._tell(f"The page answers at http://{settings.web_host}:{settings.web_port}/; starting the other workers")
                 return
 
@@ -194,11 +194,7 @@ class Supervisor:
         if any(child.name == "web" and child.absent for child in self.children):
             return True
         self.step = "Waiting until the views have caught up with the ledger"
-        try:
-            with urlopen(f"http://{settings.web_host}:{settings.web_port}/readyz", timeout=READY_S):
-                return True
-        except OSError:
-            return False
+        return _web_says(settings, "readyz")
 
     def _tend_part(self, part: Part) -> None:
         """Start a part again that has died, on the side: the workers are tended meanwhile."""
@@ -281,6 +277,15 @@ class Supervisor:
         condition: records.Condition = "waiting" if identity is None else "starting" if under_way else "up"
         pid, started = (identity.pid, identity.started) if identity else (None, None)
         return Process(part.name, "part", condition, pid, started, self.restarts.get(part.name, 0))
+
+
+def _web_says(settings: Settings, what: str) -> bool:
+    """Does the web answer well on this path (`healthz`, `readyz`)?"""
+    try:
+        with urlopen(f"http://{settings.web_host}:{settings.web_port}/{what}", timeout=READY_S):
+            return True
+    except OSError:
+        return False
 
 
 def _unforeseen(error: Exception) -> str:
