@@ -71,26 +71,26 @@ class Intake:
     value: bytes
 
 
-Item = TypeVar("Item")
+Batch = TypeVar("Batch")
 
 
-class Handler(Protocol[Item]):
+class Handler(Protocol[Batch]):
     """What a host does with a batch."""
 
     def ready(self, conn: Connection) -> bool:
         """May decisions be made on this database? Called on every new connection until it says yes."""
 
-    def prepare(self, conn: Connection, batch: Sequence[Intake]) -> Sequence[Item]:
+    def prepare(self, conn: Connection, batch: Sequence[Intake]) -> Batch:
         """What needs no lock and can be done twice: called before the transaction, for the whole batch.
 
         `conn` may be read from, in a transaction that ends in here.
         """
 
-    def handle(self, conn: Connection, prepared: Sequence[Item]) -> None:
+    def handle(self, conn: Connection, ready: Batch) -> None:
         """Do all of it inside the transaction of `conn`."""
 
-    def set_apart(self, record: Intake, failure: Exception) -> Item:
-        """This record, prepared to be refused: preparing or handling it, alone in its batch, raised `failure`.
+    def set_apart(self, record: Intake, failure: Exception) -> Batch:
+        """This record alone, prepared to be refused: preparing or handling it, alone in its batch, raised `failure`.
 
         Raises:
             RegistryUnavailable: try again later.
@@ -313,21 +313,21 @@ class Host(ConsumerRebalanceListener):
     def _refuse(self, record: Intake, err: Exception) -> None:
         """Refuse one record that cannot be decided about. If even that fails, the record is not to blame: it is raised."""
         kind = type(err.orig if isinstance(err, DBAPIError) else err).__name__
-        self._commit([record], lambda _: [self._handler.set_apart(record, err)])
+        self._commit([record], lambda _: self._handler.set_apart(record, err))
         log.error("record-set-apart", topic=record.topic, partition=record.partition, offset=record.offset, kind=kind, alarm=True)
         time.sleep(min(PAUSE_S_MAX, 0.01 * 2 ** min(self._apart, 10)))
         self._apart += 1
 
-    def _commit(self, batch: Sequence[Intake], prepare: Callable[[Connection], Sequence[Any]]) -> None:
+    def _commit(self, batch: Sequence[Intake], prepare: Callable[[Connection], Any]) -> None:
         conn = self._connection()
         assert conn is not None
         ends = {(i.topic, i.partition): i.offset + 1 for i in batch}
         moved = {TopicPartition(self._access.topic(topic), partition): end for (topic, partition), end in ends.items()}
-        prepared = prepare(conn)
+        ready = prepare(conn)
         with conn.begin():
             self._handler.lock(conn)
             self._move(conn, moved)
-            self._handler.handle(conn, prepared)
+            self._handler.handle(conn, ready)
             self._hook("in-transaction")
         self._hook("committed")
         self._expected |= moved

@@ -1,25 +1,30 @@
 """unify: from what was said to what is known. Decides about each intake record once, in one transaction a batch.
 
 Decisions are taken one after another under the counter's row lock (ADR 0002): so numbers are gapless, `accepted_at` never
-decreases, and two workers that meet one new child at once see one another's links.
+decreases, and two workers that meet one new child at once see one another's links. What they rest on is read before, and stays
+with the worker: under the lock only what others touched meanwhile is read again (`projections.footprint`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
 from sqlalchemy import Connection, text
 
-from consumers.deciding import Decider
+from consumers.deciding import Decider, Known
 from consumers.host import Intake
 from consumers.preparing import Prepared, Preparer, refuse, unread
+from domain.model import Json
 from domain.policy import Reference
 from domain.standing import Standing
+from projections import footprint
+from projections.arrays import Column
 from projections.book import Book, block_key
 from projections.entries import (
+    ACCEPTED,
     ACT,
     ENTRY_BYTES_MAX,
     FACT,
@@ -58,13 +63,35 @@ class EntryTooLarge(Exception):
     """What would be concluded from a record is more than the ledger topic takes. Of that record alone (`consumers.faults`)."""
 
 
+REMEMBERED_MAX: Final = 40_000
+"""Facts of the children that a worker remembers; with more it begins anew."""
+
+
 @dataclass(slots=True)
 class Counter:
-    """The locked row: last number given, last `accepted_at` (µs), incarnation."""
+    """The row that gives numbers: last number given, last `accepted_at` (µs), incarnation; which tables it stands in."""
 
     number: int
     accepted_at: int
     incarnation: int
+    tables: int
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where memory holds: other tables (a rebuild), or another incarnation (a restore), are another past."""
+        return self.tables, self.incarnation
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A batch with what was accepted before under its ids, and the marks of all that deciding about it looks at.
+
+    `known` is None when nothing was read ahead.
+    """
+
+    prepared: Sequence[Prepared]
+    known: Known | None = None
+    looks_at: frozenset[int] = frozenset()
 
 
 class Unify:
@@ -80,8 +107,9 @@ class Unify:
         self._preparer = Preparer(codec, secret, now_us)
         self._decider = Decider(reference)
         self._ledger_end = ledger_end
-        self._counter = Counter(0, 0, 0)
-        self._shelf, self._tables = Shelf(), 0
+        self._counter = Counter(0, 0, 0, 0)
+        self._shelf = Shelf()
+        self._book, self._stands = Book(), Counter(0, 0, 0, 0)
         self._referenced: set[tuple[str, str]] = set()
 
     # -- what the host asks -----------------------------------------------------------------------------------------
@@ -95,32 +123,29 @@ class Unify:
         return bool(row.number >= number and row.incarnation >= incarnation)
 
     def lock(self, conn: Connection) -> None:
-        """Lock the counter: from here to the commit nobody else decides. A rebuild puts other tables in the old ones' place."""
-        row = conn.execute(_LOCK).one()
-        self._counter = Counter(row.number, row.accepted_at, row.incarnation)
-        if row.tables != self._tables:
-            self._shelf.forget()
-            self._tables = row.tables
+        """Lock the counter: from here to the commit nobody else decides."""
+        self._counter = Counter(*conn.execute(_LOCK).one())
 
     def forget(self) -> None:
         """Nothing is remembered of a database that may be another one now; keys may be another `keep`'s."""
         self._referenced = set()
-        self._shelf.forget()
+        self._forget_children()
         self._keys.forget()
 
-    def prepare(self, conn: Connection, batch: Sequence[Intake]) -> Sequence[Prepared]:
-        """Decode and check, and have the keys and what was said before of what will most likely be accepted: before anybody
-        has to wait for us.
+    def prepare(self, conn: Connection, batch: Sequence[Intake]) -> Ready:
+        """Decode and check, have the keys of what will most likely be accepted, and read what deciding looks at, as it stands
+        now: before anybody has to wait for us.
         """
         prepared = [self._preparer.prepare(i) for i in batch]
         facts = [p for p in prepared if p.reason is None and p.presentation_id is not None and not p.local_only]
         classes = {(p.presentation_id or "", record_class(p.record)) for p in facts}
-        holders = {holder for holder, _ in classes}
-        self._keys.ensure(classes | {(holder, IDENTITY) for holder in holders})
-        self._shelf.read_ahead(conn, holders)
-        return prepared
+        self._keys.ensure(classes | {(holder, IDENTITY) for holder, _ in classes})
+        with conn.begin():
+            conn.execute(_SNAPSHOT)  # all of it at one number, from which on footprints say what has changed
+            self._catch_up(conn, Counter(*conn.execute(_COUNTER).one()))
+            return self._read(conn, prepared)
 
-    def set_apart(self, record: Intake, failure: Exception) -> Prepared:
+    def set_apart(self, record: Intake, failure: Exception) -> Ready:
         """The record as one to refuse, with what can still be read of it."""
         reason = ENTRY_TOO_LARGE if isinstance(failure, EntryTooLarge) else RULE_FAILED
         try:
@@ -129,17 +154,18 @@ class Unify:
             raise
         except Exception:  # what failed before may fail again: then nothing of it can be read
             found = unread(record)
-        return replace(refuse(found, reason), writer=None)
+        return Ready([replace(refuse(found, reason), writer=None)])
 
-    def handle(self, conn: Connection, prepared: Sequence[Prepared]) -> None:
+    def handle(self, conn: Connection, ready: Ready) -> None:
         """Decide about every record of the batch, and write all of it."""
-        at = max(self._now(), self._counter.accepted_at)
-        book = Book(shelf=self._shelf)
-        load(conn, book, prepared)
-        self._decider.begin(book, known(conn, prepared))
-        entries = self._references(conn, prepared, at)
+        at, after = max(self._now(), self._counter.accepted_at), self._counter.number
+        changed = self._catch_up(conn, self._counter)
+        if ready.known is None or changed is None or not ready.looks_at.isdisjoint(changed):
+            ready = self._read(conn, ready.prepared)
+        self._decider.begin(self._book, ready.known or {})
+        entries = self._references(conn, ready.prepared, at)
         touched: set[str] = set()
-        for item in prepared:
+        for item in ready.prepared:
             entry = self._entry(item, at)
             touched |= self._decider.decide(item, entry)
             if item.kind == ACT and item.reason is not None:
@@ -147,7 +173,35 @@ class Unify:
             entries.append(entry)
         self._write(conn, entries)
         save_children(conn, [s for child in sorted(touched) if (s := self._standing(child, at)) is not None])
-        conn.execute(_DECIDED, {"n": self._counter.number, "a": at, "c": CHANNEL})
+        marks = footprint.packed(footprint.marks(left_by(entries, touched, self._book)))
+        decided = {"n": self._counter.number, "a": at, "c": CHANNEL, "f": after, "m": marks, "k": after - footprint.KEPT}
+        conn.execute(_DECIDED, decided)
+        self._stands = replace(self._counter)
+
+    def _catch_up(self, conn: Connection, counter: Counter) -> set[int] | None:
+        """Drop what others touched up to `counter` of what is remembered: its marks; None when all of it had to go."""
+        before, self._stands = self._stands, counter
+        if before.place != counter.place or len(self._book.stands) > REMEMBERED_MAX:
+            self._forget_children()
+            self._stands = counter
+            return None
+        if before.number == counter.number:
+            return set()
+        changed = footprint.since(conn, before.number, counter.number)
+        if changed is None:
+            self._forget_children()
+            self._stands = counter
+        else:
+            self._book.drop(changed)
+        return changed
+
+    def _forget_children(self) -> None:
+        self._shelf.forget()
+        self._book, self._stands = Book(shelf=self._shelf), Counter(0, 0, 0, 0)
+
+    def _read(self, conn: Connection, prepared: Sequence[Prepared]) -> Ready:
+        children = load(conn, self._book, prepared)
+        return Ready(prepared, known(conn, prepared), footprint.marks(looked_at(prepared, children, self._book)))
 
     def _standing(self, child: str, at: int) -> Standing | None:
         """Where the child stands, with an alarm when it is not evaluated; None when nothing can be said: then what was stays."""
@@ -208,36 +262,83 @@ def _alarm(entry: Entry) -> None:
     log.error("own-record-refused", **where, reason=entry.reason, alarm=True)
 
 
-def load(conn: Connection, book: Book, prepared: Sequence[Prepared]) -> None:
-    """Read into `book` every child that these records may concern, whole."""
+def load(conn: Connection, book: Book, prepared: Sequence[Prepared]) -> set[str]:
+    """Read into `book` every child that these records may concern, whole, unless it is there; which children those are."""
+    book.begin()
     good = [p for p in prepared if p.reason is None and p.value is not None]
     facts = [p for p in good if p.kind == FACT]
-    book.load_presentations(conn, {p.presentation_id for p in facts if p.presentation_id is not None})
-    book.load_newest(conn, {(p.agency or "", p.subject["local_id"]) for p in facts if p.local_only})
-    new = [p for p in facts if p.presentation_id not in book.shown]
-    book.load_blocks(conn, {block_key(k) for p in new for k in Decider.person_of(p).blocking_keys()})
+    near = book.load_presentations(conn, {p.presentation_id for p in facts if p.presentation_id is not None})
+    near |= book.load_newest(conn, {(p.agency or "", p.subject["local_id"]) for p in facts if p.local_only})
+    near |= book.load_blocks(conn, {k for p in facts if p.presentation_id not in book.child_of for k in blocks_of(p)})
     acts = [p.value for p in good if p.kind == ACT and p.value is not None]
-    book.load_matches(conn, {v["match_id"] for v in acts if "match_id" in v})
-    book.load_about(conn, {v[k] for v in acts for k in ("recommendation_id", "message_id") if k in v})
-    book.load_founders(conn, {v["act"]["child_id"] for v in acts if v["act"]["child_id"] is not None})
-    load_replaced(conn, book, facts)
-    book.load_children(conn, set(book.child_of.values()))
+    near |= book.load_matches(conn, {v["match_id"] for v in acts if "match_id" in v})
+    near |= book.load_about(conn, {about for v in acts if (about := _about(v)) is not None})
+    near |= book.load_founders(conn, {v["act"]["child_id"] for v in acts if v["act"]["child_id"] is not None})
+    near |= load_replaced(conn, book, facts)
+    children = {book.child_of[p] for p in near}
+    book.load_children(conn, children)
+    book.load_sides(conn, children)
+    return children
 
 
-def load_replaced(conn: Connection, book: Book, facts: Sequence[Prepared]) -> None:
+def blocks_of(item: Prepared) -> set[bytes]:
+    """The blocking keys of a record's subject."""
+    return {block_key(k) for k in Decider.person_of(item).blocking_keys()}
+
+
+def _about(value: Json) -> str | None:
+    return value.get("recommendation_id") or value.get("message_id")
+
+
+def looked_at(prepared: Iterable[Prepared], children: Iterable[str], book: Book) -> Iterator[str | bytes]:
+    """What deciding about these records looks at: if others touched any of it, it has to be read again."""
+    yield from book.family(children)
+    for p in prepared:
+        if p.reason is not None or p.value is None:
+            continue
+        yield p.event_id or ""
+        if p.kind == ACT:
+            yield from filter(None, (p.value.get("match_id"), _about(p.value), p.value["act"]["child_id"]))
+            continue
+        yield footprint.replacement(p.event_id or "")
+        yield from (target for _, target in p.corrects)
+        if p.local_only:
+            yield footprint.holder(p.agency or "", p.subject["local_id"])
+        if p.presentation_id not in book.child_of:
+            yield p.presentation_id or ""
+            yield from blocks_of(p)
+
+
+def left_by(entries: Iterable[Entry], touched: Iterable[str], book: Book) -> Iterator[str | bytes]:
+    """What these decisions changed, as `looked_at` names it."""
+    yield from touched
+    for e in entries:
+        if e.event_id is None or (e.kind == FACT and e.verdict != ACCEPTED):
+            continue
+        yield e.event_id
+        if e.kind == FACT and (replaced := e.fact().supersedes or e.fact().retracts) is not None:
+            yield footprint.replacement(replaced)
+        if e.identity is not None and e.presentation_id is not None:
+            yield e.presentation_id
+            yield footprint.holder(e.agency or "", e.identity["local_id"] or "")
+            yield from (block_key(k) for k in book.person(e.presentation_id).blocking_keys())
+        for _, data in e.conclusions:
+            yield from (about for name in ("recommendation_id", "message_id", "match_id") if (about := data.get(name)))
+
+
+def load_replaced(conn: Connection, book: Book, facts: Sequence[Prepared]) -> set[str]:
     """The presentations of facts that these correct, and of facts that correct these (corrections may come first).
 
     Whoever said them: who corrects another agency's fact is told (`not-the-owner`).
     """
     targets = sorted({target for p in facts for _, target in p.corrects})
     pairs = [(a, t) for t in targets for a in AGENCIES]
-    ids = {p.presentation_id for p in facts}
     found = conn.execute(_REPLACED, {"a": [a for a, _ in pairs], "e": [e for _, e in pairs]}).all() if pairs else []
-    before = conn.execute(_REPLACING, {"e": [p.event_id for p in facts]}).all() if facts else []
-    book.load_presentations(conn, {r.presentation_id for r in (*found, *before)} - ids - set(book.shown))
+    before = conn.execute(_REPLACING, {"e": Column("text", [p.event_id for p in facts])}).all() if facts else []
     for r in before:
         head = header(bytes(r.entry))
         book.sources[r.agency, r.event_id] = (head["source_topic"], head["source_partition"], head["source_offset"])
+    return book.load_presentations(conn, {r.presentation_id for r in (*found, *before)})
 
 
 def known(conn: Connection, prepared: Sequence[Prepared]) -> dict[tuple[str, str], tuple[bytes, str, str | None]]:
@@ -247,7 +348,10 @@ def known(conn: Connection, prepared: Sequence[Prepared]) -> dict[tuple[str, str
         items = [p for p in prepared if p.kind == kind and p.event_id is not None and p.reason is None]
         if not items:
             continue
-        rows = {"a": [p.agency or p.intake.topic for p in items], "e": [p.event_id for p in items]}
+        rows = {
+            "a": Column("text", [p.agency or p.intake.topic for p in items]),
+            "e": Column("text", [p.event_id for p in items]),
+        }
         out |= {(r.owner, r.event_id): (bytes(r.content), r.verdict, r.reason) for r in conn.execute(sql, rows)}
     return out
 
@@ -258,8 +362,15 @@ def start_counter(conn: Connection) -> None:
     conn.execute(text("insert into relay values (1, 0, '', 0, 0, false) on conflict do nothing"))
 
 
-_LOCK = text("select number, accepted_at, incarnation, cast(tableoid as bigint) as tables from counter where id = 1 for update")
-_DECIDED = text("update counter set number = :n, accepted_at = :a where id = 1 returning pg_notify(:c, '')")
+_SNAPSHOT = text("set transaction isolation level repeatable read, read only")
+_COUNTER = text("select number, accepted_at, incarnation, cast(tableoid as bigint) as tables from counter where id = 1")
+_LOCK = text(f"{_COUNTER.text} for update")
+_DECIDED = text(
+    "with swept as (delete from footprint where number < :k), "
+    "left_behind as (insert into footprint (after, number, marks) values (:f, :n, :m) "
+    "on conflict (after) do update set number = excluded.number, marks = excluded.marks) "
+    "update counter set number = :n, accepted_at = :a where id = 1 returning pg_notify(:c, '')"
+)
 _PAIRS: Final = "unnest(cast(:a as text[]), cast(:e as text[])) as u(a, e)"
 _KNOWN_FACT = text(
     f"select f.agency as owner, f.event_id, f.content, 'ACCEPTED' as verdict, null as reason "

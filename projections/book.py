@@ -1,4 +1,4 @@
-"""What is remembered about the children that a batch concerns: read from `views`, brought forward entry by entry.
+"""What is remembered about children: read from `views`, brought forward entry by entry, dropped when others touched it.
 
 `Book.apply` is the only place that says what an entry means for memory; `projections.writing` says it for the tables.
 """
@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -17,7 +17,9 @@ from sqlalchemy import Connection, text
 from domain import matching
 from domain.matching import Cluster, Match, Person
 from domain.model import Conclusion, Fact, History, Json, Link, Presentation
+from projections.arrays import Column
 from projections.entries import ACCEPTED, FACT, Entry
+from projections.footprint import mark
 from projections.keyring import keyed_hash
 from projections.shelf import Shelf
 
@@ -133,6 +135,52 @@ class Book:
             others,
         )
 
+    # -- remembering from batch to batch ------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Forget what was asked for one batch alone: others may have added to it since."""
+        for asked in (self.blocks, self.newest, self.sources):
+            asked.clear()
+
+    def family(self, child_ids: Iterable[str]) -> set[str]:
+        """These children and every other that a presentation of theirs is or was on: they are read, and dropped, together."""
+        found, left = set[str](), set(child_ids)
+        while left:
+            child = left.pop()
+            found.add(child)
+            for pid in self._presentations_of(child):
+                left |= {child_id_of(pid), self.child_of.get(pid, child), *(x.child_id for x in self.links.get(pid, ()))} - found
+        return found
+
+    def drop(self, marks: Collection[int]) -> None:
+        """Forget the children that these marks name, with their families: what is said of them is read again when asked for."""
+        gone = self.family(c for c in self.members.keys() | self.ever.keys() if mark(c) in marks)
+        pids = {p for c in gone for p in self._presentations_of(c)}
+        for match_id in {m for p in pids for m in self.concerned.get(p, ())}:
+            match = self.matches[match_id]
+            sides = (match.presentation_id, match.anchor)
+            if all(p in pids or p not in self.child_of for p in sides):  # what is said of it touches the children of both sides
+                del self.matches[match_id]
+                self.said.pop(match_id, None)
+                for p in sides:
+                    self.concerned[p].discard(match_id)
+        for pid in pids:
+            self.child_of.pop(pid, None)
+            self.links.pop(pid, None)
+            for edge in self.joined.pop(pid, ()):
+                self.edges.pop(edge, None)
+            for fact in self.facts.pop(pid, ()):
+                self.stands.pop((fact.agency, fact.event_id), None)
+                if (key := (fact.agency, fact.supersedes or fact.retracts or "")) in self.replacing:
+                    self.replacing[key] = [x for x in self.replacing[key] if x[0] != pid]
+        for child in gone:
+            for held in (self.members, self.ever, self.conclusions):
+                held.pop(child, None)
+        self.whole -= gone
+
+    def _presentations_of(self, child_id: str) -> set[str]:
+        return self.ever.get(child_id, set()) | self.members.get(child_id, set())
+
     # -- bringing forward -------------------------------------------------------------------------------------------
 
     def apply(self, entry: Entry) -> set[str]:
@@ -167,6 +215,7 @@ class Book:
         shown = Presentation(pid, entry.agency or "", entry.number, entry.accepted_at, dict(entry.identity or {}))
         self.shown[pid] = shown
         self.newest[(shown.agency, shown.local_id)] = pid
+        self.whole.add(child_id_of(pid))  # nobody can have been told of a child before the record that it is named after
         for key in self.person(pid).blocking_keys():
             self.blocks[block_key(key)].add(pid)
 
@@ -225,67 +274,74 @@ class Book:
 
     # -- reading from the tables ------------------------------------------------------------------------------------
 
-    def load_presentations(self, conn: Connection, wanted: Iterable[str]) -> None:
-        """Which of these presentations exist, and on which child."""
-        ids = list(wanted)
-        if not ids:
-            return
-        for pid, agency, number, at, fields, child in conn.execute(_PRESENTATIONS, {"x": ids}).all():
-            if pid not in self.shown:
-                self.shown[pid] = Presentation(pid, agency, number, at, orjson.loads(fields))
+    def load_presentations(self, conn: Connection, wanted: Iterable[str]) -> set[str]:
+        """Which of these presentations exist, and on which child; those that do."""
+        asked = set(wanted)
+        if ids := [p for p in asked if p not in self.child_of]:
+            for pid, agency, number, at, fields, child in conn.execute(_PRESENTATIONS, {"x": Column("text", ids)}).all():
+                if pid not in self.shown:
+                    self.shown[pid] = Presentation(pid, agency, number, at, orjson.loads(fields))
                 self.child_of[pid] = child
                 self.members[child].add(pid)
                 self.founder.setdefault(child_id_of(pid), pid)
+        return asked & self.child_of.keys()
 
-    def load_newest(self, conn: Connection, holders: Iterable[tuple[str, str]]) -> None:
+    def load_newest(self, conn: Connection, holders: Iterable[tuple[str, str]]) -> set[str]:
         """The newest presentation of each (agency, local id)."""
         pairs = sorted(set(holders))
         if not pairs:
-            return
+            return set()
         rows = conn.execute(_NEWEST, {"a": [a for a, _ in pairs], "l": [x for _, x in pairs]}).all()
         for r in rows:
             self.newest[(r.agency, r.local_id)] = r.presentation_id
-        self.load_presentations(conn, [r.presentation_id for r in rows])
+        return self.load_presentations(conn, [r.presentation_id for r in rows])
 
-    def load_blocks(self, conn: Connection, keys: Iterable[bytes]) -> None:
+    def load_blocks(self, conn: Connection, keys: Iterable[bytes]) -> set[str]:
         """The presentations that share a blocking key with something new."""
         wanted = sorted(set(keys))
         if not wanted:
-            return
-        rows = conn.execute(text("select key, presentation_id from block where key = any(:k)"), {"k": wanted}).all()
+            return set()
+        sql = text("select key, presentation_id from block where key = any(:k)")
+        rows = conn.execute(sql, {"k": Column("bytea", wanted)}).all()
         for r in rows:
             self.blocks[bytes(r.key)].add(r.presentation_id)
-        self.load_presentations(conn, {r.presentation_id for r in rows})
+        return self.load_presentations(conn, {r.presentation_id for r in rows})
 
-    def load_matches(self, conn: Connection, ids: Iterable[str]) -> None:
+    def load_matches(self, conn: Connection, ids: Iterable[str]) -> set[str]:
         """Possible matches by id, with both sides."""
         wanted = list(ids)
         if not wanted:
-            return
+            return set()
         rows = conn.execute(text("select * from possible_match where match_id = any(:x)"), {"x": wanted}).all()
-        self.load_presentations(conn, {p for r in rows for p in (r.presentation_id, r.anchor)})
+        sides = self.load_presentations(conn, {p for r in rows for p in (r.presentation_id, r.anchor)})
         self._matches(conn, rows)
+        return sides
 
-    def load_about(self, conn: Connection, ids: Iterable[str]) -> None:
+    def load_about(self, conn: Connection, ids: Iterable[str]) -> set[str]:
         """Which child a recommendation or message was raised on."""
         wanted = list(ids)
         if not wanted:
-            return
+            return set()
         sql = "select distinct on (about) about, child_id from conclusion where about = any(:x) order by about, number"
         rows = conn.execute(text(sql), {"x": wanted}).all()
         self.about |= {r.about: r.child_id for r in rows}
-        self.load_founders(conn, {r.child_id for r in rows})
+        return self.load_founders(conn, {r.child_id for r in rows})
 
-    def load_founders(self, conn: Connection, child_ids: Iterable[str]) -> None:
+    def load_founders(self, conn: Connection, child_ids: Iterable[str]) -> set[str]:
         """The founding presentation of each child id: it says where that child is today."""
         wanted = list(child_ids)
         if not wanted:
-            return
+            return set()
         sql = "select distinct child_id, presentation_id from link where child_id = any(:x)"
         rows = conn.execute(text(sql), {"x": wanted}).all()
         found = {r.child_id: r.presentation_id for r in rows if child_id_of(r.presentation_id) == r.child_id}
         self.founder |= found
-        self.load_presentations(conn, found.values())
+        return self.load_presentations(conn, found.values())
+
+    def load_sides(self, conn: Connection, child_ids: Iterable[str]) -> None:
+        """Where the presentations are that may also be one of these children (others may have moved them since)."""
+        matches = {m for c in child_ids for p in self._presentations_of(c) for m in self.concerned.get(p, ())}
+        self.load_presentations(conn, {p for m in matches for p in (self.matches[m].presentation_id, self.matches[m].anchor)})
 
     def load_children(self, conn: Connection, child_ids: Iterable[str]) -> None:
         """Everything about these children and those their presentations were on before. Idempotent; none is read twice."""
@@ -293,28 +349,26 @@ class Book:
         if not wanted:
             return
         self.whole |= set(wanted)
-        links = conn.execute(_LINKS, {"x": wanted}).all()
-        ever = {r.presentation_id for r in links}
-        self.load_presentations(conn, ever - self.shown.keys())
-        ids = sorted(ever & self.shown.keys())  # an erased presentation may still be named by another's entry
+        links = conn.execute(_LINKS, {"x": Column("text", wanted)}).all()
+        # an erased presentation may still be named by another's entry
+        ids = sorted(self.load_presentations(conn, {r.presentation_id for r in links}))
         for pid, child, from_number, from_at, to_number, to_at, rule, evidence, by in links:
             link = Link(pid, child, from_number, from_at, to_number, to_at, rule, _evidence(evidence), by)
-            if pid in self.shown and link not in self.links[pid]:
+            if pid in self.child_of and link not in self.links[pid]:
                 self.links[pid].append(link)
                 self.ever[child].add(pid)
                 self.founder.setdefault(child_id_of(pid), pid)
-        for r in conn.execute(text("select a, b, rule, match_id from edge where a = any(:x) or b = any(:x)"), {"x": ids}).all():
+        here = {"x": Column("text", ids)}
+        for r in conn.execute(text("select a, b, rule, match_id from edge where a = any(:x) or b = any(:x)"), here).all():
             self._edge(r.a, r.b, r.rule, r.match_id)
-        rows = conn.execute(
-            text("select * from possible_match where presentation_id = any(:x) or anchor = any(:x)"), {"x": ids}
-        ).all()
-        self.load_presentations(conn, {p for r in rows for p in (r.presentation_id, r.anchor)} - set(self.shown))
+        rows = conn.execute(text("select * from possible_match where presentation_id = any(:x) or anchor = any(:x)"), here).all()
+        self.load_presentations(conn, {p for r in rows for p in (r.presentation_id, r.anchor)})
         self._matches(conn, rows)
         have = {p for p in ids if self.facts.get(p)}
         self._load_facts(conn, [p for p in ids if p not in have])
         founded = sorted({*(child_id_of(p) for p in ids), *wanted})
         fresh = [c for c in founded if c not in self.conclusions]
-        for number, at, kind, child, about, data in conn.execute(_CONCLUSIONS, {"x": fresh}).all():
+        for number, at, kind, child, about, data in conn.execute(_CONCLUSIONS, {"x": Column("text", fresh)}).all():
             self.conclusions[child].append(Conclusion(number, at, kind, orjson.loads(data)))
             if about is not None:
                 self.about[about] = child
@@ -335,17 +389,17 @@ class Book:
 
     def _matches(self, conn: Connection, rows: Sequence[Any]) -> None:
         """Possible matches with all that was said about each, on whichever child it was said."""
-        wanted = [r.match_id for r in rows if r.match_id not in self.matches]
-        if wanted:
-            sql = text("select * from conclusion where about = any(:x) order by number, seq")
-            for c in conn.execute(sql, {"x": wanted}):
-                self.said[c.about].append(Conclusion(c.number, c.accepted_at, c.kind, orjson.loads(c.data)))
-        for r in rows:  # one of an erased presentation is nobody's question any more
-            if r.match_id not in self.matches and r.presentation_id in self.shown and r.anchor in self.shown:
-                who = self.person(r.presentation_id)
-                self._match(
-                    Match(r.match_id, r.presentation_id, r.anchor, _evidence(r.evidence), r.state, who.holder, who.strong)
-                )
+        new = [r for r in rows if r.match_id not in self.matches]
+        # one of an erased presentation is nobody's question any more
+        new = [r for r in new if r.presentation_id in self.shown and r.anchor in self.shown]
+        if not new:
+            return
+        sql = text("select * from conclusion where about = any(:x) order by number, seq")
+        for c in conn.execute(sql, {"x": Column("text", [r.match_id for r in new])}):
+            self.said[c.about].append(Conclusion(c.number, c.accepted_at, c.kind, orjson.loads(c.data)))
+        for r in new:
+            who = self.person(r.presentation_id)
+            self._match(Match(r.match_id, r.presentation_id, r.anchor, _evidence(r.evidence), r.state, who.holder, who.strong))
 
     def _match(self, match: Match) -> None:
         self.matches[match.match_id] = match

@@ -14,6 +14,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from domain.model import Fact
+from projections.arrays import Column
 
 BYTES_MAX: Final = 24_000_000
 """What each worker keeps, as text: of facts as they mostly are, some 40,000, which take 60 MB of memory."""
@@ -34,18 +35,11 @@ class Shelf:
         self._most, self._size = most, 0
         self._held: dict[str, Row] = {}
 
-    def read_ahead(self, conn: Connection, presentation_ids: Collection[str]) -> None:
-        """Have the facts of the children that these presentations are on: what is read now is not read under a lock."""
-        if new := [p for p in presentation_ids if p not in self._held]:
-            with conn.begin():
-                beside = conn.execute(_BESIDE, {"p": new}).scalars().all()
-                self.read(conn, [p for p in beside if p not in self._held])
-
     def read(self, conn: Connection, presentation_ids: Collection[str]) -> list[Fact]:
         """Every fact of these presentations."""
         ids = list(dict.fromkeys(presentation_ids))
         last = [row.facts[-1].number if (row := self._held.get(p)) and row.facts else 0 for p in ids]
-        later = conn.execute(_LATER, {"p": ids, "n": last}).scalars().all()
+        later = conn.execute(_LATER, {"p": Column("text", ids), "n": Column("bigint", last)}).scalars().all()
         asked = {p: self._held.pop(p, Row()) for p in ids}
         self._held |= asked
         for data in later:
@@ -64,10 +58,6 @@ class Shelf:
         self._size = 0
 
 
-_BESIDE = text(
-    "select distinct presentation_id from link where child_id in "
-    "(select child_id from presentation where presentation_id = any(:p))"
-)
 _LATER = text(
     "select f.data from unnest(cast(:p as text[]), cast(:n as bigint[])) as u(p, n) "
     "join fact f on f.presentation_id = u.p and f.number > u.n order by f.number"

@@ -21,6 +21,15 @@ counter: Final = Table(
 )
 """One row. Whoever decides locks it first: decisions are one after another (ADR 0002)."""
 
+footprint: Final = Table(
+    "footprint",
+    views_metadata,
+    Column("after", BigInteger, primary_key=True, autoincrement=False, comment="speaks of entries above this number"),
+    Column("number", BigInteger, nullable=False, comment="up to this one"),
+    Column("marks", LargeBinary, nullable=False),
+)
+"""What each batch of decisions may have changed for other workers (`projections.footprint`); the latest only."""
+
 relay: Final = Table(
     "relay",
     views_metadata,
@@ -210,4 +219,4 @@ delivery: Final = Table(
 FOLDED: Final = (
     counter, position, ledger, reference, fact, act, presentation, block, edge, link, possible_match, conclusion, child, letter,
 )  # fmt: skip
-"""Tables that a rebuild makes anew from the ledger; `relay`, `gp_inbox` and `delivery` have their own sources."""
+"""Tables that a rebuild makes anew from the ledger; `relay`, `gp_inbox` and `delivery` have other sources, `footprint` none."""

@@ -181,12 +181,12 @@ class FoldHandler:
     def lock(self, conn: Connection) -> None:
         """Positions move under their own row locks."""
 
-    def handle(self, conn: Connection, prepared: Sequence[tuple[int, Fact]]) -> None:
+    def handle(self, conn: Connection, ready: Sequence[tuple[int, Fact]]) -> None:
         """Fold, by the statements that the plain loop uses."""
         driver: Any = conn.connection.driver_connection
-        self._folding.apply(driver, prepared)
+        self._folding.apply(driver, ready)
 
-    def set_apart(self, record: Intake, failure: Exception) -> tuple[int, Fact]:
+    def set_apart(self, record: Intake, failure: Exception) -> Sequence[tuple[int, Fact]]:
         """No fact of this bench fails by itself."""
         raise failure
 

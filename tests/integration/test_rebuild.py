@@ -53,10 +53,13 @@ def made(d: Deployment, values: Any) -> int:
 
 
 def facts_seen(worker: Unify, engine: Engine, presentation_ids: list[str]) -> int:
-    """How many facts of these records a worker that holds the counter decides upon."""
-    with engine.connect() as conn, conn.begin():
-        worker.lock(conn)
-        return len(worker._shelf.read(conn, presentation_ids))
+    """How many facts of these records a worker decides upon, with what it remembers and reads."""
+    with engine.connect() as conn:
+        worker.prepare(conn, [])
+        with conn.begin():
+            book = worker._book
+            book.load_children(conn, {book.child_of[p] for p in book.load_presentations(conn, presentation_ids)})
+    return sum(len(book.facts[p]) for p in presentation_ids)
 
 
 def untouched(d: Deployment, before: list[tuple[Any, ...]], oid: list[tuple[Any, ...]]) -> None:

@@ -32,7 +32,7 @@ def conn(deployment: Deployment) -> Iterator[Connection]:
     engine = assembly.engine(deployment.views_dsn, "shelf")
     with engine.connect() as found:
         with found.begin():
-            for table in ("fact", "link", "presentation"):
+            for table in ("fact",):
                 found.execute(text(f"create temporary table {table} (like public.{table} including all)"))
         yield found
         found.invalidate()
@@ -55,7 +55,8 @@ def test_reads_what_lies_there(conn: Connection, seed: int, most: int) -> None:
         new = [fact(number + n + 1, rng.choice(PRESENTATIONS)) for n in range(rng.randrange(6))]
         wanted = rng.sample(PRESENTATIONS, rng.randrange(1, 8))
         if rng.random() < 0.3:
-            shelf.read_ahead(conn, wanted)
+            with conn.begin():
+                shelf.read(conn, rng.sample(PRESENTATIONS, 2))
         rolled_back = rng.random() < 0.2
         batch = conn.begin()
         found = shelf.read(conn, wanted)
@@ -70,16 +71,12 @@ def test_reads_what_lies_there(conn: Connection, seed: int, most: int) -> None:
         number, there = number + len(new), there + new
 
 
-def test_reads_ahead_for_the_whole_child(conn: Connection) -> None:
-    """What is said under the child's other presentations is at hand as well: it is not read again under the lock."""
+def test_forgets(conn: Connection) -> None:
+    """Only what it lacks is asked for, until it is told to forget."""
     with conn.begin():
-        shown = [(p, "police", p, 1, 1, b"{}", "c", "") for p in ("p1", "p2")]
-        insert(conn, "presentation", shown)
-        insert(conn, "link", [(p, 1, 0, "c", 1, None, None, "R", b"[]", None) for p in ("p1", "p2")])
         accept(conn, [fact(1, "p1"), fact(2, "p2")])
-    shelf = Shelf()
-    shelf.read_ahead(conn, ["p1"])
-    with conn.begin():
+        shelf = Shelf()
+        shelf.read(conn, ["p1", "p2"])
         conn.execute(text("delete from fact"))
         assert ["e1", "e2"] == sorted(f.event_id for f in shelf.read(conn, ["p1", "p2"]))
         shelf.forget()
