@@ -67,11 +67,17 @@ class Entry:
 
 def fact_of(number: int, accepted_at: int, presentation_id: str, record: str, value: Json) -> Fact:
     """A decoded fact as the domain takes it."""
-    env = value["envelope"]
-    return Fact(
+    return Fact(*fact_fields(number, accepted_at, presentation_id, record, value))
+
+
+def fact_fields(number: int, accepted_at: int, presentation_id: str, record: str, value: Json) -> tuple[Any, ...]:
+    """A decoded fact's values in the order of `domain.model.FACT_FIELDS`."""
+    body = dict(value)
+    env = body.pop("envelope")
+    return (
         number, accepted_at, env["event_id"], env["agency"], record, presentation_id, env["occurred_at"], env["recorded_at"],
         env["reported_by"], env["regime"], env["sensitivity"], env["scope"], env["historic"], env["supersedes"], env["retracts"],
-        {k: v for k, v in value.items() if k != "envelope"},
+        body,
     )  # fmt: skip
 
 
@@ -118,17 +124,17 @@ def opened(head: Json, keys: KeyRing, writers: Mapping[str, str]) -> Entry:
         head["number"], head["incarnation"], head["kind"], head["accepted_at"],
         None if head["source_topic"] is None else (head["source_topic"], head["source_partition"], head["source_offset"]),
         head["agency"], head["record"], head["event_id"], head["verdict"], head["reason"],
-        tuple(Problem(p["field"], p["rule"], p["message"]) for p in head["problems"]),
+        tuple([Problem(p["field"], p["rule"], p["message"]) for p in head["problems"]]),
         head["content"], head["writer"], head["policy"], head["codes"], head["presentation_id"], clear=head["clear"],
     )  # fmt: skip
     for s in head["sections"]:
-        bound = _bound(entry, s["holder"], s["record_class"], s["part"])
-        plain = keys.unseal((s["holder"], s["record_class"]), s["nonce"], s["data"], bound)
+        holder, class_, part = s["holder"], s["record_class"], s["part"]
+        plain = keys.unseal((holder, class_), s["nonce"], s["data"], _bound(entry, holder, class_, part))
         if plain is None:
             entry.erased = True
-        elif s["part"] == "identity":
+        elif part == "identity":
             entry.identity = orjson.loads(plain)
-        elif s["part"] == "conclusions":
+        elif part == "conclusions":
             entry.conclusions = [(k, d) for k, d in orjson.loads(plain)]
         else:
             entry.body, entry.value = plain, _decode(entry, plain, writers)

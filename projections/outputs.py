@@ -95,8 +95,9 @@ MESSAGES: Final = {
 
 
 def _outcome(entry: Entry) -> Json:
-    reason = entry.reason or ("not-evaluated" if any(k == "not_evaluated" for k, _ in entry.conclusions) else None)
-    if entry.verdict == ACCEPTED and any(k == "quality_defect" for k, _ in entry.conclusions):
+    concluded = {kind for kind, _ in entry.conclusions}
+    reason = entry.reason or ("not-evaluated" if "not_evaluated" in concluded else None)
+    if entry.verdict == ACCEPTED and "quality_defect" in concluded:
         reason = "voice-missing"
     return {
         "event_id": entry.event_id, "record": entry.record, "verdict": entry.verdict, "reason": reason,

@@ -9,13 +9,13 @@ import orjson
 from sqlalchemy import Connection, text
 
 from domain import matching
-from domain.model import FACT_FIELDS, Presentation
+from domain.model import Presentation
 from domain.saying import said
 from domain.searching import searched
 from domain.standing import Standing
 from projections.arrays import Column
 from projections.book import MATCH_STATES, block_key, child_id_of
-from projections.entries import ACCEPTED, ACT, FACT, REFERENCE, REFUSED, Entry, plain
+from projections.entries import ACCEPTED, ACT, FACT, REFERENCE, REFUSED, Entry, fact_fields, plain
 from projections.outputs import addressee_of, late_letter, letter, outputs
 
 COLUMNS: Final[Mapping[str, str]] = {
@@ -95,11 +95,10 @@ class Rows:
             self._new[pid] = row
             self.block += [(block_key(k), pid) for k in matching.person(shown).blocking_keys()]
         if entry.value is not None:
-            fact = entry.fact()
-            data = orjson.dumps([getattr(fact, f) for f in FACT_FIELDS])
-            self.fact.append(
-                (entry.agency, entry.event_id, entry.number, entry.content or b"", pid, fact.supersedes or fact.retracts, data)
-            )
+            env = entry.value["envelope"]
+            data = orjson.dumps(fact_fields(entry.number, entry.accepted_at, pid or "", entry.record or "", entry.value))
+            replaces = env["supersedes"] or env["retracts"]
+            self.fact.append((entry.agency, entry.event_id, entry.number, entry.content or b"", pid, replaces, data))
 
     def _conclusion(self, entry: Entry, seq: int, kind: str, data: Mapping[str, Any]) -> None:
         if kind == "linked":
