@@ -8,8 +8,8 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -32,6 +32,7 @@ from infra.settings import Settings
 from producers.acts import ActProducer
 from projections.bulk import Tools
 from projections.collecting import collect_rarely
+from projections.crew import crew
 from projections.folding import Applier, Progress
 from projections.keyring import KeyName, KeyRing
 from projections.reading import Reading
@@ -148,8 +149,17 @@ def tools(settings: Settings) -> Tools:
     return Tools(long_engine(settings.views_dsn, "rebuild"), key_ring(settings), current_reference())
 
 
-def rebuild_views(settings: Settings, archive: Archive | None = None, progress: Progress = lambda _: None) -> int:
+def rebuild_crew(settings: Settings) -> AbstractContextManager[ProcessPoolExecutor]:
+    """The processes of a rebuild; begun before this one connects anywhere."""
+    return crew(tools(settings))
+
+
+def rebuild_views(
+    settings: Settings, pool: ProcessPoolExecutor, archive: Archive | None = None, progress: Progress = lambda _: None
+) -> int:
     """Every view anew, out of the archive as far as it reaches, then out of the ledger topic; how many entries.
+
+    `pool` is a `rebuild_crew`.
 
     Raises:
         RebuildBusy, NotAsTheLedger, ArchiveError, LedgerGap, TopicSilent, KafkaError.
@@ -157,7 +167,7 @@ def rebuild_views(settings: Settings, archive: Archive | None = None, progress: 
     values = entries(settings.access("relay"), archive)
     engine_ = long_engine(settings.views_dsn, "rebuild")
     try:
-        return rebuild(engine_, values, applier(settings), partial(tools, settings), progress)
+        return rebuild(engine_, values, applier(settings), pool, progress)
     finally:
         engine_.dispose()
 

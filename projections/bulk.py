@@ -6,12 +6,8 @@ and is written when all runs are in. Tables have no index while they fill. Nothi
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,7 +16,6 @@ from sqlalchemy import Connection, Engine, text
 from domain.policy import Reference
 from domain.standing import standing
 from projections.book import Book
-from projections.collecting import collect_rarely
 from projections.copying import copy
 from projections.entries import REFERENCE, Entry, header, opened, section_keys
 from projections.folding import newest
@@ -119,20 +114,16 @@ class Work:
 def _tallied(rows: Rows, entries: Sequence[Entry]) -> Tally:
     found: Tally = Counter()
 
-    def add(table: str, kind: str, amount: int) -> None:
-        found[table, kind, "rows"] += 1
-        found[table, kind, "sum"] += amount
+    def add(table: str, counted: Iterable[tuple[str, int]]) -> None:
+        for kind, amount in counted:
+            found[table, kind, "rows"] += 1
+            found[table, kind, "sum"] += amount
 
-    for entry in entries:
-        add("ledger", "", entry.number)
-    for agency, _, _, content, *_ in rows.fact:
-        add("fact", agency, int.from_bytes(content[:6], "big"))
-    for shown in rows.presentation:
-        add("presentation", shown[1], shown[3])
-    for link in rows.link:
-        add("link", link[7], link[1])
-    for row in rows.conclusion:
-        add("conclusion", row[4], row[0])
+    found["ledger", "", "rows"], found["ledger", "", "sum"] = len(entries), sum(e.number for e in entries)
+    add("fact", ((f[0], int.from_bytes(f[3][:6], "big")) for f in rows.fact))
+    add("presentation", ((p[1], p[3]) for p in rows.presentation))
+    add("link", ((x[7], x[1]) for x in rows.link))
+    add("conclusion", ((c[4], c[0]) for c in rows.conclusion))
     return found
 
 
@@ -153,35 +144,3 @@ def tally(conn: Connection) -> Tally:
         for r in conn.execute(text(f"select {kind} as kind, count(*) as rows, sum({summed}) as total from {table} group by 1")):
             found[table, r.kind, "rows"], found[table, r.kind, "sum"] = r.rows, int(r.total)
     return found
-
-
-# -- in a process of its own ------------------------------------------------------------------------------------------
-
-_work: Work | None = None
-
-
-def begin(make: Callable[[], Tools], schema: str, parent: int) -> None:
-    """Called once in each process: connect, and end with `parent`, which started this one, however and whenever it ends."""
-    global _work  # noqa: PLW0603  one a process, made before the first run
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _work = Work(make(), schema)
-    collect_rarely()
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
-
-
-def run(values: Sequence[bytes], writers: dict[str, str]) -> Part:
-    """`Work.run` of this process."""
-    assert _work is not None
-    return _work.run(values, writers)
-
-
-def fold(child_ids: Sequence[str]) -> int:
-    """`Work.fold` of this process."""
-    assert _work is not None
-    return _work.fold(child_ids)

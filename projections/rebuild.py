@@ -6,24 +6,21 @@ nothing behind. It folds; it never decides and never sends.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
 from typing import Final
 
 from sqlalchemy import Connection, Engine, text
 
 from domain.problems import SightlineError
-from projections import bulk
-from projections.bulk import Part, Tally, Tools
+from projections import bulk, crew
+from projections.bulk import Part, Tally
+from projections.crew import SCHEMA
 from projections.folding import CHUNK, POSITIONS, Applier, Progress, chunks
 from projections.tables import FOLDED
 from projections.writing import Rows
 
-SCHEMA: Final = "rebuilt"
 RUN: Final = 2_000
 """Entries a run: about 2 MB to a process, some 0.2 s of its work."""
 
@@ -45,12 +42,13 @@ class NotAsTheLedger(SightlineError):
 
 
 def rebuild(
-    engine: Engine, values: Iterable[bytes], applier: Applier, make: Callable[[], Tools], progress: Progress = lambda _: None
+    engine: Engine, values: Iterable[bytes], applier: Applier, pool: ProcessPoolExecutor, progress: Progress = lambda _: None
 ) -> int:
     """Make every folded table anew from `values` (encoded entries in number order), and put it in the living one's place.
 
     What was decided meanwhile, and what the relay has not sent yet, is taken over from the living ledger rows under the
-    counter's lock. `make` gives a process its tools. Returns the number of entries.
+    counter's lock. `pool` is a `crew`, and is
+    shut down here. Returns the number of entries.
 
     Raises:
         RebuildBusy, NotAsTheLedger; whatever reading `values` raises. The living views are then as they were.
@@ -61,7 +59,10 @@ def rebuild(
             alone(conn)
         try:
             build(conn, SCHEMA, indexed=False)
-            expected, done = _fill(conn, values, make, progress)
+            try:
+                expected, done = _fill(conn, values, pool, progress)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)  # nobody writes any more: to check, or to throw away
             _check(conn, expected)
             while len(tail := _living_tail(conn)) >= CHUNK:
                 done += applier.catch_up(conn, tail, 0)
@@ -116,36 +117,25 @@ def enter(conn: Connection, schema: str) -> None:
 # -- filling ----------------------------------------------------------------------------------------------------------
 
 
-def _fill(conn: Connection, values: Iterable[bytes], make: Callable[[], Tools], progress: Progress) -> tuple[Tally, int]:
-    """Every table from `values`, by processes of our own; what they must hold, and how many entries there were."""
-    with _processes(make) as pool:
-        parts, writers = list(_runs(pool, chunks(values, RUN), {}, progress)), dict[str, str]()
-        for part, _ in parts:
-            writers |= part.writers
-        again = [run for part, run in parts if part.lacking]
-        later = dict(zip(map(id, again), (p for p, _ in _runs(pool, again, writers, progress)), strict=True)) if again else {}
-        found = [later.get(id(run), part) for part, run in parts]
-        index(conn, SCHEMA, SMALL)
-        expected, done = _in_order(conn, found), sum(p.entries for p in found)
-        index(conn, SCHEMA, bulk.COPIED)
-        with conn.begin():
-            conn.execute(text("analyze"))
-            ids = [r.child_id for r in conn.execute(_CHILDREN)]
-        folded = sum(pool.map(bulk.fold, chunks(ids, CHILDREN)))
-        expected["child", "", "rows"] = len(ids)
-        if folded != len(ids):
-            raise NotAsTheLedger(f"{len(ids)} children, {folded} folded: nothing was switched")
+def _fill(conn: Connection, values: Iterable[bytes], pool: ProcessPoolExecutor, progress: Progress) -> tuple[Tally, int]:
+    """Every table from `values`, by the pool; what they must hold, and how many entries there were."""
+    parts, writers = list(_runs(pool, chunks(values, RUN), {}, progress)), dict[str, str]()
+    for part, _ in parts:
+        writers |= part.writers
+    again = [run for part, run in parts if part.lacking]
+    later = dict(zip(map(id, again), (p for p, _ in _runs(pool, again, writers, progress)), strict=True)) if again else {}
+    found = [later.get(id(run), part) for part, run in parts]
+    index(conn, SCHEMA, SMALL)
+    expected, done = _in_order(conn, found), sum(p.entries for p in found)
+    index(conn, SCHEMA, bulk.COPIED)
+    with conn.begin():
+        conn.execute(text("analyze"))
+        ids = [r.child_id for r in conn.execute(_CHILDREN)]
+    folded = sum(pool.map(crew.fold, chunks(ids, CHILDREN)))
+    expected["child", "", "rows"] = len(ids)
+    if folded != len(ids):
+        raise NotAsTheLedger(f"{len(ids)} children, {folded} folded: nothing was switched")
     return expected, done
-
-
-@contextmanager
-def _processes(make: Callable[[], Tools]) -> Iterator[ProcessPoolExecutor]:
-    context = multiprocessing.get_context("spawn")  # a forked process would share sockets
-    pool = ProcessPoolExecutor(os.cpu_count() or 1, context, bulk.begin, (make, SCHEMA, os.getpid()))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _runs(
@@ -153,7 +143,7 @@ def _runs(
 ) -> Iterator[tuple[Part, list[bytes]]]:
     """Each run's part, in order; the run itself only where it has to be done again."""
     waiting: deque[tuple[list[bytes], Future[Part]]] = deque()
-    limit = AHEAD * (os.cpu_count() or 1)
+    limit = AHEAD * crew.SIZE
 
     def first() -> tuple[Part, list[bytes]]:
         some, future = waiting.popleft()
@@ -164,7 +154,7 @@ def _runs(
         return part, []
 
     for some in runs:
-        waiting.append((some, pool.submit(bulk.run, some, writers)))
+        waiting.append((some, pool.submit(crew.run, some, writers)))
         while len(waiting) >= limit:
             yield first()
     while waiting:

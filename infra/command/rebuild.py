@@ -30,12 +30,13 @@ def command(*, archive: Path | None, as_json: bool) -> None:
     Ctrl-C it leaves the living views as they were.
     """
     settings = Settings.load()
-    migrate.ensure(settings.views_dsn, "views")
     started = time.monotonic()
-    with closing(LedgerReader(settings.access("relay"))) as reader, counted(quiet=as_json) as bar:
-        task = bar.add_task("entries", total=reader.end()[0])
-        found = None if archive is None else Archive(archive)
-        done = assembly.rebuild_views(settings, found, lambda n: bar.advance(task, n))
+    with assembly.rebuild_crew(settings) as pool:
+        migrate.ensure(settings.views_dsn, "views")
+        with closing(LedgerReader(settings.access("relay"))) as reader, counted(quiet=as_json) as bar:
+            task = bar.add_task("entries", total=reader.end()[0])
+            found = None if archive is None else Archive(archive)
+            done = assembly.rebuild_views(settings, pool, found, lambda n: bar.advance(task, n))
     seconds = time.monotonic() - started
     if as_json:
         click.echo(json.dumps({"entries": done, "seconds": round(seconds, 2)}))

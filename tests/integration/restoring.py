@@ -235,9 +235,10 @@ def takeovers(archive: Archive) -> int:
     return sum(1 for r in archive.records() if dict(r.headers)["record"] != ENTRY.encode())
 
 
-def rebuilt(d: Deployment) -> int:
+def rebuilt(d: Deployment, archive: Archive | None = None) -> int:
     """As `sightline rebuild` does it; how many entries."""
-    return assembly.rebuild_views(d.settings)
+    with assembly.rebuild_crew(d.settings) as pool:
+        return assembly.rebuild_views(d.settings, pool, archive)
 
 
 def differences(views: Deployment, ledger: Deployment) -> tuple[int, list[Difference]]:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,8 @@ def made(d: Deployment, values: Any) -> int:
     """Rebuild from these entries."""
     engine = assembly.long_engine(d.views_dsn, "rebuild")
     try:
-        return rebuild(engine, values, assembly.applier(d.settings), partial(assembly.tools, d.settings))
+        with assembly.rebuild_crew(d.settings) as pool:
+            return rebuild(engine, values, assembly.applier(d.settings), pool)
     finally:
         engine.dispose()
 
@@ -81,7 +81,7 @@ class TestRebuild:
         )
         number = restoring.rows(house.views_dsn, "select number, incarnation from counter")
         for source in (None, archive):
-            assert number[0][0] == assembly.rebuild_views(house.settings, source)
+            assert number[0][0] == restoring.rebuilt(house, source)
             assert [] == restoring.differences(house, house)[1]
             assert number == restoring.rows(house.views_dsn, "select number, incarnation from counter")
             again = restoring.rows(
@@ -124,7 +124,7 @@ class TestRebuild:
         with pytest.raises(KeyboardInterrupt):
             made(house, ended())
         untouched(house, before, oid)
-        assert restoring.rows(house.views_dsn, "select number from counter")[0][0] == assembly.rebuild_views(house.settings)
+        assert restoring.rows(house.views_dsn, "select number from counter")[0][0] == restoring.rebuilt(house)
 
     def test_two_at_once(self, house: Deployment) -> None:
         """The second is refused before it touches anything; so is a comparison: it would see half of a rebuild."""
@@ -148,7 +148,7 @@ class TestRebuild:
         )
         begun = psutil.Process(one.pid)
         until = time.monotonic() + ENDS_S
-        while not (processes := [p for p in begun.children() if any("spawn_main" in word for word in p.cmdline())]):
+        while not (processes := [p for p in begun.children() if p.name() == begun.name()]):
             assert time.monotonic() < until and one.poll() is None, "no process of its own was seen"
             time.sleep(0.005)
         one.kill()
@@ -173,7 +173,7 @@ class TestRebuild:
         before = restoring.rows(house.views_dsn, "select count(*) from fact")[0][0]
         with psycopg.connect(house.keep_dsn) as conn:
             conn.execute("update presentation_key set wrapped = null where holder = any(%s)", [erased])
-        assert 0 < assembly.rebuild_views(house.settings)
+        assert 0 < restoring.rebuilt(house)
         assert before - facts == restoring.rows(house.views_dsn, "select count(*) from fact")[0][0] > 0
         assert [] == restoring.rows(house.views_dsn, "select 1 from presentation where presentation_id = any(%s)", [erased])
         assert [] == restoring.differences(house, house)[1]
