@@ -35,6 +35,7 @@ FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
 _FRAME: Final = struct.Struct(">II")
 _HEAD: Final = struct.Struct(">QqI")
 _LENGTH: Final = struct.Struct(">i")
+_length_at: Final = _LENGTH.unpack_from
 
 
 class ArchiveError(SightlineError):
@@ -131,6 +132,25 @@ class Archive:
             if segment.end > start:
                 yield from (r for r in self._read(segment) if r.offset >= start)
 
+    def last(self) -> Record:
+        """The last record, itself checked; the way to it is not, and costs next to nothing. Only where `end` is not 0.
+
+        Raises:
+            ArchiveDamaged: it is missing or changed.
+        """
+        segment = self.segments[-1]
+        with _opened(self.folder, segment) as file:
+            file.seek(len(MAGIC))
+            for offset in range(segment.first, segment.end - 1):
+                head = file.read(_FRAME.size)
+                if len(head) < _FRAME.size:
+                    raise _damaged(segment, f"is torn after offset {offset - 1}")
+                file.seek(_FRAME.unpack(head)[0], os.SEEK_CUR)
+            record, _ = _next_record(file, segment, segment.end - 1) or (None, b"")
+        if record is None:
+            raise _damaged(segment, "is not what the manifest names")
+        return record
+
     def verify(self, progress: Callable[[int], None] = lambda _: None) -> Summary:
         """Read and check every byte; `progress` is told of each record.
 
@@ -184,12 +204,8 @@ class Archive:
         return Segment(path.name, first, end, size, digest.hexdigest())
 
     def _read(self, segment: Segment) -> Iterator[Record]:
-        path = self.folder / segment.file
-        try:
-            with path.open("rb") as file:
-                yield from _read_frames(file, segment)
-        except FileNotFoundError as err:
-            raise ArchiveDamaged(f"{segment.file} is missing: bring it back from another copy of this archive") from err
+        with _opened(self.folder, segment) as file:
+            yield from _read_frames(file, segment)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -209,22 +225,39 @@ def _read_frames(file: BinaryIO, segment: Segment) -> Iterator[Record]:
     digest.update(start)
     if start != MAGIC:
         raise _damaged(segment, "does not begin as a segment of a ledger archive")
-    while head := file.read(_FRAME.size):
-        if len(head) < _FRAME.size:
-            raise _damaged(segment, f"is torn after offset {expected - 1}")
-        length, crc = _FRAME.unpack(head)
-        payload = file.read(length) if length <= FRAME_BYTES_MAX else b""
-        if len(payload) != length or zlib.crc32(payload) != crc:
-            raise _damaged(segment, f"is torn or changed at offset {expected}")
-        digest.update(head)
-        digest.update(payload)
-        record = _parsed(payload)
-        if record.offset != expected:
-            raise _damaged(segment, f"holds offset {record.offset} in place of {expected}")
+    while found := _next_record(file, segment, expected):
+        record, frame = found
+        digest.update(frame)
         expected += 1
         yield record
     if expected != segment.end or digest.hexdigest() != segment.sha256:
         raise _damaged(segment, "is not what the manifest names")
+
+
+def _next_record(file: BinaryIO, segment: Segment, expected: int) -> tuple[Record, bytes] | None:
+    """The record of the next frame and the frame itself; None at the end of the file."""
+    head = file.read(_FRAME.size)
+    if not head:
+        return None
+    if len(head) < _FRAME.size:
+        raise _damaged(segment, f"is torn after offset {expected - 1}")
+    length, crc = _FRAME.unpack(head)
+    payload = file.read(length) if length <= FRAME_BYTES_MAX else b""
+    if len(payload) != length or zlib.crc32(payload) != crc:
+        raise _damaged(segment, f"is torn or changed at offset {expected}")
+    record = _parsed(payload)
+    if record.offset != expected:
+        raise _damaged(segment, f"holds offset {record.offset} in place of {expected}")
+    return record, head + payload
+
+
+@contextmanager
+def _opened(folder: Path, segment: Segment) -> Iterator[BinaryIO]:
+    try:
+        with (folder / segment.file).open("rb") as file:
+            yield file
+    except FileNotFoundError as err:
+        raise ArchiveDamaged(f"{segment.file} is missing: bring it back from another copy of this archive") from err
 
 
 def _damaged(segment: Segment, what: str) -> ArchiveDamaged:
@@ -244,12 +277,12 @@ def _parsed(payload: bytes) -> Record:
     offset, timestamp, count = _HEAD.unpack_from(payload)
     at, found = _HEAD.size, list[bytes | None]()
     for _ in range(2 + 2 * count):
-        (length,) = _LENGTH.unpack_from(payload, at)
-        at += _LENGTH.size
-        found.append(None if length < 0 else payload[at : at + length])
-        at += max(0, length)
+        begin = at + 4
+        (length,) = _length_at(payload, at)
+        at = begin + length if length > 0 else begin
+        found.append(None if length < 0 else payload[begin:at])
     pairs = zip(found[2::2], found[3::2], strict=True)
-    return Record(offset, timestamp, found[0], found[1], tuple(((k or b"").decode(), v or b"") for k, v in pairs))
+    return Record(offset, timestamp, found[0], found[1], tuple([((k or b"").decode(), v or b"") for k, v in pairs]))
 
 
 def _blob(data: bytes | None) -> bytes:

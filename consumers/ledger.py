@@ -42,8 +42,10 @@ def headers(what: str, incarnation: int, epoch: int, number: int) -> list[tuple[
 
 def read_record(record: Any) -> Sent:
     """A polled record of the ledger topic."""
-    h = {k: v.decode() for k, v in record.headers}
-    return Sent(h["record"], record.offset, int(h["incarnation"]), int(h["epoch"]), int(h["number"]), record.value or b"")
+    h = dict(record.headers)
+    return Sent(
+        h["record"].decode(), record.offset, int(h["incarnation"]), int(h["epoch"]), int(h["number"]), record.value or b""
+    )
 
 
 def in_force(records: Iterable[Sent]) -> Iterator[Sent]:

@@ -73,7 +73,7 @@ def _same_ledger(reader: TopicReader, archive: Archive) -> int:
         raise OtherLedger(
             f"the ledger topic ends at {end}, the archive at {archive.end}: restore the ledger, or name another folder"
         )
-    if archive.end and record_of(next(reader.records(archive.end - 1, archive.end))).content != _last(archive).content:
+    if archive.end and record_of(next(reader.records(archive.end - 1, archive.end))).content != archive.last().content:
         raise OtherLedger("the archive's last record is not the topic's: this is another ledger's archive, name another folder")
     return end
 
@@ -135,7 +135,3 @@ def _counted(records: Iterator[Record], progress: Progress) -> Iterator[Record]:
     for record in records:
         yield record
         progress(1)
-
-
-def _last(archive: Archive) -> Record:
-    return next(archive.records(archive.end - 1))

@@ -55,7 +55,7 @@ class Work:
     """One process's connection and tools; `schema` is where the new tables fill."""
 
     def __init__(self, tools: Tools, schema: str) -> None:
-        self._tools, self._conn = tools, tools.engine.connect()
+        self._tools, self._schema, self._conn = tools, schema, tools.engine.connect()
         self._conn.detach()  # never back to the pool: whoever took it next would look into the wrong schema
         with self._conn.begin():
             self._conn.execute(text(f"set search_path to {schema}"))
@@ -99,6 +99,10 @@ class Work:
         for table in COPIED:
             getattr(rows, table).clear()
 
+    def index(self, table: str) -> None:
+        """Give a filled table its indices."""
+        index(self._conn, self._schema, [table])
+
     def fold(self, child_ids: Sequence[str]) -> int:
         """Write where these children stand; how many of them have a presentation or had one."""
         with self._conn.begin():
@@ -109,6 +113,24 @@ class Work:
             raw: Any = self._conn.connection.dbapi_connection
             copy(raw, "child", COLUMNS["child"], stands)
         return len(stands)
+
+
+def index(conn: Connection, schema: str, tables: Iterable[str]) -> None:
+    """The indices that these living tables have, primary keys among them, on the tables of `schema`."""
+    with conn.begin():
+        for r in conn.execute(_INDICES, {"t": list(tables)}).all():
+            conn.execute(text(r.made.replace(" ON public.", f" ON {schema}.", 1)))
+            if r.constrained:
+                key = f'alter table {schema}."{r.tab}" add constraint "{r.name}" primary key using index "{r.name}"'
+                conn.execute(text(key))
+
+
+_INDICES = text(
+    "select x.tablename as tab, x.indexname as name, x.indexdef as made, c.conname is not null as constrained "
+    "from pg_indexes x left join pg_constraint c on c.conname = x.indexname "
+    "and c.conrelid = ('public.' || x.tablename)::regclass "
+    "where x.schemaname = 'public' and x.tablename = any(cast(:t as text[])) order by x.tablename, x.indexname"
+)
 
 
 def _tallied(rows: Rows, entries: Sequence[Entry]) -> Tally:

@@ -23,7 +23,7 @@ SIZE: Final = os.cpu_count() or 1
 
 @contextmanager
 def crew(tools: Tools) -> Iterator[ProcessPoolExecutor]:
-    """A pool that does `run` and `fold`; it has ended when this is left.
+    """A pool that does `run`, `index` and `fold`; it has ended when this is left.
 
     Whoever calls has no connection open yet, on `tools` or otherwise: a fork shares what it finds.
     """
@@ -38,6 +38,11 @@ def crew(tools: Tools) -> Iterator[ProcessPoolExecutor]:
 def run(values: Sequence[bytes], writers: dict[str, str]) -> Part:
     """`Work.run` of this process."""
     return _at_work().run(values, writers)
+
+
+def index(table: str) -> None:
+    """`Work.index` of this process."""
+    _at_work().index(table)
 
 
 def fold(child_ids: Sequence[str]) -> int:

@@ -15,20 +15,23 @@ from sqlalchemy import Connection, Engine, text
 
 from domain.problems import SightlineError
 from projections import bulk, crew
-from projections.bulk import Part, Tally
+from projections.bulk import Part, Tally, index
 from projections.crew import SCHEMA
 from projections.folding import CHUNK, POSITIONS, Applier, Progress, chunks
 from projections.tables import FOLDED
-from projections.writing import Rows
+from projections.writing import COLUMNS, Rows
 
-RUN: Final = 2_000
-"""Entries a run: about 2 MB to a process, some 0.2 s of its work."""
+RUN: Final = 1_000
+"""Entries a run: about 1 MB to a process, some 0.1 s of its work, which is how long one may wait for the other at the end."""
 
 AHEAD: Final = 3
 """Runs waiting for each process: it never waits, and memory stays bounded."""
 
-CHILDREN: Final = 300
+CHILDREN: Final = 250
 SMALL: Final = tuple(t.name for t in FOLDED if t.name not in bulk.COPIED)
+MOVED: Final = ("presentation", "link")
+"""Tables of these whose rows are changed when all runs are in: their indices come after."""
+
 LOCK: Final = 0x51_67_68_74
 """Advisory lock of whoever rebuilds, or compares what stands with a clean build."""
 
@@ -97,16 +100,6 @@ def build(conn: Connection, schema: str, *, indexed: bool = True) -> None:
         index(conn, schema, [t.name for t in FOLDED])
 
 
-def index(conn: Connection, schema: str, tables: Iterable[str]) -> None:
-    """The indices that these living tables have, primary keys among them."""
-    with conn.begin():
-        for r in conn.execute(_INDICES, {"t": list(tables)}).all():
-            conn.execute(text(r.made.replace(" ON public.", f" ON {schema}.", 1)))
-            if r.constrained:
-                key = f'alter table {schema}."{r.tab}" add constraint "{r.name}" primary key using index "{r.name}"'
-                conn.execute(text(key))
-
-
 def enter(conn: Connection, schema: str) -> None:
     """The connection works in `schema` from here on, and never goes back to the pool."""
     conn.detach()
@@ -125,11 +118,14 @@ def _fill(conn: Connection, values: Iterable[bytes], pool: ProcessPoolExecutor, 
     again = [run for part, run in parts if part.lacking]
     later = dict(zip(map(id, again), (p for p, _ in _runs(pool, again, writers, progress)), strict=True)) if again else {}
     found = [later.get(id(run), part) for part, run in parts]
+    indexing = [pool.submit(crew.index, t) for t in bulk.COPIED if t not in MOVED]
     index(conn, SCHEMA, SMALL)
     expected, done = _in_order(conn, found), sum(p.entries for p in found)
-    index(conn, SCHEMA, bulk.COPIED)
+    index(conn, SCHEMA, MOVED)
+    for future in indexing:
+        future.result()
     with conn.begin():
-        conn.execute(text("analyze"))
+        conn.execute(_ANALYZE)
         ids = [r.child_id for r in conn.execute(_CHILDREN)]
     folded = sum(pool.map(crew.fold, chunks(ids, CHILDREN)))
     expected["child", "", "rows"] = len(ids)
@@ -225,12 +221,16 @@ def _switch(engine: Engine, applier: Applier) -> int:
             return done
 
 
-_INDICES = text(
-    "select x.tablename as tab, x.indexname as name, x.indexdef as made, c.conname is not null as constrained "
-    "from pg_indexes x left join pg_constraint c on c.conname = x.indexname "
-    "and c.conrelid = ('public.' || x.tablename)::regclass "
-    "where x.schemaname = 'public' and x.tablename = any(cast(:t as text[])) order by x.tablename, x.indexname"
+_ANALYZE = text(
+    "set local default_statistics_target = 10; analyze "
+    + ", ".join(
+        f"{table} ({', '.join(name for name, kind in map(str.split, columns.split(', ')) if kind != 'bytea')})"
+        for table, columns in COLUMNS.items()
+    )
 )
+"""What planning the fold takes. Documents are left out: a whole ANALYZE took a third of PostgreSQL's time here, and would keep
+autovacuum from doing it once the tables live."""
+
 _CHILDREN = text("select distinct l.child_id from link l join presentation p using (presentation_id) order by l.child_id")
 """Of erased presentations nothing but what others' entries say of them is left: they make no child."""
 

@@ -16,6 +16,12 @@ from infra.command.progress import counted
 from infra.settings import Settings
 
 
+def _records(settings: Settings) -> int:
+    """How many records the topic holds: the entries, and the few takeovers between them."""
+    with closing(LedgerReader(settings.access("relay"))) as reader:
+        return reader.end_offset()
+
+
 @click.command()
 @click.option(
     "--archive",
@@ -33,8 +39,8 @@ def command(*, archive: Path | None, as_json: bool) -> None:
     started = time.monotonic()
     with assembly.rebuild_crew(settings) as pool:
         migrate.ensure(settings.views_dsn, "views")
-        with closing(LedgerReader(settings.access("relay"))) as reader, counted(quiet=as_json) as bar:
-            task = bar.add_task("entries", total=reader.end()[0])
+        with counted(quiet=as_json) as bar:
+            task = bar.add_task("entries", total=None if as_json else _records(settings))
             found = None if archive is None else Archive(archive)
             done = assembly.rebuild_views(settings, pool, found, lambda n: bar.advance(task, n))
     seconds = time.monotonic() - started

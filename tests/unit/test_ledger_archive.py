@@ -49,6 +49,7 @@ class TestRoundtrip:
             again = Archive(archive.folder)
             assert given_ == list(again.records())
             assert given_[cut:] == list(again.records(cut))
+            assert given_[-1:] == ([again.last()] if given_ else [])
             assert len(given_) == again.verify().records == again.end
 
     def test_an_archive_is_a_ledger(self, tmp_path: Path) -> None:
@@ -110,6 +111,21 @@ class TestDamage:
             Archive(tmp_path).verify()
         first.write_bytes(kept)
         assert 4 == Archive(tmp_path).verify().records
+
+    def test_the_last_record_alone(self, tmp_path: Path) -> None:
+        """Torn or changed, and wherever its segment is cut: found. A bit of a record before it is for whoever reads that."""
+        archive = Archive.create(tmp_path)
+        archive.append(records(3))
+        path = tmp_path / archive.segments[0].file
+        whole = path.read_bytes()
+        for length in range(len(whole)):
+            path.write_bytes(whole[:length])
+            with pytest.raises(ArchiveDamaged):
+                archive.last()
+        for at in range(len(whole) - len(whole) // 4, len(whole)):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            with pytest.raises(ArchiveDamaged):
+                archive.last()
 
     def test_damage_is_found_before_its_record_is_given(self, tmp_path: Path) -> None:
         """Records before the damage come out, nothing after."""
