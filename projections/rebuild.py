@@ -50,8 +50,7 @@ def rebuild(
     """Make every folded table anew from `values` (encoded entries in number order), and put it in the living one's place.
 
     What was decided meanwhile, and what the relay has not sent yet, is taken over from the living ledger rows under the
-    counter's lock. `pool` is a `crew`, and is
-    shut down here. Returns the number of entries.
+    counter's lock. `pool` is a `crew`, and is shut down here. Returns the number of entries.
 
     Raises:
         RebuildBusy, NotAsTheLedger; whatever reading `values` raises. The living views are then as they were.
