@@ -84,14 +84,16 @@ class Counter:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A batch with what was accepted before under its ids, and the marks of all that deciding about it looks at.
-
-    `known` is None when nothing was read ahead.
+    """A batch with what was accepted before under its ids (`known`, None when nothing was read ahead) and the presentations whose
+    children deciding about it looks at (`near`). `named` and `met` are the marks of what these were found by: if others leave
+    one, there is more to find.
     """
 
     prepared: Sequence[Prepared]
     known: Known | None = None
-    looks_at: frozenset[int] = frozenset()
+    near: frozenset[str] = frozenset()
+    named: frozenset[int] = frozenset()
+    met: frozenset[int] = frozenset()
 
 
 class Unify:
@@ -160,8 +162,11 @@ class Unify:
         """Decide about every record of the batch, and write all of it."""
         at, after = max(self._now(), self._counter.accepted_at), self._counter.number
         changed = self._catch_up(conn, self._counter)
-        if ready.known is None or changed is None or not ready.looks_at.isdisjoint(changed):
+        if ready.known is None or changed is None or not ready.named.isdisjoint(changed):
             ready = self._read(conn, ready.prepared)
+        else:
+            more = set() if ready.met.isdisjoint(changed) else load_met(conn, self._book, ready.prepared)
+            load_near(conn, self._book, ready.near | more)
         self._decider.begin(self._book, ready.known or {})
         entries = self._references(conn, ready.prepared, at)
         touched: set[str] = set()
@@ -200,8 +205,9 @@ class Unify:
         self._book, self._stands = Book(shelf=self._shelf), Counter(0, 0, 0, 0)
 
     def _read(self, conn: Connection, prepared: Sequence[Prepared]) -> Ready:
-        children = load(conn, self._book, prepared)
-        return Ready(prepared, known(conn, prepared), footprint.marks(looked_at(prepared, children, self._book)))
+        near = load(conn, self._book, prepared)
+        named, met = footprint.marks(named_by(prepared)), footprint.marks(met_by(prepared, self._book))
+        return Ready(prepared, known(conn, prepared), frozenset(near), named, met)
 
     def _standing(self, child: str, at: int) -> Standing | None:
         """Where the child stands, with an alarm when it is not evaluated; None when nothing can be said: then what was stays."""
@@ -263,22 +269,47 @@ def _alarm(entry: Entry) -> None:
 
 
 def load(conn: Connection, book: Book, prepared: Sequence[Prepared]) -> set[str]:
-    """Read into `book` every child that these records may concern, whole, unless it is there; which children those are."""
+    """Read into `book` every child that these records may concern, whole, unless it is there; by which presentations."""
     book.begin()
-    good = [p for p in prepared if p.reason is None and p.value is not None]
-    facts = [p for p in good if p.kind == FACT]
+    facts, acts = facts_of(prepared), acts_of(prepared)
     near = book.load_presentations(conn, {p.presentation_id for p in facts if p.presentation_id is not None})
     near |= book.load_newest(conn, {(p.agency or "", p.subject["local_id"]) for p in facts if p.local_only})
-    near |= book.load_blocks(conn, {k for p in facts if p.presentation_id not in book.child_of for k in blocks_of(p)})
-    acts = [p.value for p in good if p.kind == ACT and p.value is not None]
+    near |= load_met(conn, book, prepared)
     near |= book.load_matches(conn, {v["match_id"] for v in acts if "match_id" in v})
     near |= book.load_about(conn, {about for v in acts if (about := _about(v)) is not None})
     near |= book.load_founders(conn, {v["act"]["child_id"] for v in acts if v["act"]["child_id"] is not None})
     near |= load_replaced(conn, book, facts)
-    children = {book.child_of[p] for p in near}
+    load_near(conn, book, near)
+    return near
+
+
+def facts_of(prepared: Iterable[Prepared]) -> list[Prepared]:
+    """Those that may be accepted as facts."""
+    return [p for p in prepared if p.kind == FACT and p.reason is None and p.value is not None]
+
+
+def acts_of(prepared: Iterable[Prepared]) -> list[Json]:
+    """What may be accepted as acts."""
+    return [p.value for p in prepared if p.kind == ACT and p.reason is None and p.value is not None]
+
+
+def load_met(conn: Connection, book: Book, prepared: Iterable[Prepared]) -> set[str]:
+    """The presentations of these facts that nobody had seen, if somebody has meanwhile, and those that the others may be."""
+    new = unseen(prepared, book)
+    seen = book.load_presentations(conn, new)
+    return seen | book.load_blocks(conn, {k for pid, p in new.items() if pid not in seen for k in blocks_of(p)})
+
+
+def load_near(conn: Connection, book: Book, near: Iterable[str]) -> None:
+    """Read the children of these presentations, as far as they are not there."""
+    children = {book.child_of[p] for p in book.load_presentations(conn, near)}
     book.load_children(conn, children)
     book.load_sides(conn, children)
-    return children
+
+
+def unseen(prepared: Iterable[Prepared], book: Book) -> dict[str, Prepared]:
+    """A fact of each presentation that nobody has seen."""
+    return {p.presentation_id or "": p for p in facts_of(prepared) if p.presentation_id not in book.child_of}
 
 
 def blocks_of(item: Prepared) -> set[bytes]:
@@ -290,34 +321,36 @@ def _about(value: Json) -> str | None:
     return value.get("recommendation_id") or value.get("message_id")
 
 
-def looked_at(prepared: Iterable[Prepared], children: Iterable[str], book: Book) -> Iterator[str | bytes]:
-    """What deciding about these records looks at: if others touched any of it, it has to be read again."""
-    yield from book.family(children)
+def named_by(prepared: Iterable[Prepared]) -> Iterator[str]:
+    """The ids that these records have and name, by which what concerns them is found."""
     for p in prepared:
         if p.reason is not None or p.value is None:
             continue
         yield p.event_id or ""
         if p.kind == ACT:
             yield from filter(None, (p.value.get("match_id"), _about(p.value), p.value["act"]["child_id"]))
-            continue
-        yield footprint.replacement(p.event_id or "")
-        yield from (target for _, target in p.corrects)
-        if p.local_only:
-            yield footprint.holder(p.agency or "", p.subject["local_id"])
-        if p.presentation_id not in book.child_of:
-            yield p.presentation_id or ""
-            yield from blocks_of(p)
+        else:
+            yield from (target for _, target in p.corrects)
+            if p.local_only:
+                yield footprint.holder(p.agency or "", p.subject["local_id"])
+
+
+def met_by(prepared: Iterable[Prepared], book: Book) -> Iterator[str | bytes]:
+    """The presentations that nobody has seen, and the keys by which others like them are found."""
+    for pid, p in unseen(prepared, book).items():
+        yield pid
+        yield from blocks_of(p)
 
 
 def left_by(entries: Iterable[Entry], touched: Iterable[str], book: Book) -> Iterator[str | bytes]:
-    """What these decisions changed, as `looked_at` names it."""
+    """What these decisions changed: the children they touched, and what these are found by (`named_by`, `met_by`)."""
     yield from touched
     for e in entries:
         if e.event_id is None or (e.kind == FACT and e.verdict != ACCEPTED):
             continue
         yield e.event_id
         if e.kind == FACT and (replaced := e.fact().supersedes or e.fact().retracts) is not None:
-            yield footprint.replacement(replaced)
+            yield replaced
         if e.identity is not None and e.presentation_id is not None:
             yield e.presentation_id
             yield footprint.holder(e.agency or "", e.identity["local_id"] or "")

@@ -345,11 +345,16 @@ class Book:
 
     def load_children(self, conn: Connection, child_ids: Iterable[str]) -> None:
         """Everything about these children and those their presentations were on before. Idempotent; none is read twice."""
-        wanted = sorted(set(child_ids) - self.whole)
+        wanted, asked, links = set(child_ids) - self.whole, set[str](), list[Any]()
         if not wanted:
             return
-        self.whole |= set(wanted)
-        links = conn.execute(_LINKS, {"x": Column("text", wanted)}).all()
+        # children merged away into these, or out of which these were taken: when a presentation moves, their views change too
+        while more := wanted - asked:
+            asked |= more
+            found = conn.execute(_LINKS, {"x": Column("text", sorted(more))}).all()
+            links += found
+            wanted |= {r.child_id for r in found} - self.whole
+        self.whole |= wanted
         # an erased presentation may still be named by another's entry
         ids = sorted(self.load_presentations(conn, {r.presentation_id for r in links}))
         for pid, child, from_number, from_at, to_number, to_at, rule, evidence, by in links:
@@ -364,26 +369,21 @@ class Book:
         rows = conn.execute(text("select * from possible_match where presentation_id = any(:x) or anchor = any(:x)"), here).all()
         self.load_presentations(conn, {p for r in rows for p in (r.presentation_id, r.anchor)})
         self._matches(conn, rows)
-        have = {p for p in ids if self.facts.get(p)}
-        self._load_facts(conn, [p for p in ids if p not in have])
-        founded = sorted({*(child_id_of(p) for p in ids), *wanted})
-        fresh = [c for c in founded if c not in self.conclusions]
+        self._load_facts(conn, [p for p in ids if not self.facts.get(p)])
+        fresh = sorted({*map(child_id_of, ids), *wanted} - self.conclusions.keys())
         for number, at, kind, child, about, data in conn.execute(_CONCLUSIONS, {"x": Column("text", fresh)}).all():
             self.conclusions[child].append(Conclusion(number, at, kind, orjson.loads(data)))
             if about is not None:
                 self.about[about] = child
-        # children merged away into these, or out of which these were taken: when a presentation moves, their views change too
-        self.load_children(conn, {x.child_id for p in ids for x in self.links[p]})
 
     def load_beside(self, conn: Connection, child_ids: Iterable[str]) -> None:
         """The facts of presentations that may also be these children."""
         beside = {o.presentation_id for c in child_ids for o in self.history(c).others.values()}
-        wanted = sorted(beside - {p for p, f in self.facts.items() if f})
-        if not wanted:
-            return
-        self._load_facts(conn, wanted)
+        self._load_facts(conn, sorted(beside - {p for p, f in self.facts.items() if f}))
 
     def _load_facts(self, conn: Connection, presentation_ids: list[str]) -> None:
+        if not presentation_ids:
+            return
         for fact in self.shelf.read(conn, presentation_ids):
             self._hang(fact)
 

@@ -30,11 +30,6 @@ def marks(names: Iterable[str | bytes]) -> frozenset[int]:
     return frozenset(map(mark, names))
 
 
-def replacement(event_id: str) -> str:
-    """What is marked when a fact says that it replaces this one."""
-    return f"replaces {event_id}"
-
-
 def holder(agency: str, local_id: str) -> str:
     """What is marked when an agency's local id comes with something new."""
     return f"{agency} {local_id}"
