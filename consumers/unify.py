@@ -7,31 +7,27 @@ with the worker: under the lock only what others touched meanwhile is read again
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
 from sqlalchemy import Connection, text
 
+from consumers.concerned import known, left_by, load, load_met, load_near, met_by, named_by
 from consumers.deciding import Decider, Known
 from consumers.host import Intake
 from consumers.preparing import Prepared, Preparer, refuse, unread
-from domain.model import Json
 from domain.policy import Reference
 from domain.standing import Standing
 from projections import footprint
-from projections.arrays import Column
-from projections.book import Book, block_key
+from projections.book import Book
 from projections.entries import (
-    ACCEPTED,
     ACT,
     ENTRY_BYTES_MAX,
-    FACT,
     IDENTITY,
     REFERENCE,
     Entry,
-    header,
     key_names,
     record_class,
     seal,
@@ -268,127 +264,6 @@ def _alarm(entry: Entry) -> None:
     log.error("own-record-refused", **where, reason=entry.reason, alarm=True)
 
 
-def load(conn: Connection, book: Book, prepared: Sequence[Prepared]) -> set[str]:
-    """Read into `book` every child that these records may concern, whole, unless it is there; by which presentations."""
-    book.begin()
-    facts, acts = facts_of(prepared), acts_of(prepared)
-    near = book.load_presentations(conn, {p.presentation_id for p in facts if p.presentation_id is not None})
-    near |= book.load_newest(conn, {(p.agency or "", p.subject["local_id"]) for p in facts if p.local_only})
-    near |= load_met(conn, book, prepared)
-    near |= book.load_matches(conn, {v["match_id"] for v in acts if "match_id" in v})
-    near |= book.load_about(conn, {about for v in acts if (about := _about(v)) is not None})
-    near |= book.load_founders(conn, {v["act"]["child_id"] for v in acts if v["act"]["child_id"] is not None})
-    near |= load_replaced(conn, book, facts)
-    load_near(conn, book, near)
-    return near
-
-
-def facts_of(prepared: Iterable[Prepared]) -> list[Prepared]:
-    """Those that may be accepted as facts."""
-    return [p for p in prepared if p.kind == FACT and p.reason is None and p.value is not None]
-
-
-def acts_of(prepared: Iterable[Prepared]) -> list[Json]:
-    """What may be accepted as acts."""
-    return [p.value for p in prepared if p.kind == ACT and p.reason is None and p.value is not None]
-
-
-def load_met(conn: Connection, book: Book, prepared: Iterable[Prepared]) -> set[str]:
-    """The presentations of these facts that nobody had seen, if somebody has meanwhile, and those that the others may be."""
-    new = unseen(prepared, book)
-    seen = book.load_presentations(conn, new)
-    return seen | book.load_blocks(conn, {k for pid, p in new.items() if pid not in seen for k in blocks_of(p)})
-
-
-def load_near(conn: Connection, book: Book, near: Iterable[str]) -> None:
-    """Read the children of these presentations, as far as they are not there."""
-    children = {book.child_of[p] for p in book.load_presentations(conn, near)}
-    book.load_children(conn, children)
-    book.load_sides(conn, children)
-
-
-def unseen(prepared: Iterable[Prepared], book: Book) -> dict[str, Prepared]:
-    """A fact of each presentation that nobody has seen."""
-    return {p.presentation_id or "": p for p in facts_of(prepared) if p.presentation_id not in book.child_of}
-
-
-def blocks_of(item: Prepared) -> set[bytes]:
-    """The blocking keys of a record's subject."""
-    return {block_key(k) for k in Decider.person_of(item).blocking_keys()}
-
-
-def _about(value: Json) -> str | None:
-    return value.get("recommendation_id") or value.get("message_id")
-
-
-def named_by(prepared: Iterable[Prepared]) -> Iterator[str]:
-    """The ids that these records have and name, by which what concerns them is found."""
-    for p in prepared:
-        if p.reason is not None or p.value is None:
-            continue
-        yield p.event_id or ""
-        if p.kind == ACT:
-            yield from filter(None, (p.value.get("match_id"), _about(p.value), p.value["act"]["child_id"]))
-        else:
-            yield from (target for _, target in p.corrects)
-            if p.local_only:
-                yield footprint.holder(p.agency or "", p.subject["local_id"])
-
-
-def met_by(prepared: Iterable[Prepared], book: Book) -> Iterator[str | bytes]:
-    """The presentations that nobody has seen, and the keys by which others like them are found."""
-    for pid, p in unseen(prepared, book).items():
-        yield pid
-        yield from blocks_of(p)
-
-
-def left_by(entries: Iterable[Entry], touched: Iterable[str], book: Book) -> Iterator[str | bytes]:
-    """What these decisions changed: the children they touched, and what these are found by (`named_by`, `met_by`)."""
-    yield from touched
-    for e in entries:
-        if e.event_id is None or (e.kind == FACT and e.verdict != ACCEPTED):
-            continue
-        yield e.event_id
-        if e.kind == FACT and (replaced := e.fact().supersedes or e.fact().retracts) is not None:
-            yield replaced
-        if e.identity is not None and e.presentation_id is not None:
-            yield e.presentation_id
-            yield footprint.holder(e.agency or "", e.identity["local_id"] or "")
-            yield from (block_key(k) for k in book.person(e.presentation_id).blocking_keys())
-        for _, data in e.conclusions:
-            yield from (about for name in ("recommendation_id", "message_id", "match_id") if (about := data.get(name)))
-
-
-def load_replaced(conn: Connection, book: Book, facts: Sequence[Prepared]) -> set[str]:
-    """The presentations of facts that these correct, and of facts that correct these (corrections may come first).
-
-    Whoever said them: who corrects another agency's fact is told (`not-the-owner`).
-    """
-    targets = sorted({target for p in facts for _, target in p.corrects})
-    pairs = [(a, t) for t in targets for a in AGENCIES]
-    found = conn.execute(_REPLACED, {"a": [a for a, _ in pairs], "e": [e for _, e in pairs]}).all() if pairs else []
-    before = conn.execute(_REPLACING, {"e": Column("text", [p.event_id for p in facts])}).all() if facts else []
-    for r in before:
-        head = header(bytes(r.entry))
-        book.sources[r.agency, r.event_id] = (head["source_topic"], head["source_partition"], head["source_offset"])
-    return book.load_presentations(conn, {r.presentation_id for r in (*found, *before)})
-
-
-def known(conn: Connection, prepared: Sequence[Prepared]) -> dict[tuple[str, str], tuple[bytes, str, str | None]]:
-    """What was accepted (or, for acts, refused) before under these ids: content hash, verdict, reason."""
-    out: dict[tuple[str, str], tuple[bytes, str, str | None]] = {}
-    for kind, sql in ((FACT, _KNOWN_FACT), (ACT, _KNOWN_ACT)):
-        items = [p for p in prepared if p.kind == kind and p.event_id is not None and p.reason is None]
-        if not items:
-            continue
-        rows = {
-            "a": Column("text", [p.agency or p.intake.topic for p in items]),
-            "e": Column("text", [p.event_id for p in items]),
-        }
-        out |= {(r.owner, r.event_id): (bytes(r.content), r.verdict, r.reason) for r in conn.execute(sql, rows)}
-    return out
-
-
 def start_counter(conn: Connection) -> None:
     """The counter and relay rows of an empty `views`."""
     conn.execute(text("insert into counter values (1, 0, 0, 0) on conflict do nothing"))
@@ -403,18 +278,4 @@ _DECIDED = text(
     "left_behind as (insert into footprint (after, number, marks) values (:f, :n, :m) "
     "on conflict (after) do update set number = excluded.number, marks = excluded.marks) "
     "update counter set number = :n, accepted_at = :a where id = 1 returning pg_notify(:c, '')"
-)
-_PAIRS: Final = "unnest(cast(:a as text[]), cast(:e as text[])) as u(a, e)"
-_KNOWN_FACT = text(
-    f"select f.agency as owner, f.event_id, f.content, 'ACCEPTED' as verdict, null as reason "
-    f"from fact f join {_PAIRS} on f.agency = u.a and f.event_id = u.e"
-)
-_KNOWN_ACT = text(
-    f"select t.topic as owner, t.event_id, t.content, t.verdict, t.reason "
-    f"from act t join {_PAIRS} on t.topic = u.a and t.event_id = u.e"
-)
-_REPLACED = text(f"select f.presentation_id from fact f join {_PAIRS} on f.agency = u.a and f.event_id = u.e")
-_REPLACING = text(
-    "select f.agency, f.event_id, f.presentation_id, l.value as entry from fact f join ledger l using (number) "
-    "where f.replaces = any(cast(:e as text[]))"
 )
