@@ -204,17 +204,21 @@ def _risk(out: Comparison, child: Child, view: dict[str, Any]) -> None:
 
 
 def _recommendations(out: Comparison, child: Child, view: dict[str, Any]) -> None:
-    """What nobody has decided on is open; it says that evidence changed when some is withdrawn, not when all of it stands."""
+    """What nobody has decided on is open; it says that evidence changed when some is withdrawn, not when all of it stands.
+
+    One that was raised again says so also of what it was raised on before, which its reasons no longer list.
+    """
     for rec in view["recommendations"]:
         evidence = {f for r in rec["reasons"] for f in r["facts"]}
         out.same("TRUTH", "recommendation states", rec["recommendation_id"], (True, rec["open"]), 1)
         told = {child.states.get(f, "ELSEWHERE") for f in evidence}
-        if told <= {"CURRENT"}:
+        once = [h["kind"] for h in rec["history"]].count("recommended") == 1
+        if told <= {"CURRENT"} and once:
             out.same("TRUTH", "evidence", rec["recommendation_id"], (False, rec["evidence_changed"]), 1)
         if "RETRACTED" in told:
             out.same("TRUTH", "evidence", rec["recommendation_id"], (True, rec["evidence_changed"]), 1)
         first = rec["history"][0]["at"]
-        if rec["basis"] == "HARM" and [h["kind"] for h in rec["history"]].count("recommended") == 1:
+        if rec["basis"] == "HARM" and once:
             out.same("TRUTH", "deadlines", rec["recommendation_id"], (first + HARM_DUE_HOURS * HOUR, rec["due_at"]), 1)
 
 
