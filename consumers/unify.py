@@ -33,7 +33,6 @@ from projections.entries import (
     seal,
 )
 from projections.keyring import KeyRing
-from projections.shelf import Shelf
 from projections.writing import Rows, save_children
 from schemas.catalogue import catalogue
 from schemas.codec import Codec
@@ -106,7 +105,6 @@ class Unify:
         self._decider = Decider(reference)
         self._ledger_end = ledger_end
         self._counter = Counter(0, 0, 0, 0)
-        self._shelf = Shelf()
         self._book, self._stands = Book(), Counter(0, 0, 0, 0)
         self._referenced: set[tuple[str, str]] = set()
 
@@ -127,7 +125,7 @@ class Unify:
     def forget(self) -> None:
         """Nothing is remembered of a database that may be another one now; keys may be another `keep`'s."""
         self._referenced = set()
-        self._forget_children()
+        self._book, self._stands = Book(), Counter(0, 0, 0, 0)
         self._keys.forget()
 
     def prepare(self, conn: Connection, batch: Sequence[Intake]) -> Ready:
@@ -181,24 +179,14 @@ class Unify:
 
     def _catch_up(self, conn: Connection, counter: Counter) -> set[int] | None:
         """Drop what others touched up to `counter` of what is remembered: its marks; None when all of it had to go."""
-        before, self._stands = self._stands, counter
-        if before.place != counter.place or len(self._book.stands) > REMEMBERED_MAX:
-            self._forget_children()
-            self._stands = counter
-            return None
-        if before.number == counter.number:
-            return set()
-        changed = footprint.since(conn, before.number, counter.number)
+        before, self._stands, changed = self._stands, counter, None
+        if before.place == counter.place and len(self._book.stands) <= REMEMBERED_MAX:
+            changed = set() if before.number == counter.number else footprint.since(conn, before.number, counter.number)
         if changed is None:
-            self._forget_children()
-            self._stands = counter
-        else:
+            self._book = Book()
+        elif changed:
             self._book.drop(changed)
         return changed
-
-    def _forget_children(self) -> None:
-        self._shelf.forget()
-        self._book, self._stands = Book(shelf=self._shelf), Counter(0, 0, 0, 0)
 
     def _read(self, conn: Connection, prepared: Sequence[Prepared]) -> Ready:
         near = load(conn, self._book, prepared)

@@ -52,11 +52,6 @@ class Shelf:
             self._size -= self._held.pop(next(iter(self._held))).size
         return found
 
-    def forget(self) -> None:
-        """Nothing is kept: another database, or tables made anew, may hold less (a restore, an erasure)."""
-        self._held.clear()
-        self._size = 0
-
 
 _LATER = text(
     "select f.data from unnest(cast(:p as text[]), cast(:n as bigint[])) as u(p, n) "
