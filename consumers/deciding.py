@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import structlog
 
@@ -10,7 +10,6 @@ from consumers.preparing import Prepared
 from domain import matching
 from domain.acts import Found, Refused, judge
 from domain.conclude import conclude
-from domain.fold import Folded, parts
 from domain.matching import Match, Person
 from domain.model import History, Json, Presentation
 from domain.policy import Reference
@@ -34,18 +33,17 @@ class Decider:
         self._reference = reference
         self._book = Book()
         self._known: dict[tuple[str, str], tuple[bytes, str, str | None]] = {}
-        self._concluded: dict[str, Folded] = {}
 
     def begin(self, book: Book, known: Known) -> None:
         """Start a batch."""
-        self._book, self._known, self._concluded = book, dict(known), {}
+        self._book, self._known = book, dict(known)
 
     def standing(self, child: str, at: int) -> Standing:
-        """Where the child stands after the records decided so far. What was concluded from is not folded twice."""
-        found = self._concluded.pop(child, None)
-        if found is not None and found.known.as_of == at:
-            return standing_of(found)
-        return standing(self._book.history(child), self._reference, at)
+        """Where the child stands after the records decided so far."""
+        try:
+            return standing_of(self._book.folded(child, self._reference, at))
+        except Exception:  # a defect of ours, of any kind: what can be said all the same
+            return standing(self._book.history(child), self._reference, at)
 
     def decide(self, item: Prepared, entry: Entry) -> set[str]:
         """Fill `entry` in; the children whose view may change."""
@@ -228,24 +226,17 @@ class Decider:
     def _follow(self, entry: Entry, touched: set[str]) -> set[str]:
         """Conclude about every child touched. Our own failure is not the fact's: it is shown, marked, and an alarm raised."""
         more: set[str] = set()
-        self._forget(touched)
         for child in sorted(touched):
             if not self._book.members.get(child):
                 continue
             try:
-                history = self._book.history(child)
-                found = conclude(history, self._reference, entry.accepted_at)
-                self._concluded[child] = parts(history, self._reference, entry.accepted_at)
+                folded = self._book.folded(child, self._reference, entry.accepted_at)
+                found = conclude(folded, self._reference, entry.accepted_at)
             except Exception as err:  # a defect of ours, of any kind, must not stop the facts of others
                 log.error("rule-failed", number=entry.number, record=entry.record, error=type(err).__name__, alarm=True)  # noqa: TRY400 (I7)
                 found = [("not_evaluated", {"child_id": child, "event_id": entry.event_id, "where": type(err).__name__})]
+                self._book.fold_anew([child])
             for kind, data in found:
                 entry.conclusions.append((kind, data))
-                changed = self._book.take(entry, kind, data)
-                self._forget(changed)
-                more |= changed
+                more |= self._book.take(entry, kind, data)
         return more
-
-    def _forget(self, touched: Iterable[str]) -> None:
-        for child in touched:
-            self._concluded.pop(child, None)

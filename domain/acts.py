@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from domain.conclude import conclude
+from domain.fold import parts
 from domain.meetings import Recommendation, case, is_for, planned_at, recommendations
 from domain.messages import PROGRESS, Message, messages
 from domain.model import History, Json
@@ -242,7 +243,7 @@ def _clock(do: Doing) -> Found:
         return Refused("not-permitted")
     behind: Sequence[str] = do.value["behind"]
     due = min(int(do.value["due_at"]), do.now)
-    return conclude(do.history, do.reference, do.now, fired=due, behind=behind)
+    return conclude(parts(do.history, do.reference, do.now), do.reference, do.now, fired=due, behind=behind)
 
 
 JUDGES: Final[Mapping[str, Callable[[Doing], Found]]] = {

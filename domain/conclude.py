@@ -16,39 +16,34 @@ whatever comes.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 
-from domain.fold import Folded, parts
+from domain.fold import Folded
 from domain.involvement import voice_missing
 from domain.meetings import Recommendation, case, passed_to
-from domain.missing import episodes
-from domain.model import Fact, History, Json, make_id
+from domain.model import Fact, Json, make_id
 from domain.policy import Reference
 from domain.posting import gp_messages
 from domain.risk import Risk, evaluate
-from domain.selection import RETRACTED, Known
+from domain.selection import RETRACTED, Known, put_in_force
 from domain.signals import Hit, Situation
-from domain.times import local_date_of
 
 Conclusions = list[tuple[str, Json]]
 
 
 def conclude(
-    history: History, reference: Reference, now: int, *, fired: int | None = None, behind: Sequence[str] = ()
+    folded: Folded, reference: Reference, now: int, *, fired: int | None = None, behind: Sequence[str] = ()
 ) -> Conclusions:
-    """The conclusions that are missing at `now` (the entry's `accepted_at`, µs UTC).
+    """The conclusions that are missing at `now` (the entry's `accepted_at`, µs UTC), by what is folded at that instant.
 
     `fired` is the due instant for which the clock has fired, `behind` the sources it named.
     """
-    folded = parts(history, reference, now)
     out = _recommend(folded, reference, now)
     out += _evidence(folded)
     out += _overdue(folded, reference, fired, behind)
     out += gp_messages(folded, reference, now, fired)
     out += _voices(folded.known)
-    return [(kind, {"child_id": history.child_id, **data}) for kind, data in out]
+    return [(kind, {"child_id": folded.known.child_id, **data}) for kind, data in out]
 
 
 def _recommend(folded: Folded, reference: Reference, now: int) -> Conclusions:
@@ -107,9 +102,7 @@ def _anew(waiting: Recommendation, folded: Folded, reference: Reference, now: in
 def _news(earlier: Sequence[Recommendation], folded: Folded, reference: Reference) -> bool:
     """Is there a new harm trigger, a new agency, or enough new points since what people saw of the earlier ones?"""
     known, last = folded.known, earlier[-1]
-    then = _as_seen(known, earlier)
-    situation = Situation(then, episodes(then, reference)[0], local_date_of(then.as_of), reference)
-    before = evaluate(situation, reference.policy)
+    before = evaluate(_as_seen(folded, earlier, reference), reference.policy)
     if _new_trigger(folded.risk, before, known):
         return True
     if last.decision == "CONVENED":
@@ -119,35 +112,48 @@ def _news(earlier: Sequence[Recommendation], folded: Folded, reference: Referenc
     return bool(folded.risk.basis and (more or folded.risk.agencies - was))
 
 
-def _as_seen(known: Known, earlier: Sequence[Recommendation]) -> Known:
+def _as_seen(folded: Folded, earlier: Sequence[Recommendation], reference: Reference) -> Situation:
     """What people saw of recommendations and still stands, weighed today: facts known when one of them was raised (of a
     discussion, when it was held: `Recommendation.seen`) and not withdrawn since.
 
     A fact that was only replaced since counts as it was told then, so that a corrected spelling is no news.
     """
-    then = replace(known, current=defaultdict(list))
     number, held_at = (max(mark) for mark in zip(*(r.seen for r in earlier), strict=True))
-    held = [f for f in then.facts if then.known_number(f) <= number or then.known_from(f) <= held_at]
+    kept = folded.situation.seen
+    if kept is None or kept[0] != (number, held_at):
+        kept = (number, held_at), Situation(_known_then(folded.known, number, held_at), reference)
+        folded.situation.seen = kept
+    kept[1].known.as_of = folded.known.as_of
+    return kept[1]
+
+
+def _known_then(known: Known, number: int, held_at: int) -> Known:
+    """What was known by an entry, or at an instant (µs UTC), and was not withdrawn since."""
+    then = Known(known.child_id, known.as_of, known.known_at, known.presentations, known.links)
     replaced_then = {
         (f.agency, f.supersedes)
-        for f in then.everything.values()
+        for f in known.everything.values()
         if f.supersedes and (f.number <= number or f.accepted_at <= held_at)
     }
     moved = {
-        c.data["event_id"] for c in then.conclusions if c.kind == "replaced" and (c.number <= number or c.accepted_at <= held_at)
+        c.data["event_id"] for c in known.conclusions if c.kind == "replaced" and (c.number <= number or c.accepted_at <= held_at)
     }
     then.facts = [
-        f for f in held if then.state(f) != RETRACTED and (f.agency, f.event_id) not in replaced_then and f.event_id not in moved
+        f
+        for f in known.facts
+        if (known.known_number(f) <= number or known.known_from(f) <= held_at)
+        and known.state(f) != RETRACTED
+        and (f.agency, f.event_id) not in replaced_then
+        and f.event_id not in moved
     ]
-    for fact in then.facts:
-        then.current[fact.record].append(fact)
+    put_in_force(then)
     return then
 
 
 def _new_trigger(now: Risk, before: Risk, known: Known) -> bool:
-    then = {(h.rule.id, f.event_id) for h in before.hits for f in h.facts}
+    then = {(h.rule.id, f.event_id) for h in before.hits if h.rule.trigger for f in h.found}
     for hit in now.hits:
-        if hit.rule.trigger and any(not any((hit.rule.id, e) in then for e in _tellings(f, known)) for f in hit.facts):
+        if hit.rule.trigger and any(not any((hit.rule.id, e) in then for e in _tellings(f, known)) for f in hit.found):
             return True
     return False
 
@@ -167,20 +173,17 @@ def _tellings(fact: Fact, known: Known) -> list[str]:
 def _evidence(folded: Folded) -> Conclusions:
     """Evidence of an open recommendation that is gone, each named once."""
     out: Conclusions = []
-    known = folded.known
-    if not any(rec.open for rec in folded.recommendations):
-        return out
-    here = {f.event_id for some in known.current.values() for f in some}
+    known, here = folded.known, folded.known.in_force
     now: dict[str, set[str]] = {}
-    for hit in folded.risk.hits:
-        for fact in hit.facts:
-            now.setdefault(hit.rule.id, set()).update(_tellings(fact, known))
     for rec in folded.recommendations:
-        if not rec.open:
+        lost = rec.evidence - here if rec.open else None
+        if not lost:
             continue
+        for hit in folded.risk.hits if not now else ():
+            now[hit.rule.id] = {e for f in hit.found for e in _tellings(f, known)}
         gone = {
             f for c in rec.steps if c.kind == "recommended" for r in c.data["reasons"] for f in r["facts"]
-            if f not in here and f not in now.get(r["rule"], ())
+            if f in lost and f not in now.get(r["rule"], ())
         }  # fmt: skip
         if gone - rec.changed:
             out.append(("evidence_changed", {"recommendation_id": rec.recommendation_id, "facts": sorted(gone - rec.changed)}))
@@ -190,7 +193,7 @@ def _evidence(folded: Folded) -> Conclusions:
 def _overdue(folded: Folded, reference: Reference, fired: int | None, behind: Sequence[str]) -> Conclusions:
     """What the clock has found undecided, or convened and not held: it goes to somebody other than the one who is late."""
     out: Conclusions = []
-    for rec in folded.recommendations:
+    for rec in folded.recommendations if fired is not None else ():
         due = rec.waits_until
         if fired is None or due is None or due > fired:
             continue
@@ -202,9 +205,13 @@ def _overdue(folded: Folded, reference: Reference, fired: int | None, behind: Se
 
 def _voices(known: Known) -> Conclusions:
     """Police submissions without the child's voice or why it is missing go back to the officer's supervisor, once (R18)."""
+    unheard = known.line("voice missing", ("VulnerabilitySubmission",), _unheard).facts
+    if not unheard:
+        return []
     told = {c.data["event_id"] for c in known.conclusions if c.kind == "quality_defect"}
-    return [
-        ("quality_defect", {"event_id": f.event_id, "defect": "VOICE_MISSING"})
-        for f in known.current.get("VulnerabilitySubmission", ())
-        if not f.historic and f.event_id not in told and voice_missing(f)
-    ]
+    found = sorted((f for f in unheard if f.event_id not in told), key=lambda f: (f.occurred_at, f.event_id))
+    return [("quality_defect", {"event_id": f.event_id, "defect": "VOICE_MISSING"}) for f in found]
+
+
+def _unheard(fact: Fact) -> int | None:
+    return fact.number if voice_missing(fact) and not fact.historic else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,8 +60,12 @@ def _status(fact: Fact, reference: Reference) -> Json:
 
 def registration(known: Known, today: str) -> Fact | None:
     """The GP registration now in force: the latest that has begun; its `practice_ods` may be null (none known)."""
-    begun = [f for f in known.current.get("GpRegistration", ()) if f.body["registered_from"] <= today]
-    return max(begun, key=lambda f: (f.body["registered_from"], f.occurred_at, f.event_id), default=None)
+    line = known.by_day("GpRegistration", "registered_from")
+    begun = bisect_right(line.ats, today)
+    if not begun:
+        return None
+    last = bisect_left(line.ats, line.ats[begun - 1])
+    return max(line.facts[last:begun], key=lambda f: (f.occurred_at, f.event_id))
 
 
 def practice(known: Known, today: str) -> Json | None:

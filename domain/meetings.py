@@ -35,7 +35,10 @@ WORDS: Final[Mapping[str, str]] = {
 
 @dataclass(slots=True)
 class Recommendation:
-    """One recommendation, in its present state. `raised`: the newest `recommended` (news raises it anew while it is open)."""
+    """One recommendation, in its present state. `raised`: the newest `recommended` (news raises it anew while it is open).
+
+    `evidence`: the facts it was raised on, all tellings of it together.
+    """
 
     recommendation_id: str
     raised: Conclusion
@@ -46,6 +49,7 @@ class Recommendation:
     passed: Conclusion | None = None
     changed: set[str] = field(default_factory=set)
     steps: list[Conclusion] = field(default_factory=list)
+    evidence: set[str] = field(default_factory=set)
 
     @property
     def open(self) -> bool:
@@ -99,11 +103,6 @@ class Recommendation:
         held = self.decided if self.decision == "HELD" else None
         return self.raised.number, -1 if held is None else min(int(held.data["held_at"]), held.accepted_at)
 
-    @property
-    def evidence(self) -> frozenset[str]:
-        """The facts it was raised on, all tellings of it together."""
-        return frozenset(f for c in self.steps if c.kind == "recommended" for r in c.data["reasons"] for f in r["facts"])
-
 
 def recommendations(known: Known) -> list[Recommendation]:
     """Every recommendation on this child, oldest first."""
@@ -126,6 +125,7 @@ def _step(rec: Recommendation, c: Conclusion) -> None:
     match c.kind:
         case "recommended":
             rec.raised = c
+            rec.evidence.update(f for r in c.data["reasons"] for f in r["facts"])
         case "evidence_changed":
             rec.changed |= set(c.data["facts"])
         case "recommendation_overdue" | "meeting_overdue":

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
@@ -19,8 +20,8 @@ from typing import Final
 
 from domain.labelling import rest_on
 from domain.model import Fact, Json
-from domain.policy import Reference
-from domain.selection import Known
+from domain.policy import EPISODE, Reference
+from domain.selection import Known, place
 from domain.times import DAY_US, HOUR_US, LONDON, bounded, local, to_us
 
 SAME_EPISODE_US: Final = 12 * HOUR_US
@@ -35,23 +36,15 @@ OVERNIGHT: Final = time(4)
 
 @dataclass(slots=True)
 class Interview:
-    """One interview, from its offer on. Instants µs UTC."""
+    """One interview, from its offer on. `at`: when it came to what it is. Instants µs UTC."""
 
-    facts: list[Fact] = field(default_factory=list)
-    interview_id: str = ""
+    interview_id: str
+    facts: list[Fact]
     ref: str | None = None
     offered_at: int | None = None
     declined: Fact | None = None
     completed: Fact | None = None
-
-    @property
-    def at(self) -> int:
-        """When it came to what it is: completed, declined or offered."""
-        if self.completed is not None:
-            return bounded(self.completed.body["completed_at"])
-        if self.declined is not None:
-            return bounded(self.declined.body["declined_at"])
-        return self.offered_at or 0
+    at: int = 0
 
     @property
     def state(self) -> str:
@@ -59,43 +52,95 @@ class Interview:
         return "COMPLETED" if self.completed is not None else "DECLINED" if self.declined is not None else "OFFERED"
 
 
+def _interview(interview_id: str, offers: list[Fact], refusals: list[Fact], held: list[Fact]) -> Interview:
+    """An interview as it was told: its facts in order of time, by record."""
+    made = Interview(interview_id, [*offers, *refusals, *held])
+    made.ref = next((ref for f in reversed(made.facts) if (ref := f.body.get("episode_ref"))), None)
+    made.offered_at = min((bounded(f.body["offered_at"]) for f in offers), default=None)
+    made.declined, made.completed = refusals[-1] if refusals else None, held[-1] if held else None
+    if made.completed is not None:
+        made.at = bounded(made.completed.body["completed_at"])
+    elif made.declined is not None:
+        made.at = bounded(made.declined.body["declined_at"])
+    else:
+        made.at = made.offered_at or 0
+    return made
+
+
 @dataclass(slots=True)
 class Strand:
-    """One agency's telling of an episode."""
+    """One agency's telling of an episode: its facts in order of time, and what they come to (µs UTC).
+
+    It began at the earliest sighting told; otherwise as the end tells it, or when we first heard. It ended as last told.
+    """
 
     agency: str
     episode_id: str
-    reports: list[Fact] = field(default_factory=list)
-    grades: list[Fact] = field(default_factory=list)
-    ends: list[Fact] = field(default_factory=list)
+    reports: list[Fact]
+    grades: list[Fact]
+    ends: list[Fact]
+    type: str | None = None
+    started_at: int = 0
+    ended_at: int | None = None
+    sealed: bool = False
 
     @property
     def facts(self) -> list[Fact]:
-        """All facts, in order of time."""
+        """All facts."""
         return [*self.reports, *self.grades, *self.ends]
 
-    @property
-    def type(self) -> str | None:
-        """M, A or not known."""
-        return str(self.reports[-1].body["episode_type"]) if self.reports else None
 
-    @property
-    def started_at(self) -> int:
-        """Earliest sighting told; otherwise the beginning as the end tells it, or the first we heard."""
-        if self.reports:
-            return min(bounded(r.body["last_seen_at"]) for r in self.reports)
-        told = [bounded(e.body["started_at"]) for e in self.ends if e.body.get("started_at") is not None]
-        return min(told) if told else min(f.occurred_at for f in self.facts)
+def _strand(agency: str, episode_id: str, reports: list[Fact], grades: list[Fact], ends: list[Fact]) -> Strand:
+    made = Strand(agency, episode_id, reports, grades, ends)
+    if reports:
+        made.type = str(reports[-1].body["episode_type"])
+        made.started_at = min(bounded(r.body["last_seen_at"]) for r in reports)
+    else:
+        told = [bounded(e.body["started_at"]) for e in ends if e.body.get("started_at") is not None]
+        made.started_at = min(told) if told else min(f.occurred_at for f in made.facts)
+    made.ended_at = bounded(ends[-1].body["ended_at"]) if ends else None
+    made.sealed = any(f.sensitivity == "SEALED" for some in (reports, grades, ends) for f in some)
+    return made
 
-    @property
-    def ended_at(self) -> int | None:
-        """The end as last told by this agency."""
-        return bounded(self.ends[-1].body["ended_at"]) if self.ends else None
 
-    @property
-    def sealed(self) -> bool:
-        """Any of its facts is sealed."""
-        return any(f.sensitivity == "SEALED" for f in self.facts)
+INTERVIEW: Final = ("ReturnHomeInterviewOffered", "ReturnHomeInterviewDeclined", "ReturnHomeInterviewCompleted")
+"""Records that tell of an interview, in the order in which it is told."""
+
+Told = tuple[list[Fact], list[Fact], list[Fact]]
+
+
+@dataclass(slots=True)
+class Tellings:
+    """Strands and interviews by (agency, id), as far as the facts were looked at."""
+
+    strands: dict[tuple[str, str], Strand] = field(default_factory=dict)
+    interviews: dict[tuple[str, str], Interview] = field(default_factory=dict)
+    _told: tuple[dict[tuple[str, str], Told], dict[tuple[str, str], Told]] = field(default_factory=lambda: ({}, {}))
+    _looked: dict[str, int] = field(default_factory=dict)
+
+    def look(self, known: Known) -> bool:
+        """Take in what came since the last look; False when nothing did."""
+        strands = self._changed(known, self._told[0], EPISODE, "episode_id")
+        interviews = self._changed(known, self._told[1], INTERVIEW, "interview_id")
+        for key in strands:
+            self.strands[key] = _strand(*key, *self._told[0][key])
+        for key in interviews:
+            self.interviews[key] = _interview(key[1], *self._told[1][key])
+        return bool(strands or interviews)
+
+    def _changed(
+        self, known: Known, told: dict[tuple[str, str], Told], records: tuple[str, ...], names: str
+    ) -> set[tuple[str, str]]:
+        changed = set()
+        for where, record in enumerate(records):
+            facts = known.told(record)
+            if len(facts) > (before := self._looked.get(record, 0)):
+                for fact in facts[before:]:
+                    key = (fact.agency, fact.body[names])
+                    place(told.setdefault(key, ([], [], []))[where], fact)
+                    changed.add(key)
+                self._looked[record] = len(facts)
+        return changed
 
 
 @dataclass(slots=True)
@@ -123,34 +168,25 @@ class Episode:
         return [f for s in self.strands for f in s.reports] or self.facts
 
 
-def episodes(known: Known, reference: Reference) -> tuple[list[Episode], list[Interview]]:
-    """Episodes by beginning, with their interviews; and the interviews that belong to none."""
-    found = _merged(_strands(known))
+def episodes(told: Tellings, as_of: int, hours: int) -> tuple[list[Episode], list[Interview]]:
+    """Episodes by beginning, with their interviews, at `as_of` (µs UTC); and the interviews that belong to none.
+
+    `hours`: how long an interview may take from the return.
+    """
+    found = _merged(sorted(told.strands.values(), key=lambda s: (s.started_at, s.agency, s.episode_id)))
     loose: list[Interview] = []
-    interviews = _interviews(known)
     named: dict[str, list[Episode]] = {}
-    for episode in found if interviews else ():
+    for episode in found if told.interviews else ():
         for strand_id in {s.episode_id for s in episode.strands}:
             named.setdefault(strand_id, []).append(episode)
-    for interview in interviews:
-        home = _home(interview, found, named)
+    # of two that ended and began together it is the first that counts, so that comes last
+    ended = sorted(((e.ended_at, e.started_at, -n) for n, e in enumerate(found) if e.ended_at is not None))
+    for _, interview in sorted(told.interviews.items(), key=lambda i: (i[1].at, i[0])):
+        home = _home(interview, found, ended, named)
         (home.interviews if home is not None else loose).append(interview)
-    hours = reference.interview_hours * HOUR_US
     for episode in found:
-        _clock(episode, known.as_of, hours)
+        run(episode, as_of, hours)
     return found, loose
-
-
-def _strands(known: Known) -> list[Strand]:
-    found: dict[tuple[str, str], Strand] = {}
-    for record, where in (("MissingEpisodeReported", 0), ("MissingEpisodeGraded", 1), ("MissingEpisodeEnded", 2)):
-        for fact in known.current.get(record, ()):
-            key = (fact.agency, fact.body["episode_id"])
-            strand = found.get(key)
-            if strand is None:
-                strand = found[key] = Strand(*key)
-            (strand.reports, strand.grades, strand.ends)[where].append(fact)
-    return sorted(found.values(), key=lambda s: (s.started_at, s.agency, s.episode_id))
 
 
 def _merged(strands: Sequence[Strand]) -> list[Episode]:
@@ -179,44 +215,36 @@ def _one(episode: Episode, strand: Strand, began: int) -> bool:
     )
 
 
-def _interviews(known: Known) -> list[Interview]:
-    found: dict[tuple[str, str], Interview] = {}
-    for record in ("ReturnHomeInterviewOffered", "ReturnHomeInterviewDeclined", "ReturnHomeInterviewCompleted"):
-        for fact in known.current.get(record, ()):
-            key = (fact.agency, fact.body["interview_id"])
-            at = found.setdefault(key, Interview(interview_id=key[1]))
-            at.facts.append(fact)
-            at.ref = fact.body.get("episode_ref") or at.ref
-            if record.endswith("Offered"):
-                told = bounded(fact.body["offered_at"])
-                at.offered_at = told if at.offered_at is None else min(at.offered_at, told)
-            elif record.endswith("Declined"):
-                at.declined = fact
-            else:
-                at.completed = fact
-    return [found[k] for k in sorted(found, key=lambda k: (found[k].at, k))]
-
-
-def _home(interview: Interview, found: Sequence[Episode], named: Mapping[str, Sequence[Episode]]) -> Episode | None:
+def _home(
+    interview: Interview, found: Sequence[Episode], ended: Sequence[tuple[int, int, int]], named: Mapping[str, Sequence[Episode]]
+) -> Episode | None:
+    """The episode that an interview belongs to. `ended`: (ended at, began at, minus its place in `found`), in order."""
     if interview.ref is not None and (meant := named.get(interview.ref)):
         return min(meant, key=lambda e: (abs(interview.at - (e.ended_at or e.started_at)), e.started_at))
-    ended = [e for e in found if e.ended_at is not None and 0 <= interview.at - e.ended_at <= PAIR_US]
-    return max(ended, key=lambda e: (e.ended_at or 0, e.started_at)) if ended else None
+    last = bisect_left(ended, (interview.at + 1,)) - 1
+    if last < 0 or interview.at - ended[last][0] > PAIR_US:
+        return None
+    return found[-ended[last][2]]
 
 
-def _clock(episode: Episode, as_of: int, hours_us: int) -> None:
+def run(episode: Episode, as_of: int, hours: int) -> bool:
+    """Bring an episode's clock to `as_of`; does it say something else now?"""
+    before = (episode.clock, episode.overnight)
     until = episode.ended_at if episode.ended_at is not None else as_of
     episode.overnight = until >= next_overnight(episode.started_at)
-    if episode.ended_at is None:
-        return
-    episode.due_at = episode.ended_at + hours_us
+    if episode.ended_at is not None:
+        episode.due_at = episode.ended_at + hours * HOUR_US
+        episode.clock = _clock(episode, episode.due_at, as_of)
+    return before != (episode.clock, episode.overnight)
+
+
+def _clock(episode: Episode, due_at: int, as_of: int) -> str:
     done = [bounded(i.completed.body["completed_at"]) for i in episode.interviews if i.completed is not None]
     if done:
-        episode.clock = "MET" if min(done) <= episode.due_at else "LATE"
-    elif any(i.declined is not None for i in episode.interviews):
-        episode.clock = "DECLINED"
-    else:
-        episode.clock = "RUNNING" if as_of < episode.due_at else "OVERDUE"
+        return "MET" if min(done) <= due_at else "LATE"
+    if any(i.declined is not None for i in episode.interviews):
+        return "DECLINED"
+    return "RUNNING" if as_of < due_at else "OVERDUE"
 
 
 @lru_cache(maxsize=16384)

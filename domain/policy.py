@@ -27,13 +27,13 @@ KINDS: Final[Mapping[str, str]] = {
 }
 
 
-EPISODE: Final = frozenset({"MissingEpisodeReported", "MissingEpisodeGraded", "MissingEpisodeEnded"})
-"""Records that tell of a missing episode."""
+EPISODE: Final = ("MissingEpisodeReported", "MissingEpisodeGraded", "MissingEpisodeEnded")
+"""Records that tell of a missing episode, in the order in which it is told."""
 
 NEEDS: Final[Mapping[str, frozenset[str]]] = {
-    "graded_while": frozenset({"MissingEpisodeGraded"}), "missing_count": EPISODE, "missing_overnight": EPISODE,
-    "missing_repeat": EPISODE, "interview": EPISODE, "absence": frozenset({"SchoolAbsence"}),
-    "no_provision": frozenset({"NoSchoolProvision"}), "corroboration": frozenset(),
+    "graded_while": frozenset({"MissingEpisodeGraded"}), "missing_count": frozenset(EPISODE),
+    "missing_overnight": frozenset(EPISODE), "missing_repeat": frozenset(EPISODE), "interview": frozenset(EPISODE),
+    "absence": frozenset({"SchoolAbsence"}), "no_provision": frozenset({"NoSchoolProvision"}), "corroboration": frozenset(),
 }  # fmt: skip
 """Records of which a rule of this kind needs one, when it does not name its `records`."""
 
@@ -69,11 +69,11 @@ class Rule:
     statuses: frozenset[str] = frozenset()
     states: frozenset[str] = frozenset()
     tiers: tuple[tuple[int, int], ...] = ()
+    looks_at: frozenset[str] = field(init=False, repr=False, compare=False)
+    """Without a fact of one of these records it does not hold; none: it looks at what other rules found."""
 
-    @property
-    def needs(self) -> frozenset[str]:
-        """Without a fact of one of these records it does not hold; none: it looks at what other rules found."""
-        return frozenset(self.records) or NEEDS[self.kind]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "looks_at", frozenset(self.records) or NEEDS[self.kind])
 
     def tier(self, amount: float) -> int:
         """Points of the highest tier that `amount` reaches; 0 when it reaches none."""
@@ -108,7 +108,7 @@ class Policy:
         """The rules that can hold where facts of the records `told` are in force, in order."""
         found = self._asked.get(told)
         if found is None:
-            found = self._asked[told] = tuple(r for r in self.rules if not r.needs or not told.isdisjoint(r.needs))
+            found = self._asked[told] = tuple(r for r in self.rules if not r.looks_at or not told.isdisjoint(r.looks_at))
         return found
 
     def rule(self, rule_id: str) -> Rule | None:

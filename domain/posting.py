@@ -57,8 +57,11 @@ def gp_messages(folded: Folded, reference: Reference, now: int, fired: int | Non
         if message.live and (why := _withdraw(message, known, to)) is not None:
             gone.add(message.message_id)
             out.append(("gp_withdrawn", {"message_id": message.message_id, "practice_ods": message.practice, "why": why}))
+    about: dict[str, list[Message]] = {}
+    for message in folded.messages:
+        about.setdefault(message.event_id, []).append(message)
     for outcome in outcomes:
-        told = [m for m in folded.messages if m.event_id == outcome.event_id]
+        told = about.get(outcome.event_id, [])
         live = [m for m in told if m.live and m.message_id not in gone]
         if _owed(outcome, told, live, to, reference):
             out += _raise(outcome, len(told), to, reference, now)
@@ -67,12 +70,15 @@ def gp_messages(folded: Folded, reference: Reference, now: int, fired: int | Non
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where messages about this child go now: practice and number (None: nowhere), and every practice it ever had."""
+    """Where messages about this child go now: practice and number (None: nowhere)."""
 
     known: Known
     practice: str | None
     nhs: str | None
-    ever: frozenset[str | None]
+
+    def ever(self, practice: str) -> bool:
+        """Was the child ever with this practice?"""
+        return any(f.body["practice_ods"] == practice for f in reversed(self.known.current.get("GpRegistration", ())))
 
 
 def _addressed(folded: Folded) -> Address:
@@ -80,20 +86,17 @@ def _addressed(folded: Folded) -> Address:
     fact = registration(known, folded.situation.today)
     nhs = trusted_nhs_number(known)
     practice = fact.body["practice_ods"] if fact is not None and nhs is not None else None
-    return Address(known, practice, nhs, frozenset(f.body["practice_ods"] for f in known.current.get("GpRegistration", ())))
+    return Address(known, practice, nhs)
 
 
 def _withdraw(message: Message, known: Known, to: Address) -> str | None:
     """Why this message must be withdrawn; None when it stands."""
-    fact = next((f for f in known.facts if f.event_id == message.event_id), None)
-    if fact is None:
-        return "UNLINKED"
-    if known.state(fact) != "CURRENT":
-        return "RETRACTED"
+    if message.event_id not in known.in_force:
+        return "RETRACTED" if any(f.event_id == message.event_id for f in known.facts) else "UNLINKED"
     sent_nhs = message.raised.data["nhs_number"]
     if message.held:
         return None
-    if message.practice is not None and (sent_nhs != to.nhs or message.practice not in to.ever):
+    if message.practice is not None and (sent_nhs != to.nhs or not to.ever(message.practice)):
         return "UNLINKED"
     moved = message.practice != to.practice and message.state not in SEEN
     return "REROUTED" if moved or (message.practice is None and sent_nhs != to.nhs) else None

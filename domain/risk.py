@@ -16,18 +16,21 @@ from domain.labelling import rest_on, rest_on_ids
 from domain.missing import Episode
 from domain.model import Fact, Json
 from domain.policy import Policy, Reference, Rule
-from domain.signals import Hit, Situation, hits, values
+from domain.signals import Hit, Situation, values
 
 
 @dataclass(frozen=True, slots=True)
 class Risk:
-    """An evaluation. `basis`: HARM when a trigger holds, POINTS at the threshold, None below it. `changes`: instants, µs UTC."""
+    """An evaluation. `basis`: HARM when a trigger holds, POINTS at the threshold, None below it.
+
+    `changes_at`: when it may be another with nothing new said (µs UTC); None when it never will.
+    """
 
     hits: tuple[Hit, ...]
     points: int
     harm: bool
     basis: str | None
-    changes: tuple[int, ...]
+    changes_at: int | None
 
     @property
     def agencies(self) -> frozenset[str]:
@@ -37,11 +40,11 @@ class Risk:
 
 def evaluate(situation: Situation, policy: Policy) -> Risk:
     """Apply every rule of `policy` to what is known."""
-    found = tuple(hits(situation, policy))
+    found, changes_at = situation.ask(policy)
     points = sum(h.points for h in found if not h.rule.trigger)
     harm = any(h.rule.trigger for h in found)
     basis = "HARM" if harm else "POINTS" if points >= policy.threshold else None
-    return Risk(found, points, harm, basis, tuple(situation.changes))
+    return Risk(tuple(found), points, harm, basis, changes_at)
 
 
 def shown(risk: Risk, situation: Situation, policy: Policy, currency: Sequence[Mapping[str, Any]]) -> Json:

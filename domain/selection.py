@@ -8,15 +8,18 @@ Corrections, by the same agency only, in any order of arrival:
 - a fact that a known Retraction `retracts` is RETRACTED, unless that Retraction was itself retracted;
 - a correction acts from when it is known, whatever its own `occurred_at`, and also when it was filed on another presentation
   (`replaced` conclusions tell this child of it).
+
+What was selected goes on when something comes that only adds to it (`Known.take`): the same as selecting all of it anew.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 from domain.model import Conclusion, Fact, History, Link, Presentation
 
@@ -28,10 +31,26 @@ FactKey = tuple[str, str]
 
 
 @dataclass(slots=True)
+class Line:
+    """Facts in order of something that each is looked at by, and how many of each record were looked at."""
+
+    ats: list[Any] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+    looked: dict[str, int] = field(default_factory=dict)
+
+    def put(self, at: Any, fact: Fact) -> None:
+        """Put a fact where it belongs, after others that are looked at by the same."""
+        n = bisect_right(self.ats, at)
+        self.ats.insert(n, at)
+        self.facts.insert(n, fact)
+
+
+@dataclass(slots=True)
 class Known:
     """The selected part of a history, sorted. `facts` are all that are shown, `current` those in force, by record.
 
     `known_number` is the entry by which a fact was known on this child; `next_fact_at` when the next one begins to be true.
+    `in_force` are the ids of `current`, `sealed` those of facts that few may see; `outcomes` says which a message tells of.
     """
 
     child_id: str
@@ -46,6 +65,79 @@ class Known:
     everything: dict[str, Fact] = field(default_factory=dict)
     next_fact_at: int | None = None
     version: int = 0
+    in_force: set[str] = field(default_factory=set)
+    sealed: set[str] = field(default_factory=set)
+    outcomes: dict[str, str] = field(default_factory=dict)
+    _came: dict[str, list[Fact]] = field(default_factory=dict)
+    _by_agency: dict[str, int] = field(default_factory=dict)
+    _lines: dict[str, Line] = field(default_factory=dict)
+
+    @property
+    def by_agency(self) -> dict[str, int]:
+        """How many facts of each agency are shown."""
+        if not self._by_agency:
+            for fact in self.facts:
+                self._by_agency[fact.agency] = self._by_agency.get(fact.agency, 0) + 1
+        return dict(self._by_agency)
+
+    def told(self, record: str) -> Sequence[Fact]:
+        """The facts of a record in force: those that came after it was selected last, in the order in which they came."""
+        return self._came.get(record) or self.current.get(record) or ()
+
+    def line(self, name: str, records: Iterable[str], at: Callable[[Fact], Any]) -> Line:
+        """Facts in force in order of what `at` finds in each (None: it is left out). `name` stands for both: the line goes on."""
+        line = self._lines.get(name)
+        if line is None:
+            line = self._lines[name] = Line()
+        for record in records:
+            told = self.told(record)
+            if len(told) > (before := line.looked.get(record, 0)):
+                for fact in told[before:]:
+                    if (found := at(fact)) is not None:
+                        line.put(found, fact)
+                line.looked[record] = len(told)
+        return line
+
+    def by_day(self, record: str, name: str) -> Line:
+        """The facts of a record in order of the day that they name in a field (ISO 8601); without those that name none."""
+        return self.line(f"{record}.{name}", (record,), lambda f: f.body.get(name))
+
+    def take(self, fact: Fact) -> bool:
+        """Let a fact join in that was accepted last; False when it does more than join in: then all is to be selected anew."""
+        key = (fact.agency, fact.event_id)
+        corrects = fact.supersedes is not None or fact.retracts is not None or key in self.states
+        if corrects or fact.sensitivity == "SEALED" or fact.event_id in self.everything or fact.presentation_id not in self.links:
+            return False
+        some, came = self.current[fact.record], self._came.get(fact.record)
+        if came is None and some and _order(fact) < _order(some[-1]):
+            came = self._came[fact.record] = list(some)
+        if came is not None:
+            came.append(fact)
+        place(some, fact)
+        place(self.facts, fact)
+        self.everything[fact.event_id] = fact
+        self.in_force.add(fact.event_id)
+        if self._by_agency:
+            self._by_agency[fact.agency] = self._by_agency.get(fact.agency, 0) + 1
+        self.version = max(self.version, fact.number)
+        return True
+
+    def learn(self, c: Conclusion) -> bool:
+        """Let a conclusion join in that was drawn last; False as for `take`."""
+        at = bisect_left(self.conclusions, rank := _rank(c), key=_rank)
+        if c.kind in BEYOND or (at < len(self.conclusions) and _rank(self.conclusions[at]) == rank):
+            return False
+        self.conclusions.insert(at, c)
+        if c.kind == "gp_message":
+            self.outcomes[c.data["message_id"]] = c.data["event_id"]
+        if self.openly(c):
+            self.version = max(self.version, c.number)
+        return True
+
+    def openly(self, c: Conclusion) -> bool:
+        """Every reader may know that this was concluded."""
+        about = c.data.get("event_id") or self.outcomes.get(c.data.get("message_id", ""))
+        return about not in self.sealed and "match_id" not in c.data
 
     def state(self, fact: Fact) -> str:
         """CURRENT, SUPERSEDED or RETRACTED."""
@@ -79,12 +171,18 @@ def select(history: History, as_of: int, known_at: int | None = None) -> Known:
     if len(known.facts) < len(linked):
         known.next_fact_at = min(at for f in linked if (at := happened(f)) > as_of)
     known.facts.sort(key=_order)
+    put_in_force(known)
+    known.version = _version(known, history, facts, limit)
+    return known
+
+
+def put_in_force(known: Known) -> None:
+    """Of the facts shown, those that nothing replaced or withdrew."""
     states, current = known.states, known.current
     for fact in known.facts:
         if not states or (fact.agency, fact.event_id) not in states:
             current[fact.record].append(fact)
-    known.version = _version(known, history, facts, limit)
-    return known
+            known.in_force.add(fact.event_id)
 
 
 def _version(known: Known, history: History, facts: Iterable[Fact], limit: int) -> int:
@@ -94,23 +192,28 @@ def _version(known: Known, history: History, facts: Iterable[Fact], limit: int) 
     that they are there. So do questions about records, as a sealed one may be asked about. It never falls: when a record goes to
     another child, it is the entry that took it away.
     """
-    sealed = {f.event_id for f in facts if f.sensitivity == "SEALED"}
+    known.sealed = {f.event_id for f in facts if f.sensitivity == "SEALED"}
     came_openly = {f.presentation_id for f in facts if f.sensitivity != "SEALED"}
-    told = {c.data["message_id"]: c.data["event_id"] for c in known.conclusions if c.kind == "gp_message"}
+    known.outcomes = {c.data["message_id"]: c.data["event_id"] for c in known.conclusions if c.kind == "gp_message"}
     numbers = [f.number for f in known.facts if f.sensitivity != "SEALED"]
     for link in history.links:
         if link.child_id == known.child_id and link.from_at <= limit and link.presentation_id in came_openly:
             numbers.append(link.from_number)
             if link.to_number is not None and link.to_at is not None and link.to_at <= limit:
                 numbers.append(link.to_number)
-    for c in known.conclusions:
-        about = c.data.get("event_id") or told.get(c.data.get("message_id", ""))
-        if about not in sealed and "match_id" not in c.data:
-            numbers.append(c.number)
+    numbers += [c.number for c in known.conclusions if known.openly(c)]
     return max(numbers, default=0)
 
 
 _order: Final = attrgetter("occurred_at", "event_id", "agency")
+
+
+def place(some: list[Fact], fact: Fact) -> None:
+    """Put a fact where it belongs in facts that are in order of time."""
+    if some and _order(fact) < _order(some[-1]):
+        insort(some, fact, key=_order)
+    else:
+        some.append(fact)
 
 
 def _links(known: Known, history: History, limit: int) -> None:
@@ -143,18 +246,25 @@ RANKS: Final = {kind: n for n, kind in enumerate(ORDERED)}
 """Order of conclusions of one entry where it matters; the others are of different things."""
 
 
+BEYOND: Final = frozenset({
+    "linked", "replaced", "not_the_owner", "possible_match", "match_confirmed", "match_rejected", "match_undone",
+})  # fmt: skip
+"""Conclusions that change more than what they say themselves: who is meant, or what of the facts is in force."""
+
+
 SUBJECTS: Final = ("recommendation_id", "message_id", "match_id", "event_id", "presentation_id", "a", "by")
 """What a conclusion is about, by the first of these that it names."""
 
 
 def _conclusions(known: Known, history: History, limit: int) -> None:
-    found = {}
-    for c in history.conclusions:
-        if c.accepted_at <= limit:
-            d = c.data
-            about = next((d[k] for k in SUBJECTS if d.get(k)), "")
-            found[(c.number, RANKS.get(c.kind, 9), c.kind, str(about), str(d.get("by_event_id", "")))] = c
+    found = {_rank(c): c for c in history.conclusions if c.accepted_at <= limit}
     known.conclusions = [found[k] for k in sorted(found)]
+
+
+def _rank(c: Conclusion) -> tuple[int, int, str, str, str]:
+    d = c.data
+    about = next((d[k] for k in SUBJECTS if d.get(k)), "")
+    return (c.number, RANKS.get(c.kind, 9), c.kind, str(about), str(d.get("by_event_id", "")))
 
 
 def _states(everything: dict[str, Fact], facts: Iterable[Fact], conclusions: list[Conclusion]) -> dict[FactKey, str]:

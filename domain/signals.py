@@ -7,69 +7,186 @@ later: a disclosure told late is still told (R1). Of an imported (historic) fact
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
+from operator import itemgetter
 from typing import Final
 
+from domain import missing
 from domain.chronology import day
 from domain.education import SCHOOL_DAYS, gaps, rate, school_days, weeks
 from domain.identity_view import latest_birth_date
 from domain.involvement import status_facts
-from domain.missing import Episode
+from domain.missing import Episode, Interview
 from domain.model import Fact
 from domain.policy import LISTS, Policy, Reference, Rule
-from domain.selection import Known, happened
+from domain.selection import Known, Line, happened
 from domain.times import DAY_US, local_date_of
 
 SESSIONS_MIN: Final = 10
 """An absence rate needs a school week of sessions: one missed day alone is not a rate."""
 
 
-@dataclass(slots=True)
-class Situation:
-    """What rules look at. `changes` collects instants after `as_of` at which some rule may answer differently."""
+NEVER: Final = 1 << 63
+"""Later than any instant."""
 
-    known: Known
-    episodes: list[Episode]
-    today: str
-    reference: Reference
-    changes: list[int] = field(default_factory=list)
-    signals: list[tuple[int, Fact]] = field(default_factory=list)
-    coded: dict[str, list[tuple[Fact, frozenset[str]]]] = field(default_factory=dict)
+OF_EPISODES: Final = frozenset({"missing_count", "missing_overnight", "missing_repeat", "interview"})
+"""Kinds of rule that look at episodes as they are told all together."""
 
-    def ahead(self, at: int) -> bool:
-        """Is the instant still ahead of `as_of`? Then it is when something changes."""
-        if at > self.known.as_of:
-            self.changes.append(at)
-            return True
-        return False
+DAILY: Final = frozenset({"graded_while", "no_provision"})
+"""Kinds of rule whose answer may be another on another day."""
+
+BESIDE: Final[Mapping[str, frozenset[str]]] = {"graded_while": frozenset({"SocialCareStatus", "CpisStatusChanged"})}
+"""Records that rules of a kind look at beside those that they need."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Hit:
-    """A rule that holds: on which facts, and with how many points (harm triggers have none)."""
+    """A rule that holds: on which facts, and with how many points (harm triggers have none).
+
+    `found` are the facts as they were found, some perhaps twice; `ats` when each happened, where they are in that order.
+    """
 
     rule: Rule
-    facts: tuple[Fact, ...]
+    found: Sequence[Fact]
     points: int
+    ats: Sequence[int] = ()
+    _facts: tuple[Fact, ...] = ()
+    _agencies: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """The facts behind it, in order of time."""
+        if not self._facts:
+            self._facts = _sorted(self.found)
+        return self._facts
 
     @property
     def agencies(self) -> list[str]:
         """The agencies behind it, in alphabetical order."""
-        return sorted({f.agency for f in self.facts})
+        if not self._agencies:
+            self._agencies = tuple(sorted({f.agency for f in self.found}))
+        return list(self._agencies)
+
+    def since(self, at: int) -> Iterable[tuple[int, Fact]]:
+        """Its facts that happened after an instant, each with when it did."""
+        if self.ats:
+            n = bisect_right(self.ats, at)
+            return zip(self.ats[n:], self.found[n:], strict=True)
+        return ((when, f) for f in self.found if (when := happened(f)) > at)
 
 
-def hits(situation: Situation, policy: Policy) -> list[Hit]:
-    """Every rule that holds, harm triggers first, in the policy's order."""
-    found = []
-    for rule in policy.asked(frozenset(situation.known.current)):
-        hit = MATCHERS[rule.kind](rule, situation)
-        if hit is not None:
-            found.append(hit)
-            if rule.signal:
-                situation.signals += [(happened(f), f) for f in hit.facts]
-    return found
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a rule said, and until when it says so if nothing comes."""
+
+    hit: Hit | None
+    until: int
+
+
+class Situation:
+    """What rules look at, and what they said last: they are asked again when they may answer differently.
+
+    It goes on with what is known (`Known.take`, a later `as_of`): the same as looking at all of it anew.
+    """
+
+    def __init__(self, known: Known, reference: Reference) -> None:
+        self.known, self.reference = known, reference
+        self.today = ""
+        self.episodes: list[Episode] = []
+        self.loose: list[Interview] = []
+        self.unsettled: list[Episode] = []
+        self.seen: tuple[tuple[int, int], Situation] | None = None
+        """What people saw at (entry, instant µs UTC), as `domain.conclude` weighs it."""
+        self._told = missing.Tellings()
+        self._looked: dict[str, int] = {}
+        self._fresh: set[str] = set()
+        self._new_day = self._turned = False
+        self._answers: dict[str, Answer] = {}
+        self._gaps: tuple[int, list[tuple[Fact, str | None]]] = (0, [])
+        self._until = NEVER
+        self.starts: list[int] = []
+        self.ends: list[tuple[int, Episode]] = []
+
+    def look(self) -> None:
+        """Bring what rules look at to what is known now."""
+        known, today, first = self.known, local_date_of(self.known.as_of), not self.today
+        self._new_day, self.today = today != self.today, today
+        self._fresh = {r for r, some in known.current.items() if len(some) != self._looked.get(r)}
+        for record in self._fresh:
+            self._looked[record] = len(known.current[record])
+        hours = self.reference.interview_hours
+        if self._told.look(known) or first:
+            self.episodes, self.loose = missing.episodes(self._told, known.as_of, hours)
+            self.starts = [e.started_at for e in self.episodes]
+            self.ends = sorted(((e.ended_at, e) for e in self.episodes if e.ended_at is not None), key=itemgetter(0))
+            self._turned = True
+        else:
+            turned = [missing.run(e, known.as_of, hours) for e in self.unsettled]
+            self._turned = any(turned)
+        if self._turned:
+            self.unsettled = [e for e in self.episodes if e.ended_at is None or e.clock == "RUNNING"]
+
+    def ahead(self, at: int) -> bool:
+        """Is the instant still ahead of `as_of`? Then the answer may be another from then on."""
+        if at > self.known.as_of:
+            self._until = min(self._until, at)
+            return True
+        return False
+
+    def ask(self, policy: Policy) -> tuple[list[Hit], int | None]:
+        """Every rule that holds, harm triggers first, in the policy's order; when one may next answer differently (µs UTC)."""
+        self.look()
+        found, signalled, until = list[Hit](), False, NEVER
+        for rule in policy.asked(frozenset(self.known.current)):
+            answer = self._answers.get(rule.id)
+            if answer is None or self._open(rule, answer, signalled=signalled):
+                self._until = NEVER
+                hit = MATCHERS[rule.kind](rule, self)
+                answer = self._answers[rule.id] = Answer(hit, self._until)
+                signalled = signalled or rule.signal
+            until = min(until, answer.until)
+            if answer.hit is not None:
+                found.append(answer.hit)
+        return found, None if until == NEVER else until
+
+    def _open(self, rule: Rule, answer: Answer, *, signalled: bool) -> bool:
+        """May a rule answer differently than it did?"""
+        if answer.until <= self.known.as_of or not self._fresh.isdisjoint(rule.looks_at):
+            return True
+        kind = rule.kind
+        return (
+            (self._turned and kind in OF_EPISODES)
+            or (self._new_day and kind in DAILY)
+            or (signalled and kind == "corroboration")
+            or not self._fresh.isdisjoint(BESIDE.get(kind, ()))
+        )
+
+    def signals(self, after: int) -> Iterator[tuple[int, Fact]]:
+        """What happened after an instant and lets a rule hold that gives weak signals; some more than once."""
+        for answer in self._answers.values():
+            if answer.hit is not None and answer.hit.rule.signal:
+                yield from answer.hit.since(after)
+
+    def line(self, rule: Rule, since: Callable[[Rule, Fact, Situation], int | None]) -> Line:
+        """The facts that a rule is about, by when they begin to count (`since`; None: they do not)."""
+        return self.known.line(rule.id, rule.looks_at, lambda fact: since(rule, fact, self))
+
+    def within(self, line: Line, days: int, later: int | None = None) -> tuple[int, int]:
+        """Which facts of a line began to count less than so many days ago, and not less than `later` days: from, to."""
+        first = bisect_right(line.ats, self.known.as_of - days * DAY_US)
+        last = len(line.ats) if later is None else bisect_right(line.ats, self.known.as_of - later * DAY_US)
+        if first < last:
+            self.ahead(line.ats[first] + days * DAY_US)
+        return first, last
+
+    def gaps(self) -> list[tuple[Fact, str | None]]:
+        """Spans without full-time education (`education.gaps`)."""
+        told = len(self.known.current.get("NoSchoolProvision", ()))
+        if told != self._gaps[0]:
+            self._gaps = (told, gaps(self.known))
+        return self._gaps[1]
 
 
 def _codes_in(fact: Fact, rule: Rule) -> list[tuple[str, str]]:
@@ -82,15 +199,6 @@ def _codes_in(fact: Fact, rule: Rule) -> list[tuple[str, str]]:
     ]
 
 
-def _coded(record: str, s: Situation) -> list[tuple[Fact, frozenset[str]]]:
-    """The record's facts that name any code at all, with all of them: most rules then need one look."""
-    found = s.coded.get(record)
-    if found is None:
-        names = s.reference.records[record].coded
-        s.coded[record] = found = [(f, named) for f in s.known.current[record] if (named := _named(f, names))]
-    return found
-
-
 def _named(fact: Fact, names: tuple[str, ...]) -> frozenset[str]:
     """Every code in these fields of a fact: kept with it, as the fields that rules look at are the contract's."""
     kept: tuple[tuple[str, ...], frozenset[str]] | None = fact.memo.get("coded")
@@ -100,26 +208,29 @@ def _named(fact: Fact, names: tuple[str, ...]) -> frozenset[str]:
 
 
 def _codes(rule: Rule, s: Situation) -> Hit | None:
-    recent: list[Fact] = []
-    older: list[Fact] = []
-    current = s.known.current
-    for record in rule.records:
-        for fact, named in _coded(record, s) if record in current else ():
-            if rule.codes and rule.codes.isdisjoint(named):
-                continue
-            if not _codes_in(fact, rule) or (rule.age_under and not _under(fact, rule, s)):
-                continue
-            since = happened(fact)
-            if rule.trigger and not fact.historic:
-                since = max(since, fact.accepted_at)
-            if s.ahead(since + rule.window_days * DAY_US):
-                recent.append(fact)
-            elif rule.older_points and s.ahead(since + rule.older_days * DAY_US):
-                older.append(fact)
-    found = recent or older
-    if not found:
+    line = s.line(rule, _coded)
+    first, last = s.within(line, rule.window_days)
+    if first < last:
+        return Hit(rule, line.facts[first:last], rule.points, () if rule.trigger else line.ats[first:last])
+    if not rule.older_points:
         return None
-    return Hit(rule, _sorted(found), rule.points if recent else rule.older_points)
+    first, last = s.within(line, rule.older_days, rule.window_days)
+    return Hit(rule, line.facts[first:last], rule.older_points, line.ats[first:last]) if first < last else None
+
+
+def _coded(rule: Rule, fact: Fact, s: Situation) -> int | None:
+    """From when a fact counts that names a code of the rule."""
+    named = _named(fact, s.reference.records[fact.record].coded)
+    if not named or (rule.codes and rule.codes.isdisjoint(named)) or not _codes_in(fact, rule):
+        return None
+    if rule.age_under and not _under(fact, rule, s):
+        return None
+    return _told(fact) if rule.trigger else happened(fact)
+
+
+def _told(fact: Fact) -> int:
+    """From when a harm trigger runs: when it happened, or, of a live fact, when it was told if that is later."""
+    return happened(fact) if fact.historic else max(happened(fact), fact.accepted_at)
 
 
 def _under(fact: Fact, rule: Rule, s: Situation) -> bool:
@@ -163,18 +274,18 @@ def _sorted(facts: Iterable[Fact]) -> tuple[Fact, ...]:
 
 
 def _graded_while(rule: Rule, s: Situation) -> Hit | None:
-    graded = []
-    for fact in s.known.current.get("MissingEpisodeGraded", ()):
-        if fact.body["grade"] in rule.codes:
-            since = happened(fact) if fact.historic else max(happened(fact), fact.accepted_at)
-            if s.ahead(since + rule.window_days * DAY_US):
-                graded.append(fact)
-    if not graded:
+    line = s.line(rule, _graded)
+    first, last = s.within(line, rule.window_days)
+    if first == last:
         return None
     held = status_facts(s.known, s.today, rule.statuses)
     if not held:
         return None
-    return Hit(rule, _sorted([*graded, *held]), 0)
+    return Hit(rule, [*line.facts[first:last], *held], 0)
+
+
+def _graded(rule: Rule, fact: Fact, _: Situation) -> int | None:
+    return _told(fact) if fact.body["grade"] in rule.codes else None
 
 
 def _plan(held: Iterable[Fact]) -> bool:
@@ -182,7 +293,10 @@ def _plan(held: Iterable[Fact]) -> bool:
 
 
 def _recent_episodes(rule: Rule, s: Situation) -> list[Episode]:
-    return [e for e in s.episodes if s.ahead(e.started_at + rule.window_days * DAY_US)]
+    first = bisect_right(s.starts, s.known.as_of - rule.window_days * DAY_US)
+    if first < len(s.starts):
+        s.ahead(s.starts[first] + rule.window_days * DAY_US)
+    return s.episodes[first:]
 
 
 def _first(episodes: Iterable[Episode]) -> list[Fact]:
@@ -193,61 +307,61 @@ def _first(episodes: Iterable[Episode]) -> list[Fact]:
 def _missing_count(rule: Rule, s: Situation) -> Hit | None:
     found = _recent_episodes(rule, s)
     points = rule.tier(len(found))
-    return Hit(rule, _sorted(_first(found)), points) if points else None
+    return Hit(rule, _first(found), points) if points else None
 
 
 def _missing_overnight(rule: Rule, s: Situation) -> Hit | None:
     found = [e for e in _recent_episodes(rule, s) if e.overnight]
-    return Hit(rule, _sorted(_first(found)), rule.points) if found else None
+    return Hit(rule, _first(found), rule.points) if found else None
 
 
 def _missing_repeat(rule: Rule, s: Situation) -> Hit | None:
     gap = rule.within_days * DAY_US
-    ends = sorted(p.ended_at for p in s.episodes if p.ended_at is not None)
     found = []
     for e in _recent_episodes(rule, s):
-        returns = bisect_right(ends, e.started_at) - bisect_left(ends, e.started_at - gap)
+        returns = bisect_right(s.ends, e.started_at, key=itemgetter(0)) - bisect_left(
+            s.ends, e.started_at - gap, key=itemgetter(0)
+        )
         own = e.ended_at is not None and 0 <= e.started_at - e.ended_at <= gap  # told as ended before it began
         if returns > own:
             found.append(e)
-    return Hit(rule, _sorted(_first(found)), rule.points) if found else None
+    return Hit(rule, _first(found), rule.points) if found else None
 
 
 def _interview(rule: Rule, s: Situation) -> Hit | None:
-    found = [
-        e
-        for e in s.episodes
-        if e.ended_at is not None and s.ahead(e.ended_at + rule.window_days * DAY_US) and e.clock in rule.states
-    ]
+    first = bisect_right(s.ends, s.known.as_of - rule.window_days * DAY_US, key=itemgetter(0))
+    if first < len(s.ends):
+        s.ahead(s.ends[first][0] + rule.window_days * DAY_US)
+    found = [e for _, e in s.ends[first:] if e.clock in rule.states]
     facts = [f for e in found for f in (*(f for x in e.strands for f in x.ends), *(f for i in e.interviews for f in i.facts))]
-    return Hit(rule, _sorted(facts), rule.points) if facts else None
+    return Hit(rule, facts, rule.points) if facts else None
 
 
 def _count(rule: Rule, s: Situation) -> Hit | None:
-    found = [
-        f for record in rule.records for f in s.known.current.get(record, ()) if s.ahead(happened(f) + rule.window_days * DAY_US)
-    ]
-    points = rule.tier(len(found))
-    return Hit(rule, _sorted(found), points) if points else None
+    line = s.line(rule, lambda _, fact, __: happened(fact))
+    first, last = s.within(line, rule.window_days)
+    points = rule.tier(last - first)
+    return Hit(rule, line.facts[first:last], points, line.ats[first:last]) if points else None
 
 
 def _absence(rule: Rule, s: Situation) -> Hit | None:
-    found = [
-        f
-        for f in s.known.current.get("SchoolAbsence", ())
-        if f.body["sessions_possible"] >= SESSIONS_MIN and s.ahead(happened(f) + rule.window_days * DAY_US)
-    ]
-    if not found:
+    line = s.line(rule, _absent)
+    first, last = s.within(line, rule.window_days)
+    if first == last:
         return None
-    worst = max(found, key=lambda f: (rate(f), f.occurred_at, f.event_id))
+    worst = max(line.facts[first:last], key=lambda f: (rate(f), f.occurred_at, f.event_id))
     points = rule.tier(rate(worst))
     return Hit(rule, (worst,), points) if points else None
+
+
+def _absent(_: Rule, fact: Fact, __: Situation) -> int | None:
+    return happened(fact) if fact.body["sessions_possible"] >= SESSIONS_MIN else None
 
 
 def _no_provision(rule: Rule, s: Situation) -> Hit | None:
     days = s.reference.register.calendars[SCHOOL_DAYS]
     best: tuple[int, Fact] | None = None
-    for fact, last in gaps(s.known):
+    for fact, last in s.gaps():
         if last is not None and last < s.today:
             continue
         count = school_days(fact, last, s.today, days)
@@ -261,20 +375,28 @@ def _no_provision(rule: Rule, s: Situation) -> Hit | None:
 
 def _corroboration(rule: Rule, s: Situation) -> Hit | None:
     """The most agencies whose signals lie within `within_days` of one another, and every signal that is part of such a span."""
-    seen = {(f.agency, f.event_id): (at, f) for at, f in s.signals if at + rule.window_days * DAY_US > s.known.as_of}
+    window, span = rule.window_days * DAY_US, rule.within_days * DAY_US
+    seen = {(f.agency, f.event_id): (at, f) for at, f in s.signals(s.known.as_of - window)}
     ordered = sorted(seen.values(), key=lambda x: (x[0], x[1].event_id, x[1].agency))
-    span, most = rule.within_days * DAY_US, 0
+    if ordered:
+        s.ahead(ordered[0][0] + window)
+    inside: dict[str, int] = {}
     facts: list[Fact] = []
-    for n, (at, _) in enumerate(ordered):
-        inside = [f for t, f in ordered[n:] if t - at <= span]
-        agencies = {f.agency for f in inside}
-        if len(agencies) > 1:
-            most = max(most, len(agencies))
-            facts += inside
-    for at, _ in ordered:
-        s.ahead(at + rule.window_days * DAY_US)
+    most = upto = given = 0
+    for n, (at, first) in enumerate(ordered):
+        while upto < len(ordered) and ordered[upto][0] - at <= span:
+            agency = ordered[upto][1].agency
+            inside[agency] = inside.get(agency, 0) + 1
+            upto += 1
+        if len(inside) > 1:
+            most = max(most, len(inside))
+            facts += [f for _, f in ordered[max(n, given) : upto]]
+            given = upto
+        inside[first.agency] -= 1
+        if not inside[first.agency]:
+            del inside[first.agency]
     points = rule.tier(most)
-    return Hit(rule, _sorted(facts), points) if points else None
+    return Hit(rule, facts, points) if points else None
 
 
 MATCHERS: Final[Mapping[str, Callable[[Rule, Situation], Hit | None]]] = {

@@ -73,7 +73,7 @@ def _urgency(owed: Recommendation) -> int:
 
 def _counts(known: Known, raised: list[Recommendation], sent: list[messages.Message], episodes: list[missing.Episode]) -> Json:
     return {
-        "facts": _tally(f.agency for f in known.facts),
+        "facts": known.by_agency,
         "recommendations": [[r.raised_at, r.state, [c.data["agency"] for c in r.steps if c.kind == "disagreed"]] for r in raised],
         "episodes": [[e.started_at, e.clock] for e in episodes],
         "messages": _tally(m.state if m.live else "WITHDRAWN" for m in sent),

@@ -15,8 +15,11 @@ import orjson
 from sqlalchemy import Connection, text
 
 from domain import matching
+from domain.fold import Fold, Folded
 from domain.matching import Cluster, Match, Person
 from domain.model import Conclusion, Fact, History, Json, Link, Presentation
+from domain.policy import Reference
+from domain.selection import select
 from projections.arrays import Column
 from projections.entries import ACCEPTED, FACT, Entry
 from projections.footprint import mark
@@ -75,6 +78,7 @@ class Book:
     people: dict[str, Person] = field(default_factory=dict)
     whole: set[str] = field(default_factory=set)
     shelf: Shelf = field(default_factory=Shelf)
+    folds: dict[str, Fold] = field(default_factory=dict)
 
     # -- asking -----------------------------------------------------------------------------------------------------
 
@@ -135,6 +139,18 @@ class Book:
             others,
         )
 
+    def folded(self, child_id: str, reference: Reference, as_of: int) -> Folded:
+        """The parts of the view of a child at `as_of` (µs UTC, no earlier than the last entry applied). It goes on from the last
+        time it was asked, where nothing else than facts and conclusions joined in; `reference` is the same every time.
+        """
+        fold = self.folds.pop(child_id, None)
+        if fold is None:
+            fold = Fold(select(self.history(child_id), as_of), reference)
+        found = fold.at(as_of)  # where a rule of ours fails here, the fold is not kept
+        if self.ever[child_id] == self.members[child_id]:  # what is said of a presentation that left is not told to its fold
+            self.folds[child_id] = fold
+        return found
+
     # -- remembering from batch to batch ------------------------------------------------------------------------------
 
     def begin(self) -> None:
@@ -174,7 +190,7 @@ class Book:
                 if (key := (fact.agency, fact.supersedes or fact.retracts or "")) in self.replacing:
                     self.replacing[key] = [x for x in self.replacing[key] if x[0] != pid]
         for child in gone:
-            for held in (self.members, self.ever, self.conclusions):
+            for held in (self.members, self.ever, self.conclusions, self.folds):
                 held.pop(child, None)
         self.whole -= gone
 
@@ -206,6 +222,9 @@ class Book:
         """Hang a fact on its presentation, findable by its id and by what it replaces."""
         self.facts[fact.presentation_id].append(fact)
         self.stands[(fact.agency, fact.event_id)] = fact.presentation_id
+        child = self.child_of.get(fact.presentation_id, "")
+        if (fold := self.folds.get(child)) is not None and not fold.take(fact):
+            del self.folds[child]
         if (target := fact.supersedes or fact.retracts) is not None:
             self.replacing[(fact.agency, target)].append((fact.presentation_id, fact.event_id))
             self.awaited.add(target)
@@ -252,10 +271,14 @@ class Book:
         for about in ("recommendation_id", "message_id"):
             if about in data:
                 self.about[data[about]] = data["child_id"]
-        touched = {self.current(data["child_id"])}
+        child = self.current(data["child_id"])
+        if (fold := self.folds.get(child)) is not None and not fold.learn(conclusion):
+            del self.folds[child]
+        touched = {child}
         if "match_id" in data:
             self.said[data["match_id"]].append(conclusion)
             touched |= {x.child_id for p in (data["presentation_id"], data["anchor"]) for x in self.links[p]}
+            self.fold_anew(touched)
         return touched
 
     def _link(self, number: int, at: int, data: Json) -> set[str]:
@@ -270,7 +293,13 @@ class Book:
         self.ever[child].add(pid)
         self.founder.setdefault(child_id_of(pid), pid)
         self.links[pid].append(Link(pid, child, number, at, None, None, data["rule"], tuple(data["evidence"]), data["by"]))
+        self.fold_anew(touched)
         return touched
+
+    def fold_anew(self, child_ids: Iterable[str]) -> None:
+        """Forget the folds of these children: more has changed than what joins in."""
+        for child in child_ids:
+            self.folds.pop(child, None)
 
     # -- reading from the tables ------------------------------------------------------------------------------------
 

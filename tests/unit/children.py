@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from domain.conclude import conclude
-from domain.fold import fold
+from domain.fold import fold, parts
 from domain.model import Conclusion, Fact, History, Json, Link, Presentation, make_id
 from domain.times import DAY_US, HOUR_US
 from schemas.policies import reference
@@ -231,7 +231,7 @@ class Child:
 
     def concludes(self, now: int = NOW, **clock: Any) -> list[tuple[str, Json]]:
         """What is concluded at `now`; it is added to the history."""
-        found = conclude(self.history, REFERENCE, now, **clock)
+        found = conclude(parts(self.history, REFERENCE, now), REFERENCE, now, **clock)
         self.adds(found, now)
         return found
 

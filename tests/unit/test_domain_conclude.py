@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from domain.conclude import conclude
+from domain.fold import parts
 from domain.model import History, Json, make_id
 from tests.unit.children import CHILD, DAY, HOUR, NOW, REFERENCE, Child, r19
 from tests.unit.test_domain_fold import children
@@ -725,7 +726,7 @@ class TestShape:
         child = r19()
         child.says("police", VPAS, NOW - DAY, {"what_child_said": None})
         child.says("csc", "CsogOutcome", NOW - DAY)
-        found = conclude(child.history, REFERENCE, NOW)
+        found = conclude(parts(child.history, REFERENCE, NOW), REFERENCE, NOW)
         assert {"recommended", "gp_message", "gp_exception", "quality_defect"} == set(kinds(found))
         assert {CHILD} == {d["child_id"] for _, d in found}
         assert make_id("child", "test") == CHILD

@@ -8,11 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from domain.fold import WORKED_OUT, bare, fold
+from domain.conclude import conclude
+from domain.fold import WORKED_OUT, Fold, Folded, bare, fold, parts
 from domain.model import Conclusion, Fact, History, Json, make_id
+from domain.selection import select
+from domain.standing import standing_of
 from tests.unit.children import BLANKS, CHILD, DAY, HOUR, NOW, REFERENCE, Child, r19
 
 MENU: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -133,6 +136,68 @@ class TestSet:
         assert later >= as_of
         again = fold(history, REFERENCE, later)
         assert text(view | {"as_of": 0, "evaluated_at": 0}) == text(again | {"as_of": 0, "evaluated_at": 0})
+
+
+def parts_of(folded: Folded) -> Json:
+    """All that conclusions and tables are drawn from, as values that can be compared."""
+    known, s, found = folded.known, folded.situation, folded.risk
+    return {
+        "facts": known.facts, "current": {k: v for k, v in known.current.items() if v}, "states": known.states,
+        "in_force": known.in_force, "everything": known.everything, "version": known.version, "next": known.next_fact_at,
+        "conclusions": known.conclusions, "outcomes": known.outcomes, "episodes": s.episodes, "loose": s.loose,
+        "hits": [(h.rule.id, h.facts, h.points, h.agencies) for h in found.hits],
+        "risk": (found.points, found.harm, found.basis, found.changes_at), "raised": folded.recommendations,
+        "messages": folded.messages, "standing": standing_of(folded),
+    }  # fmt: skip
+
+
+class TestGoesOn:
+    """A fold that goes on with each thing that is told is the fold of all of it."""
+
+    @given(children(), st.data())
+    @settings(max_examples=300)
+    def test_the_same_as_anew(self, history: History, data: st.DataObject) -> None:
+        """Facts in the order in which they were accepted, what follows from each, and what people decide in between."""
+        told, concluded, at, went_on = list[Fact](), list[Conclusion](), 0, 0
+        fold: Fold | None = None
+        at_once = data.draw(st.booleans())
+        for n, fact in enumerate(sorted(history.facts, key=lambda f: (f.accepted_at, f.event_id))):
+            step = 0 if at_once else data.draw(st.sampled_from((0, 0, HOUR, DAY, 30 * DAY, 100 * DAY)))
+            at = NOW if at_once else max(at, fact.accepted_at) + step
+            number = 1_000 + 2 * n
+            fact = replace(fact, number=number, accepted_at=at)  # noqa: PLW2901  as `unify` takes it: time never goes back
+            told.append(fact)
+            fold = fold if fold is not None and fold.take(fact) else None
+            went_on += fold is not None
+            now = replace(history, facts=tuple(told), conclusions=tuple(concluded))
+            fold = fold or Fold(select(now, at), REFERENCE)
+            anew, going_on = parts(now, REFERENCE, at), fold.at(at)
+            assert parts_of(anew) == parts_of(going_on)
+            found = conclude(going_on, REFERENCE, at)
+            assert found == conclude(anew, REFERENCE, at)
+            said = [(number, x) for x in found] + [(number + 1, x) for x in people(going_on, at, data)]
+            for by, (kind, what) in said:
+                concluded.append(Conclusion(by, at, kind, what))
+                fold = fold if fold is not None and fold.learn(concluded[-1]) else None
+            if fold is not None:
+                now = replace(now, conclusions=tuple(concluded))
+                assert parts_of(parts(now, REFERENCE, at)) == parts_of(fold.at(at))
+        event("went on" if went_on else "never went on")
+
+
+def people(folded: Folded, at: int, data: st.DataObject) -> list[tuple[str, Json]]:
+    """What people may have decided about the last recommendation."""
+    if not folded.recommendations or not data.draw(st.booleans()):
+        return []
+    rec = folded.recommendations[-1]
+    about = {"recommendation_id": rec.recommendation_id, "child_id": CHILD, "by": "a", "by_role": "icart_manager"}
+    if rec.open:
+        kind = data.draw(st.sampled_from(("convened", "declined")))
+        return [(kind, about | {"rationale": "", "reason": "NO", "meeting_at": None, "held_due_at": at + DAY})]
+    if rec.decision == "CONVENED":
+        held_at = at + data.draw(st.sampled_from((-DAY, 0, DAY)))
+        return [("held", about | {"held_at": held_at, "attended": [], "outcome": "S47", "outcome_text": ""})]
+    return []
 
 
 class TestCorrections:
