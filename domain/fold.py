@@ -185,6 +185,8 @@ def _days(folded: Folded) -> Iterable[int]:
     """Midnights at which something that is told in days next begins, ends or counts on."""
     s = folded.situation
     for record, first, last in SPANS:
+        if record not in s.known.current:
+            continue
         yield from _begins(s, record, first)
         if last is not None:
             ends = s.known.by_day(record, last).ats
@@ -236,7 +238,8 @@ def due_at(folded: Folded) -> int | None:
     if folded.known.next_fact_at is not None:
         ahead.append(folded.known.next_fact_at)
     for record, first in BEGIN:
-        ahead += _begins(s, record, first)
+        if record in s.known.current:
+            ahead += _begins(s, record, first)
     if _counts_on(folded):
         ahead.append(next_midnight(s.today))
     return min([*due, *(t for t in ahead if t > folded.known.as_of)], default=None)

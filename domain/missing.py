@@ -106,7 +106,10 @@ def _strand(agency: str, episode_id: str, reports: list[Fact], grades: list[Fact
 INTERVIEW: Final = ("ReturnHomeInterviewOffered", "ReturnHomeInterviewDeclined", "ReturnHomeInterviewCompleted")
 """Records that tell of an interview, in the order in which it is told."""
 
-Told = tuple[list[Fact], list[Fact], list[Fact]]
+TOLD: Final = frozenset((*EPISODE, *INTERVIEW))
+"""Records that anything is told of here."""
+
+Telling = tuple[list[Fact], list[Fact], list[Fact]]
 
 
 @dataclass(slots=True)
@@ -115,21 +118,18 @@ class Tellings:
 
     strands: dict[tuple[str, str], Strand] = field(default_factory=dict)
     interviews: dict[tuple[str, str], Interview] = field(default_factory=dict)
-    _told: tuple[dict[tuple[str, str], Told], dict[tuple[str, str], Told]] = field(default_factory=lambda: ({}, {}))
+    _told: tuple[dict[tuple[str, str], Telling], dict[tuple[str, str], Telling]] = field(default_factory=lambda: ({}, {}))
     _looked: dict[str, int] = field(default_factory=dict)
 
-    def look(self, known: Known) -> bool:
-        """Take in what came since the last look; False when nothing did."""
-        strands = self._changed(known, self._told[0], EPISODE, "episode_id")
-        interviews = self._changed(known, self._told[1], INTERVIEW, "interview_id")
-        for key in strands:
+    def look(self, known: Known) -> None:
+        """Take in what came since the last look."""
+        for key in self._changed(known, self._told[0], EPISODE, "episode_id"):
             self.strands[key] = _strand(*key, *self._told[0][key])
-        for key in interviews:
+        for key in self._changed(known, self._told[1], INTERVIEW, "interview_id"):
             self.interviews[key] = _interview(key[1], *self._told[1][key])
-        return bool(strands or interviews)
 
     def _changed(
-        self, known: Known, told: dict[tuple[str, str], Told], records: tuple[str, ...], names: str
+        self, known: Known, told: dict[tuple[str, str], Telling], records: tuple[str, ...], names: str
     ) -> set[tuple[str, str]]:
         changed = set()
         for where, record in enumerate(records):

@@ -89,13 +89,14 @@ class Known:
         line = self._lines.get(name)
         if line is None:
             line = self._lines[name] = Line()
+        current, looked = self.current, line.looked
         for record in records:
-            told = self.told(record)
-            if len(told) > (before := line.looked.get(record, 0)):
+            if record in current and len(current[record]) > (before := looked.get(record, 0)):
+                told = self.told(record)
                 for fact in told[before:]:
                     if (found := at(fact)) is not None:
                         line.put(found, fact)
-                line.looked[record] = len(told)
+                looked[record] = len(told)
         return line
 
     def by_day(self, record: str, name: str) -> Line:

@@ -117,7 +117,8 @@ class Situation:
         for record in self._fresh:
             self._looked[record] = len(known.current[record])
         hours = self.reference.interview_hours
-        if self._told.look(known) or first:
+        if first or not self._fresh.isdisjoint(missing.TOLD):
+            self._told.look(known)
             self.episodes, self.loose = missing.episodes(self._told, known.as_of, hours)
             self.starts = [e.started_at for e in self.episodes]
             self.ends = sorted(((e.ended_at, e) for e in self.episodes if e.ended_at is not None), key=itemgetter(0))
