@@ -33,7 +33,7 @@ from projections.entries import (
     seal,
 )
 from projections.keyring import KeyRing
-from projections.writing import Rows, save_children
+from projections.writing import Rows, save_children, together
 from schemas.catalogue import catalogue
 from schemas.codec import Codec
 from schemas.codes import code_lists_hash, code_lists_text
@@ -170,11 +170,12 @@ class Unify:
             if item.kind == ACT and item.reason is not None:
                 _alarm(entry)
             entries.append(entry)
-        self._write(conn, entries)
-        save_children(conn, [s for child in sorted(touched) if (s := self._standing(child, at)) is not None])
-        marks = footprint.packed(footprint.marks(left_by(entries, touched, self._book)))
-        decided = {"n": self._counter.number, "a": at, "c": CHANNEL, "f": after, "m": marks, "k": after - footprint.KEPT}
-        conn.execute(_DECIDED, decided)
+        with together(conn):
+            self._write(conn, entries)
+            save_children(conn, [s for child in sorted(touched) if (s := self._standing(child, at)) is not None])
+            marks = footprint.packed(footprint.marks(left_by(entries, touched, self._book)))
+            decided = {"n": self._counter.number, "a": at, "c": CHANNEL, "f": after, "m": marks, "k": after - footprint.KEPT}
+            conn.execute(_DECIDED, decided)
         self._stands = replace(self._counter)
 
     def _catch_up(self, conn: Connection, counter: Counter) -> set[int] | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import orjson
+import psycopg
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from domain import matching
 from domain.model import Presentation
@@ -176,6 +179,21 @@ class Rows:
         insert(conn, "link", self.link)
         if moved := [row for pid, row in self._open_link.items() if pid not in self._new]:
             conn.execute(_MOVE, {"p": [row[0] for row in moved], "c": [row[3] for row in moved]})
+
+
+@contextmanager
+def together(conn: Connection) -> Iterator[None]:
+    """Statements whose answers nobody reads, sent without waiting for the answer to the one before.
+
+    Raises:
+        DBAPIError: one of them failed; when the block ends at the latest.
+    """
+    driver: Any = conn.connection.driver_connection
+    try:
+        with driver.pipeline():
+            yield
+    except psycopg.Error as err:
+        raise DBAPIError.instance(None, None, err, psycopg.Error, dialect=conn.dialect) from err
 
 
 def save_children(conn: Connection, stands: Iterable[Standing]) -> None:
