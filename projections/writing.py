@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Final
 
 import orjson
 import psycopg
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 from sqlalchemy.exc import DBAPIError
 
 from domain import matching
@@ -222,15 +223,18 @@ def upsert_children(conn: Connection, rows: Iterable[Iterable[Any]]) -> None:
 def insert(conn: Connection, table: str, rows: Iterable[Iterable[Any]], tail: str = "") -> None:
     """Rows of a table of `COLUMNS` in one statement; `tail` ends the statement."""
     data = list(zip(*rows, strict=True))
-    if not data:
-        return
+    if data:
+        sql, kinds = _inserting(table, tail)
+        conn.execute(sql, {f"c{i}": Column(kind, column) for i, (kind, column) in enumerate(zip(kinds, data, strict=True))})
+
+
+@cache
+def _inserting(table: str, tail: str) -> tuple[TextClause, tuple[str, ...]]:
+    """The statement, and the types of its columns."""
     names = [c.split() for c in COLUMNS[table].split(", ")]
     arrays = ", ".join(f"cast(:c{i} as {kind}[])" for i, (_, kind) in enumerate(names))
     quoted = ", ".join(f'"{name}"' for name, _ in names)
-    sql = f"insert into {table} ({quoted}) select * from unnest({arrays}) {tail}"
-    conn.execute(
-        text(sql), {f"c{i}": Column(kind, column) for i, ((_, kind), column) in enumerate(zip(names, data, strict=True))}
-    )
+    return text(f"insert into {table} ({quoted}) select * from unnest({arrays}) {tail}"), tuple(kind for _, kind in names)
 
 
 _CLOSE_LINK = text(
