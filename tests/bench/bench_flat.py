@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Final
 
 import pytest
@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from consumers.host import Intake
 from consumers.unify import Unify, start_counter
+from domain.times import DAY_US
 from infra import assembly
 from producers.halton.facts import SimulatedFact
 from projections.keyring import KeyRing
@@ -52,9 +53,15 @@ BATCH: Final = 100
 class Cost:
     """What some facts cost: CPU seconds by kind of process, wall seconds."""
 
-    facts: int
-    cpu: dict[str, float]
-    wall: float
+    facts: int = 0
+    cpu: dict[str, float] = field(default_factory=dict)
+    wall: float = 0.0
+
+    def add(self, more: Cost) -> None:
+        """Count these, too."""
+        self.facts += more.facts
+        self.wall += more.wall
+        self.cpu = {kind: self.cpu.get(kind, 0.0) + used for kind, used in more.cpu.items()}
 
     @property
     def us(self) -> float:
@@ -142,17 +149,21 @@ class TestHistory:
             "A fact's cost as one child's history grows",
             f"{CHILDREN_EACH} children of each size, told of once a day by every agency in Halton's mix; all of it comes to "
             f"one child. Measured: the {days} facts that follow so many, the same for every size; on {SINGLY} days one by one, "
-            f"then on {TOGETHER} days those of {CHILDREN_EACH} children in one batch. `Unify` in this process, PostgreSQL real; "
-            "from bytes to commit. CPU is of the process and of all of PostgreSQL's.",
+            f"then on {TOGETHER} days those of {CHILDREN_EACH} children in one batch; every day each size has its turn, so that "
+            "the machine's moods fall on all alike. `Unify` in this process, PostgreSQL real; from bytes to commit. CPU is of the "
+            "process and of all of PostgreSQL's.",
         )
         told = lives(SEED, HISTORIES, CHILDREN_EACH, days)
-        singly, together = dict[int, Cost](), dict[int, Cost]()
+        singly, together = {size: Cost() for size in HISTORIES}, {size: Cost() for size in HISTORIES}
         with worker(services) as unify:
-            for size, children in told.items():
-                unify.decide(_history(children))
-                last = [list(day) for day in zip(*(c.after for c in children), strict=True)]
-                singly[size] = unify.decide([f] for day in last[:SINGLY] for f in day)
-                together[size] = unify.decide(last[SINGLY:])
+            unify.decide(_history(told))
+            for day in range(days):
+                for size, children in told.items():
+                    facts = [c.after[day] for c in children]
+                    if day < SINGLY:
+                        singly[size].add(unify.decide([f] for f in facts))
+                    else:
+                        together[size].add(unify.decide([facts]))
             assert unify.accepted() == sum((size + days) * CHILDREN_EACH for size in HISTORIES)
         _report(section, "after {:,} facts, one by one", singly)
         _report(section, f"after {{:,}} facts, {CHILDREN_EACH} children a batch", together)
@@ -186,12 +197,12 @@ class TestCrowd:
         _report(section, "among {:,} children", found)
 
 
-def _history(children: Sequence[Life]) -> Iterator[list[SimulatedFact]]:
-    """All children's facts of some days, batch after batch."""
-    days = len(children[0].before)
-    for n in range(0, days, DAYS_A_BATCH):
-        some = chain.from_iterable(c.before[n : n + DAYS_A_BATCH] for c in children)
-        yield sorted(some, key=lambda f: f.arrives_at)
+def _history(told: Mapping[int, Sequence[Life]]) -> Iterator[list[SimulatedFact]]:
+    """All children's facts before those that are measured, some days of them a batch."""
+    facts = sorted((f for children in told.values() for c in children for f in c.before), key=lambda f: f.arrives_at)
+    day = facts[0].arrives_at
+    for _, some in groupby(facts, key=lambda f: (f.arrives_at - day) // (DAYS_A_BATCH * DAY_US)):
+        yield list(some)
 
 
 def _report(section: Section, what: str, found: dict[int, Cost]) -> None:

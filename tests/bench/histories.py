@@ -37,15 +37,15 @@ class Life:
 def lives(seed: int, sizes: Sequence[int], each: int, after: int) -> dict[int, list[Life]]:
     """For each size, `each` children of whom so many facts are told, a day apart, before the `after` facts that are measured.
 
-    The n-th child of every size is told the same facts at the end, by agencies that have told of the child before: only the
-    length of the history differs. One size comes after another: its first fact is told after the last one of the size before.
+    The n-th child of every size is told the same facts on the same days at the end, by agencies that have told of the child
+    before: only the length of the history differs.
     """
     borough = Borough(end=END, seed=seed, children=POOL_CHILDREN)
     stories = stories_of(borough)
     people = (c for c in borough.people if c.age_at(date(2025, 11, 1)) in AGES)
-    found, begin = dict[int, list[Life]](), END - sum(size + after for size in sizes) * DAY_US
+    found = dict[int, list[Life]]()
     for size in sizes:
-        told = []
+        told, begin = [], END - (size + after) * DAY_US
         for n in range(each):
             desk = _known_to_all(Desk(seed, next(people), faithful=True, since=borough.opens_at))
             after_them = list(_daily(desk, _shuffled(stories, f"{seed}/{n}/after"), begin + size * DAY_US, after))
@@ -53,7 +53,7 @@ def lives(seed: int, sizes: Sequence[int], each: int, after: int) -> dict[int, l
             first = [next([f] for story in past for f in story if f.agency == a) for a in sorted({f.agency for f in after_them})]
             before = list(_daily(desk, first + past, begin, size))
             told.append(Life(before, after_them))
-        found[size], begin = told, begin + (size + after) * DAY_US
+        found[size] = told
     return found
 
 
