@@ -150,8 +150,8 @@ class TestHistory:
             f"{CHILDREN_EACH} children of each size, told of once a day by every agency in Halton's mix; all of it comes to "
             f"one child. Measured: the {days} facts that follow so many, the same for every size; on {SINGLY} days one by one, "
             f"then on {TOGETHER} days those of {CHILDREN_EACH} children in one batch; every day each size has its turn, so that "
-            "the machine's moods fall on all alike. `Unify` in this process, PostgreSQL real; from bytes to commit. CPU is of the "
-            "process and of all of PostgreSQL's.",
+            "the machine's moods fall on all alike. `Unify` in this process, PostgreSQL real; from bytes to commit. CPU is of "
+            "the process and of all of PostgreSQL's.",
         )
         told = lives(SEED, HISTORIES, CHILDREN_EACH, days)
         singly, together = {size: Cost() for size in HISTORIES}, {size: Cost() for size in HISTORIES}
