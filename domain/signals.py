@@ -27,7 +27,6 @@ from domain.times import DAY_US, local_date_of
 SESSIONS_MIN: Final = 10
 """An absence rate needs a school week of sessions: one missed day alone is not a rate."""
 
-
 NEVER: Final = 1 << 63
 """Later than any instant."""
 
@@ -88,7 +87,9 @@ class Answer:
 class Situation:
     """What rules look at, and what they said last: they are asked again when they may answer differently.
 
-    It goes on with what is known (`Known.take`, a later `as_of`): the same as looking at all of it anew.
+    It goes on with what is known (`Known.take`, a later `as_of`): the same as looking at all of it anew. `unsettled` are the
+    episodes that time alone may change; `starts` says when each began, `ends` when each that has ended did, in order. `seen` is
+    what people saw at (entry, instant µs UTC), as `domain.conclude` weighs it.
     """
 
     def __init__(self, known: Known, reference: Reference) -> None:
@@ -97,8 +98,9 @@ class Situation:
         self.episodes: list[Episode] = []
         self.loose: list[Interview] = []
         self.unsettled: list[Episode] = []
+        self.starts: list[int] = []
+        self.ends: list[tuple[int, Episode]] = []
         self.seen: tuple[tuple[int, int], Situation] | None = None
-        """What people saw at (entry, instant µs UTC), as `domain.conclude` weighs it."""
         self._told = missing.Tellings()
         self._looked: dict[str, int] = {}
         self._fresh: set[str] = set()
@@ -106,8 +108,6 @@ class Situation:
         self._answers: dict[str, Answer] = {}
         self._gaps: tuple[int, list[tuple[Fact, str | None]]] = (0, [])
         self._until = NEVER
-        self.starts: list[int] = []
-        self.ends: list[tuple[int, Episode]] = []
 
     def look(self) -> None:
         """Bring what rules look at to what is known now."""
