@@ -155,7 +155,7 @@ class TestGoesOn:
     """A fold that goes on with each thing that is told is the fold of all of it."""
 
     @given(children(), st.data())
-    @settings(max_examples=300)
+    @settings(max_examples=300, deadline=None)
     def test_the_same_as_anew(self, history: History, data: st.DataObject) -> None:
         """Facts in the order in which they were accepted, what follows from each, and what people decide in between."""
         told, concluded, at, went_on = list[Fact](), list[Conclusion](), 0, 0
