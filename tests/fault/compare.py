@@ -57,10 +57,22 @@ def compare(house: House, oracle: Oracle) -> Comparison:
     decided = {a for (a,) in house.rows("select about from conclusion where kind in ('convened', 'declined', 'closed')")}
     apart = {_cluster(oracle, data) for _, about, data in told_of if about in decided} | undone
     out = compare_views(oracle, told, views(house).values(), apart)
+    compare_answers(out, oracle, told, answers)
     if not any(e.details["us"] for e in house.history.of("clock shifted")):
         at = {e["number"]: e["accepted_at"] for e in ledger.entries}
         compare_raised(out, oracle, raised(oracle, told, answers, at), [(n, d) for n, _, d in told_of], apart)
     return out
+
+
+def compare_answers(out: Comparison, oracle: Oracle, told: Iterable[Told], answers: Iterable[Answer]) -> None:
+    """What a reviewer was asked about two records was known of both: the ledger shows them before the answer."""
+    since: dict[Shown, int] = {}
+    for fact in told:
+        shown = oracle.people.of[fact.key]
+        since[shown] = min(fact.number, since.get(shown, fact.number))
+    for a in answers:
+        known = all(since.get(s, a.number) < a.number for s in (a.one, a.other))
+        out.same("I2", "records known before the answer about them", a.number, (True, known), 1)
 
 
 def answered(house: House, oracle: Oracle, ledger: Ledger) -> tuple[list[Answer], set[int]]:
