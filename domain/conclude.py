@@ -193,9 +193,11 @@ def _evidence(folded: Folded) -> Conclusions:
 def _overdue(folded: Folded, reference: Reference, fired: int | None, behind: Sequence[str]) -> Conclusions:
     """What the clock has found undecided, or convened and not held: it goes to somebody other than the one who is late."""
     out: Conclusions = []
-    for rec in folded.recommendations if fired is not None else ():
+    if fired is None:
+        return out
+    for rec in folded.recommendations:
         due = rec.waits_until
-        if fired is None or due is None or due > fired:
+        if due is None or due > fired:
             continue
         to = passed_to(rec, case(folded.known), reference)
         data: Json = {"recommendation_id": rec.recommendation_id, "due_at": due, "behind": list(behind), "passed_to": to}
@@ -209,9 +211,9 @@ def _voices(known: Known) -> Conclusions:
     if not unheard:
         return []
     told = {c.data["event_id"] for c in known.conclusions if c.kind == "quality_defect"}
-    found = sorted((f for f in unheard if f.event_id not in told), key=lambda f: (f.occurred_at, f.event_id))
-    return [("quality_defect", {"event_id": f.event_id, "defect": "VOICE_MISSING"}) for f in found]
+    return [("quality_defect", {"event_id": f.event_id, "defect": "VOICE_MISSING"}) for f in unheard if f.event_id not in told]
 
 
-def _unheard(fact: Fact) -> int | None:
-    return fact.number if voice_missing(fact) and not fact.historic else None
+def _unheard(fact: Fact) -> tuple[int, str] | None:
+    """By when it happened, a submission that has to be told back."""
+    return (fact.occurred_at, fact.event_id) if voice_missing(fact) and not fact.historic else None

@@ -133,13 +133,10 @@ class Tellings:
     ) -> set[tuple[str, str]]:
         changed = set()
         for where, record in enumerate(records):
-            facts = known.told(record)
-            if len(facts) > (before := self._looked.get(record, 0)):
-                for fact in facts[before:]:
-                    key = (fact.agency, fact.body[names])
-                    place(told.setdefault(key, ([], [], []))[where], fact)
-                    changed.add(key)
-                self._looked[record] = len(facts)
+            for fact in known.came(record, self._looked):
+                key = (fact.agency, fact.body[names])
+                place(told.setdefault(key, ([], [], []))[where], fact)
+                changed.add(key)
         return changed
 
 

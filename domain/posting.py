@@ -53,13 +53,12 @@ def gp_messages(folded: Folded, reference: Reference, now: int, fired: int | Non
     to = _addressed(folded)
     out: list[tuple[str, Json]] = []
     gone: set[str] = set()
-    for message in folded.messages:
-        if message.live and (why := _withdraw(message, known, to)) is not None:
-            gone.add(message.message_id)
-            out.append(("gp_withdrawn", {"message_id": message.message_id, "practice_ods": message.practice, "why": why}))
     about: dict[str, list[Message]] = {}
     for message in folded.messages:
         about.setdefault(message.event_id, []).append(message)
+        if message.live and (why := _withdraw(message, known, to)) is not None:
+            gone.add(message.message_id)
+            out.append(("gp_withdrawn", {"message_id": message.message_id, "practice_ods": message.practice, "why": why}))
     for outcome in outcomes:
         told = about.get(outcome.event_id, [])
         live = [m for m in told if m.live and m.message_id not in gone]

@@ -80,23 +80,23 @@ class Known:
                 self._by_agency[fact.agency] = self._by_agency.get(fact.agency, 0) + 1
         return dict(self._by_agency)
 
-    def told(self, record: str) -> Sequence[Fact]:
-        """The facts of a record in force: those that came after it was selected last, in the order in which they came."""
-        return self._came.get(record) or self.current.get(record) or ()
+    def came(self, record: str, looked: dict[str, int]) -> Sequence[Fact]:
+        """The facts of a record in force that came since `looked` counted them; it counts these now."""
+        there, before = len(self.current.get(record, ())), looked.get(record, 0)
+        if there == before:
+            return ()
+        looked[record] = there
+        return (self._came.get(record) or self.current[record])[before:]
 
     def line(self, name: str, records: Iterable[str], at: Callable[[Fact], Any]) -> Line:
         """Facts in force in order of what `at` finds in each (None: it is left out). `name` stands for both: the line goes on."""
         line = self._lines.get(name)
         if line is None:
             line = self._lines[name] = Line()
-        current, looked = self.current, line.looked
         for record in records:
-            if record in current and len(current[record]) > (before := looked.get(record, 0)):
-                told = self.told(record)
-                for fact in told[before:]:
-                    if (found := at(fact)) is not None:
-                        line.put(found, fact)
-                looked[record] = len(told)
+            for fact in self.came(record, line.looked):
+                if (found := at(fact)) is not None:
+                    line.put(found, fact)
         return line
 
     def by_day(self, record: str, name: str) -> Line:

@@ -10,7 +10,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from operator import itemgetter
 from typing import Final
 
 from domain import missing
@@ -88,8 +87,8 @@ class Situation:
     """What rules look at, and what they said last: they are asked again when they may answer differently.
 
     It goes on with what is known (`Known.take`, a later `as_of`): the same as looking at all of it anew. `unsettled` are the
-    episodes that time alone may change; `starts` says when each began, `ends` when each that has ended did, in order. `seen` is
-    what people saw at (entry, instant µs UTC), as `domain.conclude` weighs it.
+    episodes that time alone may change; `starts` says when each began, `ends` when each of `ended` did, in order. `seen` is what
+    people saw at (entry, instant µs UTC), as `domain.conclude` weighs it.
     """
 
     def __init__(self, known: Known, reference: Reference) -> None:
@@ -99,7 +98,8 @@ class Situation:
         self.loose: list[Interview] = []
         self.unsettled: list[Episode] = []
         self.starts: list[int] = []
-        self.ends: list[tuple[int, Episode]] = []
+        self.ended: list[Episode] = []
+        self.ends: list[int] = []
         self.seen: tuple[tuple[int, int], Situation] | None = None
         self._told = missing.Tellings()
         self._looked: dict[str, int] = {}
@@ -121,7 +121,8 @@ class Situation:
             self._told.look(known)
             self.episodes, self.loose = missing.episodes(self._told, known.as_of, hours)
             self.starts = [e.started_at for e in self.episodes]
-            self.ends = sorted(((e.ended_at, e) for e in self.episodes if e.ended_at is not None), key=itemgetter(0))
+            ends = sorted((e.ended_at, n) for n, e in enumerate(self.episodes) if e.ended_at is not None)
+            self.ended, self.ends = [self.episodes[n] for _, n in ends], [at for at, _ in ends]
             self._turned = True
         else:
             turned = [missing.run(e, known.as_of, hours) for e in self.unsettled]
@@ -129,12 +130,9 @@ class Situation:
         if self._turned:
             self.unsettled = [e for e in self.episodes if e.ended_at is None or e.clock == "RUNNING"]
 
-    def ahead(self, at: int) -> bool:
-        """Is the instant still ahead of `as_of`? Then the answer may be another from then on."""
-        if at > self.known.as_of:
-            self._until = min(self._until, at)
-            return True
-        return False
+    def ahead(self, at: int) -> None:
+        """The answer under way may be another from this instant on, which is after `as_of`."""
+        self._until = min(self._until, at)
 
     def ask(self, policy: Policy) -> tuple[list[Hit], int | None]:
         """Every rule that holds, harm triggers first, in the policy's order; when one may next answer differently (µs UTC)."""
@@ -174,12 +172,12 @@ class Situation:
         """The facts that a rule is about, by when they begin to count (`since`; None: they do not)."""
         return self.known.line(rule.id, rule.looks_at, lambda fact: since(rule, fact, self))
 
-    def within(self, line: Line, days: int, later: int | None = None) -> tuple[int, int]:
-        """Which facts of a line began to count less than so many days ago, and not less than `later` days: from, to."""
-        first = bisect_right(line.ats, self.known.as_of - days * DAY_US)
-        last = len(line.ats) if later is None else bisect_right(line.ats, self.known.as_of - later * DAY_US)
+    def within(self, ats: Sequence[int], days: int, later: int | None = None) -> tuple[int, int]:
+        """Which of these instants, in order, lie less than so many days ago, and not less than `later` days: from, to."""
+        first = bisect_right(ats, self.known.as_of - days * DAY_US)
+        last = len(ats) if later is None else bisect_right(ats, self.known.as_of - later * DAY_US)
         if first < last:
-            self.ahead(line.ats[first] + days * DAY_US)
+            self.ahead(ats[first] + days * DAY_US)
         return first, last
 
     def gaps(self) -> list[tuple[Fact, str | None]]:
@@ -210,12 +208,12 @@ def _named(fact: Fact, names: tuple[str, ...]) -> frozenset[str]:
 
 def _codes(rule: Rule, s: Situation) -> Hit | None:
     line = s.line(rule, _coded)
-    first, last = s.within(line, rule.window_days)
+    first, last = s.within(line.ats, rule.window_days)
     if first < last:
         return Hit(rule, line.facts[first:last], rule.points, () if rule.trigger else line.ats[first:last])
     if not rule.older_points:
         return None
-    first, last = s.within(line, rule.older_days, rule.window_days)
+    first, last = s.within(line.ats, rule.older_days, rule.window_days)
     return Hit(rule, line.facts[first:last], rule.older_points, line.ats[first:last]) if first < last else None
 
 
@@ -276,7 +274,7 @@ def _sorted(facts: Iterable[Fact]) -> tuple[Fact, ...]:
 
 def _graded_while(rule: Rule, s: Situation) -> Hit | None:
     line = s.line(rule, _graded)
-    first, last = s.within(line, rule.window_days)
+    first, last = s.within(line.ats, rule.window_days)
     if first == last:
         return None
     held = status_facts(s.known, s.today, rule.statuses)
@@ -294,9 +292,7 @@ def _plan(held: Iterable[Fact]) -> bool:
 
 
 def _recent_episodes(rule: Rule, s: Situation) -> list[Episode]:
-    first = bisect_right(s.starts, s.known.as_of - rule.window_days * DAY_US)
-    if first < len(s.starts):
-        s.ahead(s.starts[first] + rule.window_days * DAY_US)
+    first, _ = s.within(s.starts, rule.window_days)
     return s.episodes[first:]
 
 
@@ -320,9 +316,7 @@ def _missing_repeat(rule: Rule, s: Situation) -> Hit | None:
     gap = rule.within_days * DAY_US
     found = []
     for e in _recent_episodes(rule, s):
-        returns = bisect_right(s.ends, e.started_at, key=itemgetter(0)) - bisect_left(
-            s.ends, e.started_at - gap, key=itemgetter(0)
-        )
+        returns = bisect_right(s.ends, e.started_at) - bisect_left(s.ends, e.started_at - gap)
         own = e.ended_at is not None and 0 <= e.started_at - e.ended_at <= gap  # told as ended before it began
         if returns > own:
             found.append(e)
@@ -330,24 +324,22 @@ def _missing_repeat(rule: Rule, s: Situation) -> Hit | None:
 
 
 def _interview(rule: Rule, s: Situation) -> Hit | None:
-    first = bisect_right(s.ends, s.known.as_of - rule.window_days * DAY_US, key=itemgetter(0))
-    if first < len(s.ends):
-        s.ahead(s.ends[first][0] + rule.window_days * DAY_US)
-    found = [e for _, e in s.ends[first:] if e.clock in rule.states]
+    first, _ = s.within(s.ends, rule.window_days)
+    found = [e for e in s.ended[first:] if e.clock in rule.states]
     facts = [f for e in found for f in (*(f for x in e.strands for f in x.ends), *(f for i in e.interviews for f in i.facts))]
     return Hit(rule, facts, rule.points) if facts else None
 
 
 def _count(rule: Rule, s: Situation) -> Hit | None:
     line = s.line(rule, lambda _, fact, __: happened(fact))
-    first, last = s.within(line, rule.window_days)
+    first, last = s.within(line.ats, rule.window_days)
     points = rule.tier(last - first)
     return Hit(rule, line.facts[first:last], points, line.ats[first:last]) if points else None
 
 
 def _absence(rule: Rule, s: Situation) -> Hit | None:
     line = s.line(rule, _absent)
-    first, last = s.within(line, rule.window_days)
+    first, last = s.within(line.ats, rule.window_days)
     if first == last:
         return None
     worst = max(line.facts[first:last], key=lambda f: (rate(f), f.occurred_at, f.event_id))
