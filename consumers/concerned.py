@@ -17,6 +17,7 @@ from domain.model import Json
 from projections import footprint
 from projections.arrays import Column
 from projections.book import Book, block_key
+from projections.driver import rows
 from projections.entries import ACCEPTED, ACT, FACT, Entry, header
 from schemas.topics import AGENCIES
 
@@ -95,9 +96,9 @@ def met_by(prepared: Iterable[Prepared], book: Book) -> Iterator[str | bytes]:
         yield from blocks_of(p)
 
 
-def left_by(entries: Iterable[Entry], touched: Iterable[str], book: Book) -> Iterator[str | bytes]:
-    """What these decisions changed: the children they touched, and what these are found by (`named_by`, `met_by`)."""
-    yield from touched
+def left_by(entries: Iterable[Entry], anew: Iterable[str], book: Book) -> Iterator[str | bytes]:
+    """What these decisions changed: the children to read anew, and what is found by more than before (`named_by`, `met_by`)."""
+    yield from anew
     for e in entries:
         if e.event_id is None or (e.kind == FACT and e.verdict != ACCEPTED):
             continue
@@ -119,10 +120,10 @@ def load_replaced(conn: Connection, book: Book, facts: Sequence[Prepared]) -> se
     """
     targets = sorted({target for p in facts for _, target in p.corrects})
     pairs = [(a, t) for t in targets for a in AGENCIES]
-    found = conn.execute(_REPLACED, {"a": [a for a, _ in pairs], "e": [e for _, e in pairs]}).all() if pairs else []
-    before = conn.execute(_REPLACING, {"e": Column("text", [p.event_id for p in facts])}).all() if facts else []
+    found = rows(conn, _REPLACED, {"a": [a for a, _ in pairs], "e": [e for _, e in pairs]}) if pairs else []
+    before = rows(conn, _REPLACING, {"e": Column("text", [p.event_id for p in facts])}) if facts else []
     for r in before:
-        head = header(bytes(r.entry))
+        head = header(r.entry)
         book.sources[r.agency, r.event_id] = (head["source_topic"], head["source_partition"], head["source_offset"])
     return book.load_presentations(conn, {r.presentation_id for r in (*found, *before)})
 
@@ -134,11 +135,11 @@ def known(conn: Connection, prepared: Sequence[Prepared]) -> dict[tuple[str, str
         items = [p for p in prepared if p.kind == kind and p.event_id is not None and p.reason is None]
         if not items:
             continue
-        rows = {
+        ids = {
             "a": Column("text", [p.agency or p.intake.topic for p in items]),
             "e": Column("text", [p.event_id for p in items]),
         }
-        out |= {(r.owner, r.event_id): (bytes(r.content), r.verdict, r.reason) for r in conn.execute(sql, rows)}
+        out |= {(r.owner, r.event_id): (r.content, r.verdict, r.reason) for r in rows(conn, sql, ids)}
     return out
 
 

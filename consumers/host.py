@@ -24,6 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from consumers.faults import GONE, RETRIED, of_one_record
 from domain.problems import SightlineError
+from projections.driver import execute
 from schemas.registry import RegistryUnavailable
 from schemas.topics import KafkaAccess
 
@@ -333,7 +334,7 @@ class Host(ConsumerRebalanceListener):
         self._expected |= moved
 
     def _move(self, conn: Connection, moved: Mapping[TopicPartition, int]) -> None:
-        if conn.execute(_MOVE, self._rows_of(moved) | {"n": list(moved.values())}).rowcount != len(moved):
+        if execute(conn, _MOVE, self._rows_of(moved) | {"n": list(moved.values())}).rowcount != len(moved):
             raise Fenced(STANDS_ELSEWHERE)
         self._looked = time.monotonic()
 

@@ -2,7 +2,7 @@
 
 Decisions are taken one after another under the counter's row lock (ADR 0002): so numbers are gapless, `accepted_at` never
 decreases, and two workers that meet one new child at once see one another's links. What they rest on is read before, and stays
-with the worker: under the lock only what others touched meanwhile is read again (`projections.footprint`).
+with the worker: under the lock only what others did meanwhile is read (`projections.footprint`, `projections.book`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import orjson
 import structlog
 from sqlalchemy import Connection, text
 
@@ -21,7 +22,8 @@ from consumers.preparing import Prepared, Preparer, refuse, unread
 from domain.policy import Reference
 from domain.standing import Standing
 from projections import footprint
-from projections.book import Book
+from projections.book import Book, adds
+from projections.driver import execute, rows, together
 from projections.entries import (
     ACT,
     ENTRY_BYTES_MAX,
@@ -32,8 +34,9 @@ from projections.entries import (
     record_class,
     seal,
 )
+from projections.footprint import Changes
 from projections.keyring import KeyRing
-from projections.writing import Rows, save_children, together
+from projections.writing import Rows, save_children
 from schemas.catalogue import catalogue
 from schemas.codec import Codec
 from schemas.codes import code_lists_hash, code_lists_text
@@ -120,7 +123,7 @@ class Unify:
 
     def lock(self, conn: Connection) -> None:
         """Lock the counter: from here to the commit nobody else decides."""
-        self._counter = Counter(*conn.execute(_LOCK).one())
+        self._counter = Counter(*rows(conn, _LOCK)[0])
 
     def forget(self) -> None:
         """Nothing is remembered of a database that may be another one now; keys may be another `keep`'s."""
@@ -137,8 +140,8 @@ class Unify:
         classes = {(p.presentation_id or "", record_class(p.record)) for p in facts}
         self._keys.ensure(classes | {(holder, IDENTITY) for holder, _ in classes})
         with conn.begin():
-            conn.execute(_SNAPSHOT)  # all of it at one number, from which on footprints say what has changed
-            self._catch_up(conn, Counter(*conn.execute(_COUNTER).one()))
+            execute(conn, _SNAPSHOT)  # all of it at one number, from which on footprints say what has changed
+            self._catch_up(conn, Counter(*rows(conn, _COUNTER)[0]))
             return self._read(conn, prepared)
 
     def set_apart(self, record: Intake, failure: Exception) -> Ready:
@@ -156,37 +159,46 @@ class Unify:
         """Decide about every record of the batch, and write all of it."""
         at, after = max(self._now(), self._counter.accepted_at), self._counter.number
         changed = self._catch_up(conn, self._counter)
-        if ready.known is None or changed is None or not ready.named.isdisjoint(changed):
+        if ready.known is None or changed is None or not ready.named.isdisjoint(changed.marks):
             ready = self._read(conn, ready.prepared)
         else:
-            more = set() if ready.met.isdisjoint(changed) else load_met(conn, self._book, ready.prepared)
+            more = set() if ready.met.isdisjoint(changed.marks) else load_met(conn, self._book, ready.prepared)
             load_near(conn, self._book, ready.near | more)
         self._decider.begin(self._book, ready.known or {})
         entries = self._references(conn, ready.prepared, at)
-        touched: set[str] = set()
+        touched, anew = set[str](), set[str]()
         for item in ready.prepared:
             entry = self._entry(item, at)
-            touched |= self._decider.decide(item, entry)
+            found = self._decider.decide(item, entry)
+            touched |= found
+            if not adds(entry):
+                anew |= found
             if item.kind == ACT and item.reason is not None:
                 _alarm(entry)
             entries.append(entry)
         with together(conn):
             self._write(conn, entries)
             save_children(conn, [s for child in sorted(touched) if (s := self._standing(child, at)) is not None])
-            marks = footprint.packed(footprint.marks(left_by(entries, touched, self._book)))
-            decided = {"n": self._counter.number, "a": at, "c": CHANNEL, "f": after, "m": marks, "k": after - footprint.KEPT}
-            conn.execute(_DECIDED, decided)
+            decided = {
+                "n": self._counter.number, "a": at, "c": CHANNEL, "f": after, "k": after - footprint.KEPT,
+                "m": footprint.packed(footprint.marks(left_by(entries, anew, self._book))), "x": orjson.dumps(sorted(anew)),
+            }  # fmt: skip
+            execute(conn, _DECIDED, decided)
         self._stands = replace(self._counter)
 
-    def _catch_up(self, conn: Connection, counter: Counter) -> set[int] | None:
-        """Drop what others touched up to `counter` of what is remembered: its marks; None when all of it had to go."""
+    def _catch_up(self, conn: Connection, counter: Counter) -> Changes | None:
+        """Bring what is remembered up to `counter`: follow what others added to children, drop those they did more with.
+
+        What they changed; None when all that was remembered had to go.
+        """
         before, self._stands, changed = self._stands, counter, None
         if before.place == counter.place and len(self._book.stands) <= REMEMBERED_MAX:
-            changed = set() if before.number == counter.number else footprint.since(conn, before.number, counter.number)
+            changed = Changes() if before.number == counter.number else footprint.since(conn, before.number, counter.number)
         if changed is None:
             self._book = Book()
-        elif changed:
-            self._book.drop(changed)
+        elif before.number < counter.number:
+            self._book.drop(changed.anew)
+            self._book.follow(conn, before.number)
         return changed
 
     def _read(self, conn: Connection, prepared: Sequence[Prepared]) -> Ready:
@@ -237,13 +249,13 @@ class Unify:
 
     def _write(self, conn: Connection, entries: Sequence[Entry]) -> None:
         self._keys.ensure({n for e in entries for n in key_names(e)})
-        rows = Rows()
+        written = Rows()
         for entry in entries:
             value = seal(entry, self._keys)
             if len(value) > ENTRY_BYTES_MAX:
                 raise EntryTooLarge(f"ledger entry {entry.number} would be {len(value)} bytes; at most {ENTRY_BYTES_MAX} go out")
-            rows.add(entry, value)
-        rows.write(conn)
+            written.add(entry, value)
+        written.write(conn)
 
 
 def _alarm(entry: Entry) -> None:
@@ -264,7 +276,7 @@ _COUNTER = text("select number, accepted_at, incarnation, cast(tableoid as bigin
 _LOCK = text(f"{_COUNTER.text} for update")
 _DECIDED = text(
     "with swept as (delete from footprint where number < :k), "
-    "left_behind as (insert into footprint (after, number, marks) values (:f, :n, :m) "
-    "on conflict (after) do update set number = excluded.number, marks = excluded.marks) "
+    "left_behind as (insert into footprint (after, number, marks, anew) values (:f, :n, :m, :x) "
+    "on conflict (after) do update set number = excluded.number, marks = excluded.marks, anew = excluded.anew) "
     "update counter set number = :n, accepted_at = :a where id = 1 returning pg_notify(:c, '')"
 )

@@ -1,4 +1,5 @@
-"""What is remembered about children: read from `views`, brought forward entry by entry, dropped when others touched it.
+"""What is remembered about children: read from `views`, brought forward entry by entry, by what others added as well; dropped
+when others did more than add.
 
 `Book.apply` is the only place that says what an entry means for memory; `projections.writing` says it for the tables.
 """
@@ -6,7 +7,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
@@ -19,10 +20,10 @@ from domain.fold import Fold, Folded
 from domain.matching import Cluster, Match, Person
 from domain.model import Conclusion, Fact, History, Json, Link, Presentation
 from domain.policy import Reference
-from domain.selection import select
+from domain.selection import BEYOND, select
 from projections.arrays import Column
+from projections.driver import rows
 from projections.entries import ACCEPTED, FACT, Entry
-from projections.footprint import mark
 from projections.keyring import keyed_hash
 from projections.shelf import Shelf
 
@@ -168,9 +169,9 @@ class Book:
                 left |= {child_id_of(pid), self.child_of.get(pid, child), *(x.child_id for x in self.links.get(pid, ()))} - found
         return found
 
-    def drop(self, marks: Collection[int]) -> None:
-        """Forget the children that these marks name, with their families: what is said of them is read again when asked for."""
-        gone = self.family(c for c in self.members.keys() | self.ever.keys() if mark(c) in marks)
+    def drop(self, child_ids: Iterable[str]) -> None:
+        """Forget these children with their families: what is said of them is read again when asked for."""
+        gone = self.family(child_ids)
         pids = {p for c in gone for p in self._presentations_of(c)}
         for match_id in {m for p in pids for m in self.concerned.get(p, ())}:
             match = self.matches[match_id]
@@ -196,6 +197,21 @@ class Book:
 
     def _presentations_of(self, child_id: str) -> set[str]:
         return self.ever.get(child_id, set()) | self.members.get(child_id, set())
+
+    def follow(self, conn: Connection, number: int) -> None:
+        """Take in what entries above `number`, which others made, added to the children that are whole here.
+
+        To be dropped first: the children with which these entries did more than `adds` says.
+        """
+        if not self.whole:
+            return
+        above = {"n": number}
+        for pid, data in rows(conn, _FACTS_ABOVE, above):
+            if self.child_of.get(pid) in self.whole:
+                self._hang(Fact(*orjson.loads(data)))
+        for at_number, at, kind, child, data in rows(conn, _CONCLUSIONS_ABOVE, above):
+            if child in self.whole:
+                self._conclude(Conclusion(at_number, at, kind, orjson.loads(data)))
 
     # -- bringing forward -------------------------------------------------------------------------------------------
 
@@ -267,6 +283,16 @@ class Book:
                 old = self.matches[data["match_id"]]
                 self.matches[data["match_id"]] = replace(old, state=MATCH_STATES[kind])
         conclusion = Conclusion(number, at, kind, data)
+        touched = {self._conclude(conclusion)}
+        if "match_id" in data:
+            self.said[data["match_id"]].append(conclusion)
+            touched |= {x.child_id for p in (data["presentation_id"], data["anchor"]) for x in self.links[p]}
+            self.fold_anew(touched)
+        return touched
+
+    def _conclude(self, conclusion: Conclusion) -> str:
+        """Keep what was concluded with the child it was said on; the child whose view it may change."""
+        data = conclusion.data
         self.conclusions[data["child_id"]].append(conclusion)
         for about in ("recommendation_id", "message_id"):
             if about in data:
@@ -274,12 +300,7 @@ class Book:
         child = self.current(data["child_id"])
         if (fold := self.folds.get(child)) is not None and not fold.learn(conclusion):
             del self.folds[child]
-        touched = {child}
-        if "match_id" in data:
-            self.said[data["match_id"]].append(conclusion)
-            touched |= {x.child_id for p in (data["presentation_id"], data["anchor"]) for x in self.links[p]}
-            self.fold_anew(touched)
-        return touched
+        return child
 
     def _link(self, number: int, at: int, data: Json) -> set[str]:
         pid, child = data["presentation_id"], data["child_id"]
@@ -307,7 +328,7 @@ class Book:
         """Which of these presentations exist, and on which child; those that do."""
         asked = set(wanted)
         if ids := [p for p in asked if p not in self.child_of]:
-            for pid, agency, number, at, fields, child in conn.execute(_PRESENTATIONS, {"x": Column("text", ids)}).all():
+            for pid, agency, number, at, fields, child in rows(conn, _PRESENTATIONS, {"x": Column("text", ids)}):
                 if pid not in self.shown:
                     self.shown[pid] = Presentation(pid, agency, number, at, orjson.loads(fields))
                 self.child_of[pid] = child
@@ -320,30 +341,29 @@ class Book:
         pairs = sorted(set(holders))
         if not pairs:
             return set()
-        rows = conn.execute(_NEWEST, {"a": [a for a, _ in pairs], "l": [x for _, x in pairs]}).all()
-        for r in rows:
+        found = rows(conn, _NEWEST, {"a": [a for a, _ in pairs], "l": [x for _, x in pairs]})
+        for r in found:
             self.newest[(r.agency, r.local_id)] = r.presentation_id
-        return self.load_presentations(conn, [r.presentation_id for r in rows])
+        return self.load_presentations(conn, [r.presentation_id for r in found])
 
     def load_blocks(self, conn: Connection, keys: Iterable[bytes]) -> set[str]:
         """The presentations that share a blocking key with something new."""
         wanted = sorted(set(keys))
         if not wanted:
             return set()
-        sql = text("select key, presentation_id from block where key = any(:k)")
-        rows = conn.execute(sql, {"k": Column("bytea", wanted)}).all()
-        for r in rows:
-            self.blocks[bytes(r.key)].add(r.presentation_id)
-        return self.load_presentations(conn, {r.presentation_id for r in rows})
+        found = rows(conn, _BLOCKS, {"k": Column("bytea", wanted)})
+        for r in found:
+            self.blocks[r.key].add(r.presentation_id)
+        return self.load_presentations(conn, {r.presentation_id for r in found})
 
     def load_matches(self, conn: Connection, ids: Iterable[str]) -> set[str]:
         """Possible matches by id, with both sides."""
         wanted = list(ids)
         if not wanted:
             return set()
-        rows = conn.execute(text("select * from possible_match where match_id = any(:x)"), {"x": wanted}).all()
-        sides = self.load_presentations(conn, {p for r in rows for p in (r.presentation_id, r.anchor)})
-        self._matches(conn, rows)
+        found = rows(conn, _MATCHES, {"x": Column("text", wanted)})
+        sides = self.load_presentations(conn, {p for r in found for p in (r.presentation_id, r.anchor)})
+        self._matches(conn, found)
         return sides
 
     def load_about(self, conn: Connection, ids: Iterable[str]) -> set[str]:
@@ -351,19 +371,17 @@ class Book:
         wanted = list(ids)
         if not wanted:
             return set()
-        sql = "select distinct on (about) about, child_id from conclusion where about = any(:x) order by about, number"
-        rows = conn.execute(text(sql), {"x": wanted}).all()
-        self.about |= {r.about: r.child_id for r in rows}
-        return self.load_founders(conn, {r.child_id for r in rows})
+        found = {r.about: r.child_id for r in rows(conn, _ABOUT, {"x": Column("text", wanted)})}
+        self.about |= found
+        return self.load_founders(conn, set(found.values()))
 
     def load_founders(self, conn: Connection, child_ids: Iterable[str]) -> set[str]:
         """The founding presentation of each child id: it says where that child is today."""
         wanted = list(child_ids)
         if not wanted:
             return set()
-        sql = "select distinct child_id, presentation_id from link where child_id = any(:x)"
-        rows = conn.execute(text(sql), {"x": wanted}).all()
-        found = {r.child_id: r.presentation_id for r in rows if child_id_of(r.presentation_id) == r.child_id}
+        linked = rows(conn, _LINKED, {"x": Column("text", wanted)})
+        found = {r.child_id: r.presentation_id for r in linked if child_id_of(r.presentation_id) == r.child_id}
         self.founder |= found
         return self.load_presentations(conn, found.values())
 
@@ -380,7 +398,7 @@ class Book:
         # children merged away into these, or out of which these were taken: when a presentation moves, their views change too
         while more := wanted - asked:
             asked |= more
-            found = conn.execute(_LINKS, {"x": Column("text", sorted(more))}).all()
+            found = rows(conn, _LINKS, {"x": Column("text", sorted(more))})
             links += found
             wanted |= {r.child_id for r in found} - self.whole
         self.whole |= wanted
@@ -393,14 +411,14 @@ class Book:
                 self.ever[child].add(pid)
                 self.founder.setdefault(child_id_of(pid), pid)
         here = {"x": Column("text", ids)}
-        for r in conn.execute(text("select a, b, rule, match_id from edge where a = any(:x) or b = any(:x)"), here).all():
+        for r in rows(conn, _EDGES, here):
             self._edge(r.a, r.b, r.rule, r.match_id)
-        rows = conn.execute(text("select * from possible_match where presentation_id = any(:x) or anchor = any(:x)"), here).all()
-        self.load_presentations(conn, {p for r in rows for p in (r.presentation_id, r.anchor)})
-        self._matches(conn, rows)
+        doubted = rows(conn, _MATCHES_OF, here)
+        self.load_presentations(conn, {p for r in doubted for p in (r.presentation_id, r.anchor)})
+        self._matches(conn, doubted)
         self._load_facts(conn, [p for p in ids if not self.facts.get(p)])
         fresh = sorted({*map(child_id_of, ids), *wanted} - self.conclusions.keys())
-        for number, at, kind, child, about, data in conn.execute(_CONCLUSIONS, {"x": Column("text", fresh)}).all():
+        for number, at, kind, child, about, data in rows(conn, _CONCLUSIONS, {"x": Column("text", fresh)}):
             self.conclusions[child].append(Conclusion(number, at, kind, orjson.loads(data)))
             if about is not None:
                 self.about[about] = child
@@ -416,15 +434,14 @@ class Book:
         for fact in self.shelf.read(conn, presentation_ids):
             self._hang(fact)
 
-    def _matches(self, conn: Connection, rows: Sequence[Any]) -> None:
+    def _matches(self, conn: Connection, found: Sequence[Any]) -> None:
         """Possible matches with all that was said about each, on whichever child it was said."""
-        new = [r for r in rows if r.match_id not in self.matches]
+        new = [r for r in found if r.match_id not in self.matches]
         # one of an erased presentation is nobody's question any more
         new = [r for r in new if r.presentation_id in self.shown and r.anchor in self.shown]
         if not new:
             return
-        sql = text("select * from conclusion where about = any(:x) order by number, seq")
-        for c in conn.execute(sql, {"x": Column("text", [r.match_id for r in new])}):
+        for c in rows(conn, _SAID, {"x": Column("text", [r.match_id for r in new])}):
             self.said[c.about].append(Conclusion(c.number, c.accepted_at, c.kind, orjson.loads(c.data)))
         for r in new:
             who = self.person(r.presentation_id)
@@ -441,6 +458,18 @@ class Book:
         self.joined[b].add((a, b))
 
 
+def adds(entry: Entry) -> bool:
+    """It adds a fact or conclusions to children, and does nothing else with them: who remembers them can follow."""
+    return entry.identity is None and all(kind not in MORE for kind, _ in entry.conclusions)
+
+
+MORE: Final = BEYOND | {"edge", "edge_removed"}
+"""Conclusions that change who is meant or what is in force, not only what is known."""
+
+_FACTS_ABOVE = text("select presentation_id, data from fact where number > :n order by number")
+_CONCLUSIONS_ABOVE = text(
+    "select number, accepted_at, kind, child_id, data from conclusion where number > :n order by number, seq"
+)
 _PRESENTATIONS = text(
     "select presentation_id, agency, number, accepted_at, fields, child_id from presentation where presentation_id = any(:x)"
 )
@@ -454,6 +483,13 @@ _LINKS = text(
 _CONCLUSIONS = text(
     "select number, accepted_at, kind, child_id, about, data from conclusion where child_id = any(:x) order by number, seq"
 )
+_SAID = text("select * from conclusion where about = any(:x) order by number, seq")
+_ABOUT = text("select distinct on (about) about, child_id from conclusion where about = any(:x) order by about, number")
+_LINKED = text("select distinct child_id, presentation_id from link where child_id = any(:x)")
+_EDGES = text("select a, b, rule, match_id from edge where a = any(:x) or b = any(:x)")
+_MATCHES = text("select * from possible_match where match_id = any(:x)")
+_MATCHES_OF = text("select * from possible_match where presentation_id = any(:x) or anchor = any(:x)")
+_BLOCKS = text("select key, presentation_id from block where key = any(:k)")
 _NEWEST = text(
     "select distinct on (p.agency, p.local_id) p.agency, p.local_id, p.presentation_id from presentation p "
     "join unnest(cast(:a as text[]), cast(:l as text[])) as u(a, l) on p.agency = u.a and p.local_id = u.l "

@@ -1,19 +1,24 @@
-"""What a batch of decisions may have changed for others: each batch leaves its marks, whoever remembers anything reads them.
+"""What a batch of decisions may have changed for others: each batch leaves its footprint, whoever remembers anything reads it.
 
-A worker keeps the children it has read. Before it decides again it reads the footprints of what others decided since, and drops
-what they touched. Footprints say from which number to which they speak, so that any other change of the tables (a catch-up, a
-restore, footprints swept away) shows as a gap: then all that was remembered goes.
+A worker keeps the children it has read. Before it decides again it reads the footprints of what others decided since: which of
+these children are to be read anew, as more was done than added to them, and by marks what there is to be found now. They say
+from which number to which they speak, so that any other change of the tables (a catch-up, a restore, footprints swept away)
+shows as a gap: then all that was remembered goes.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 from zlib import crc32
 
+import orjson
 from sqlalchemy import Connection, text
+
+from projections.driver import rows
 
 KEPT: Final = 20_000
 """Numbers back to which footprints are kept: some forty of the greatest batches."""
@@ -40,15 +45,24 @@ def packed(left: Iterable[int]) -> bytes:
     return array("I", left).tobytes()
 
 
-def since(conn: Connection, number: int, upto: int) -> set[int] | None:
-    """The marks of all decisions above `number` up to `upto`; None when they do not all lie there."""
-    found: set[int] = set()
-    rows: list[Any] = list(conn.execute(_SINCE, {"n": number}))
-    if sum(r.number - r.after for r in rows) != upto - number:
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What decisions changed: the marks they left, the children to be read anew."""
+
+    marks: set[int] = field(default_factory=set)
+    anew: set[str] = field(default_factory=set)
+
+
+def since(conn: Connection, number: int, upto: int) -> Changes | None:
+    """What all decisions above `number` up to `upto` changed; None when their footprints do not all lie there."""
+    found = Changes()
+    left = rows(conn, _SINCE, {"n": number})
+    if sum(r.number - r.after for r in left) != upto - number:
         return None
-    for r in rows:
-        found.update(array("I", bytes(r.marks)))
+    for r in left:
+        found.marks.update(array("I", r.marks))
+        found.anew.update(orjson.loads(r.anew))
     return found
 
 
-_SINCE = text("select after, number, marks from footprint where after >= :n")
+_SINCE = text("select after, number, marks, anew from footprint where after >= :n")

@@ -13,9 +13,11 @@ from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, Engine, Result, select, text
+from sqlalchemy import Connection, Engine, select, text
 
 from domain.problems import SightlineError
+from projections.arrays import Column
+from projections.driver import execute, rows
 from projections.keep_tables import secret
 
 KeyName = tuple[str, str]
@@ -67,13 +69,13 @@ class KeyRing:
         with self._engine.begin() as conn:
             found = self._select(conn, missing)
             if self._publish is not None and (new := [n for n in missing if n not in found]):
-                rows = {
-                    "h": [h for h, _ in new],
-                    "c": [c for _, c in new],
-                    "w": [self._wrap(AESGCM.generate_key(256), *n) for n in new],
+                values = {
+                    "h": Column("text", [h for h, _ in new]),
+                    "c": Column("text", [c for _, c in new]),
+                    "w": Column("bytea", [self._wrap(AESGCM.generate_key(256), *n) for n in new]),
                     "t": self._now(),
                 }
-                made = _rows(conn.execute(_INSERT, rows))
+                made = _rows(rows(conn, _INSERT, values))
                 elsewhere = [n for n in new if n not in made]
                 found |= made | (self._select(conn, elsewhere) if elsewhere else {})
         self._announce({n: (w, at) for n, (w, at, published) in found.items() if w is not None and not published})
@@ -114,12 +116,12 @@ class KeyRing:
         for name, (w, _) in living.items():
             self._unwrap(w, *name)
         destroyed = [n for n, (w, _) in wrapped.items() if w is None]
-        rows = {
+        values = {
             "h": [h for h, _ in living], "c": [c for _, c in living],
             "w": [w for w, _ in living.values()], "t": [at for _, at in living.values()],
         }  # fmt: skip
         with self._engine.begin() as conn:
-            put_back = conn.execute(_MERGE, rows).rowcount
+            put_back = conn.execute(_MERGE, values).rowcount
             conn.execute(_DESTROY, {"h": [h for h, _ in destroyed], "c": [c for _, c in destroyed], "t": self._now()})
         self._open.clear()
         return int(put_back)
@@ -128,8 +130,7 @@ class KeyRing:
         """Send the keys that topic `keys` lacks (a new broker, an old copy of it); how many there were."""
         assert self._publish is not None
         with self._engine.begin() as conn:
-            rows = conn.execute(_LIVING)
-            lacking = {(h, c): (bytes(w), at) for h, c, w, at in rows if (h, c) not in there}
+            lacking = {(h, c): (bytes(w), at) for h, c, w, at in conn.execute(_LIVING) if (h, c) not in there}
         self._announce(lacking)
         return len(lacking)
 
@@ -138,10 +139,10 @@ class KeyRing:
             return
         self._publish(fresh)
         with self._engine.begin() as conn:
-            conn.execute(_PUBLISHED, {"h": [h for h, _ in fresh], "c": [c for _, c in fresh]})
+            execute(conn, _PUBLISHED, _names(fresh))
 
     def _select(self, conn: Connection, names: list[KeyName]) -> dict[KeyName, tuple[bytes | None, int, bool]]:
-        return _rows(conn.execute(_SELECT, {"h": [h for h, _ in names], "c": [c for _, c in names]}))
+        return _rows(rows(conn, _SELECT, _names(names)))
 
     def _wrap(self, key: bytes, holder: str, record_class: str) -> bytes:
         nonce = os.urandom(NONCE_BYTES)
@@ -156,10 +157,12 @@ class KeyRing:
             ) from err
 
 
-def _rows(found: Result[Any]) -> dict[KeyName, tuple[bytes | None, int, bool]]:
-    return {
-        (r.holder, r.record_class): (None if r.wrapped is None else bytes(r.wrapped), r.created_at, r.published) for r in found
-    }
+def _names(names: Collection[KeyName]) -> dict[str, Column]:
+    return {"h": Column("text", [h for h, _ in names]), "c": Column("text", [c for _, c in names])}
+
+
+def _rows(found: Iterable[Any]) -> dict[KeyName, tuple[bytes | None, int, bool]]:
+    return {(r.holder, r.record_class): (r.wrapped, r.created_at, r.published) for r in found}
 
 
 def keyed_hash(secret_bytes: bytes, *parts: str) -> bytes:

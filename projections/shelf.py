@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 
 from domain.model import Fact
 from projections.arrays import Column
+from projections.driver import rows
 
 BYTES_MAX: Final = 24_000_000
 """What each worker keeps, as text: of facts as they mostly are, some 40,000, which take 60 MB of memory."""
@@ -39,10 +40,10 @@ class Shelf:
         """Every fact of these presentations."""
         ids = list(dict.fromkeys(presentation_ids))
         last = [row.facts[-1].number if (row := self._held.get(p)) and row.facts else 0 for p in ids]
-        later = conn.execute(_LATER, {"p": Column("text", ids), "n": Column("bigint", last)}).scalars().all()
+        later = rows(conn, _LATER, {"p": Column("text", ids), "n": Column("bigint", last)})
         asked = {p: self._held.pop(p, Row()) for p in ids}
         self._held |= asked
-        for data in later:
+        for (data,) in later:
             fact = Fact(*orjson.loads(data))
             asked[fact.presentation_id].facts.append(fact)
             asked[fact.presentation_id].size += len(data)

@@ -27,6 +27,7 @@ footprint: Final = Table(
     Column("after", BigInteger, primary_key=True, autoincrement=False, comment="speaks of entries above this number"),
     Column("number", BigInteger, nullable=False, comment="up to this one"),
     Column("marks", LargeBinary, nullable=False),
+    Column("anew", LargeBinary, nullable=False, server_default="[]", comment="the children to be read anew"),
 )
 """What each batch of decisions may have changed for other workers (`projections.footprint`); the latest only."""
 
@@ -79,6 +80,7 @@ fact: Final = Table(
     Column("replaces", Text, comment="event_id that this fact supersedes or retracts"),
     Column("data", LargeBinary, nullable=False),
     Index("fact_presentation", "presentation_id", "number"),
+    Index("fact_number", "number"),
     Index("fact_replaces", "replaces", postgresql_where=text("replaces is not null")),
 )
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
 import orjson
-import psycopg
 from sqlalchemy import Connection, TextClause, text
-from sqlalchemy.exc import DBAPIError
 
 from domain import matching
 from domain.model import Presentation
@@ -19,6 +16,7 @@ from domain.searching import searched
 from domain.standing import Standing
 from projections.arrays import Column
 from projections.book import MATCH_STATES, block_key, child_id_of
+from projections.driver import execute
 from projections.entries import ACCEPTED, ACT, FACT, REFERENCE, REFUSED, Entry, fact_fields, plain
 from projections.outputs import addressee_of, late_letter, letter, outputs
 
@@ -109,7 +107,7 @@ class Rows:
             pid = data["presentation_id"]
             if pid in self._open_link:
                 self._open_link[pid][5:7] = [entry.number, entry.accepted_at]
-            else:
+            elif pid not in self._new:
                 self.closed.append((pid, entry.number, entry.accepted_at))
             row = [
                 pid,
@@ -163,38 +161,24 @@ class Rows:
         self._write_links(conn)
         gone = [k for k, v in self.edge.items() if v is None]
         if gone:
-            conn.execute(_DELETE_EDGE, {"a": [a for a, _ in gone], "b": [b for _, b in gone]})
+            execute(conn, _DELETE_EDGE, {"a": [a for a, _ in gone], "b": [b for _, b in gone]})
         insert(conn, "edge", [v for v in self.edge.values() if v is not None], "on conflict do nothing")
         insert(conn, "possible_match", self.match)
         for match_id, state in self.match_state:
-            conn.execute(text("update possible_match set state = :s where match_id = :m"), {"s": state, "m": match_id})
+            execute(conn, _STATE, {"s": state, "m": match_id})
         insert(conn, "conclusion", self.conclusion)
         insert(conn, "letter", self.letter)
 
     def _write_links(self, conn: Connection) -> None:
         if not self.link:
             return
-        conn.execute(
-            _CLOSE_LINK, {"p": [c[0] for c in self.closed], "n": [c[1] for c in self.closed], "t": [c[2] for c in self.closed]}
-        )
+        if self.closed:
+            ids, numbers, instants = zip(*self.closed, strict=True)
+            closed = {"p": Column("text", ids), "n": Column("bigint", numbers), "t": Column("bigint", instants)}
+            execute(conn, _CLOSE_LINK, closed)
         insert(conn, "link", self.link)
         if moved := [row for pid, row in self._open_link.items() if pid not in self._new]:
-            conn.execute(_MOVE, {"p": [row[0] for row in moved], "c": [row[3] for row in moved]})
-
-
-@contextmanager
-def together(conn: Connection) -> Iterator[None]:
-    """Statements whose answers nobody reads, sent without waiting for the answer to the one before.
-
-    Raises:
-        DBAPIError: one of them failed; when the block ends at the latest.
-    """
-    driver: Any = conn.connection.driver_connection
-    try:
-        with driver.pipeline():
-            yield
-    except psycopg.Error as err:
-        raise DBAPIError.instance(None, None, err, psycopg.Error, dialect=conn.dialect) from err
+            execute(conn, _MOVE, {"p": [row[0] for row in moved], "c": [row[3] for row in moved]})
 
 
 def save_children(conn: Connection, stands: Iterable[Standing]) -> None:
@@ -225,7 +209,7 @@ def insert(conn: Connection, table: str, rows: Iterable[Iterable[Any]], tail: st
     data = list(zip(*rows, strict=True))
     if data:
         sql, kinds = _inserting(table, tail)
-        conn.execute(sql, {f"c{i}": Column(kind, column) for i, (kind, column) in enumerate(zip(kinds, data, strict=True))})
+        execute(conn, sql, {f"c{i}": Column(kind, column) for i, (kind, column) in enumerate(zip(kinds, data, strict=True))})
 
 
 @cache
@@ -242,6 +226,7 @@ _CLOSE_LINK = text(
     "from unnest(cast(:p as text[]), cast(:n as bigint[]), cast(:t as bigint[])) as u(p, n, t) "
     "where link.presentation_id = u.p and link.to_number is null"
 )
+_STATE = text("update possible_match set state = :s where match_id = :m")
 _MOVE = text(
     "update presentation set child_id = u.c from unnest(cast(:p as text[]), cast(:c as text[])) as u(p, c) "
     "where presentation.presentation_id = u.p and presentation.child_id <> u.c"

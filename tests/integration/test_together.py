@@ -7,7 +7,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from infra import assembly
-from projections.writing import insert, together
+from projections.driver import together
+from projections.writing import insert
 from tests.services import Deployment
 
 EDGES = (("a", "b", "rule", None), ("b", "c", "rule", None))
