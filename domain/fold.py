@@ -17,10 +17,10 @@ from domain import meetings, messages, missing, risk
 from domain.calendar import midnight, next_midnight
 from domain.chronology import chronology, currency
 from domain.education import SCHOOL_DAYS, education, school_days
-from domain.identity_view import header, identity, merged_into, possible_matches
+from domain.identity_view import header, identity, latest_birth_date, merged_into, possible_matches
 from domain.involvement import cpis, grades, involved, practice, statuses, vpas
 from domain.labelling import rest_on_ids
-from domain.model import Conclusion, Fact, History, Json
+from domain.model import Conclusion, Fact, History, Json, Link, Presentation
 from domain.policy import Reference
 from domain.selection import Known, select
 from domain.signals import Situation
@@ -59,6 +59,15 @@ class Fold:
         if seen is not None and fact.accepted_at <= seen[0][1]:
             self._situation.seen = None
         return self._known.take(fact)
+
+    def meet(self, shown: Presentation, link: Link) -> bool:
+        """Let a presentation join in that nobody had shown before, its facts after it; False as for `take`: with another birth
+        date rules look at facts otherwise.
+        """
+        self._folded = None
+        before = latest_birth_date(self._known)
+        self._known.meet(shown, link)
+        return latest_birth_date(self._known) == before
 
     def learn(self, conclusion: Conclusion) -> bool:
         """Let a conclusion join in that was drawn last; False as for `take`."""

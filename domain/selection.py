@@ -123,6 +123,11 @@ class Known:
         self.version = max(self.version, fact.number)
         return True
 
+    def meet(self, shown: Presentation, link: Link) -> None:
+        """Let a presentation join in that nobody had shown before; its facts join in after it."""
+        self.presentations.append(shown)
+        self.links[shown.presentation_id] = link
+
     def learn(self, c: Conclusion) -> bool:
         """Let a conclusion join in that was drawn last; False as for `take`."""
         at = bisect_left(self.conclusions, rank := _rank(c), key=_rank)
@@ -248,7 +253,7 @@ RANKS: Final = {kind: n for n, kind in enumerate(ORDERED)}
 
 
 BEYOND: Final = frozenset({
-    "linked", "replaced", "not_the_owner", "possible_match", "match_confirmed", "match_rejected", "match_undone",
+    "linked", "replaced", "not_the_owner", "match_confirmed", "match_rejected", "match_undone",
 })  # fmt: skip
 """Conclusions that change more than what they say themselves: who is meant, or what of the facts is in force."""
 

@@ -286,8 +286,14 @@ class Book:
         touched = {self._conclude(conclusion)}
         if "match_id" in data:
             self.said[data["match_id"]].append(conclusion)
-            touched |= {x.child_id for p in (data["presentation_id"], data["anchor"]) for x in self.links[p]}
-            self.fold_anew(touched)
+            both = (data["presentation_id"], data["anchor"])
+            more = {x.child_id for p in both for x in self.links[p]} - touched
+            if kind == "possible_match":
+                for child in more & {self.child_of[p] for p in both}:
+                    self._tell(child, conclusion)
+            else:
+                self.fold_anew(touched | more)
+            touched |= more
         return touched
 
     def _conclude(self, conclusion: Conclusion) -> str:
@@ -298,12 +304,16 @@ class Book:
             if about in data:
                 self.about[data[about]] = data["child_id"]
         child = self.current(data["child_id"])
+        self._tell(child, conclusion)
+        return child
+
+    def _tell(self, child: str, conclusion: Conclusion) -> None:
         if (fold := self.folds.get(child)) is not None and not fold.learn(conclusion):
             del self.folds[child]
-        return child
 
     def _link(self, number: int, at: int, data: Json) -> set[str]:
         pid, child = data["presentation_id"], data["child_id"]
+        first = not self.links[pid]
         touched = {child} | {x.child_id for x in self.links[pid]}  # a child merged away says where its presentations are now
         if (old := self.child_of.get(pid)) is not None:
             touched.add(old)
@@ -314,7 +324,11 @@ class Book:
         self.ever[child].add(pid)
         self.founder.setdefault(child_id_of(pid), pid)
         self.links[pid].append(Link(pid, child, number, at, None, None, data["rule"], tuple(data["evidence"]), data["by"]))
-        self.fold_anew(touched)
+        if first and (fold := self.folds.get(child)) is not None:
+            if not (fold.meet(self.shown[pid], self.links[pid][-1]) and all(map(fold.take, self.facts[pid]))):
+                del self.folds[child]
+        else:
+            self.fold_anew(touched)
         return touched
 
     def fold_anew(self, child_ids: Iterable[str]) -> None:
@@ -463,7 +477,7 @@ def adds(entry: Entry) -> bool:
     return entry.identity is None and all(kind not in MORE for kind, _ in entry.conclusions)
 
 
-MORE: Final = BEYOND | {"edge", "edge_removed"}
+MORE: Final = BEYOND | {"edge", "edge_removed", "possible_match"}
 """Conclusions that change who is meant or what is in force, not only what is known."""
 
 _FACTS_ABOVE = text("select presentation_id, data from fact where number > :n order by number")

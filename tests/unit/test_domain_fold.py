@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from domain.conclude import conclude
 from domain.fold import WORKED_OUT, Fold, Folded, bare, fold, parts
-from domain.model import Conclusion, Fact, History, Json, make_id
+from domain.model import Conclusion, Fact, History, Json, Link, Presentation, make_id
 from domain.selection import select
 from domain.standing import standing_of
 from tests.unit.children import BLANKS, CHILD, DAY, HOUR, NOW, REFERENCE, Child, r19
@@ -142,7 +142,8 @@ def parts_of(folded: Folded) -> Json:
     """All that conclusions and tables are drawn from, as values that can be compared."""
     known, s, found = folded.known, folded.situation, folded.risk
     return {
-        "facts": known.facts, "current": {k: v for k, v in known.current.items() if v}, "states": known.states,
+        "shown": known.presentations, "links": known.links, "facts": known.facts,
+        "current": {k: v for k, v in known.current.items() if v}, "states": known.states,
         "in_force": known.in_force, "everything": known.everything, "version": known.version, "next": known.next_fact_at,
         "conclusions": known.conclusions, "outcomes": known.outcomes, "episodes": s.episodes, "loose": s.loose,
         "hits": [(h.rule.id, h.facts, h.points, h.agencies) for h in found.hits],
@@ -161,12 +162,17 @@ class TestGoesOn:
         told, concluded, at, went_on = list[Fact](), list[Conclusion](), 0, 0
         fold: Fold | None = None
         at_once = data.draw(st.booleans())
+        shown = {p.presentation_id: p for p in history.presentations}
+        history = replace(history, presentations=(), links=())
         for n, fact in enumerate(sorted(history.facts, key=lambda f: (f.accepted_at, f.event_id))):
             step = 0 if at_once else data.draw(st.sampled_from((0, 0, HOUR, DAY, 30 * DAY, 100 * DAY)))
             at = NOW if at_once else max(at, fact.accepted_at) + step
             number = 1_000 + 2 * n
             fact = replace(fact, number=number, accepted_at=at)  # noqa: PLW2901  as `unify` takes it: time never goes back
             told.append(fact)
+            if (first := shown.pop(fact.presentation_id, None)) is not None:
+                history = shows(history, replace(first, number=number, accepted_at=at), data)
+                fold = fold if fold is not None and fold.meet(history.presentations[-1], history.links[-1]) else None
             fold = fold if fold is not None and fold.take(fact) else None
             went_on += fold is not None
             now = replace(history, facts=tuple(told), conclusions=tuple(concluded))
@@ -175,7 +181,7 @@ class TestGoesOn:
             assert parts_of(anew) == parts_of(going_on)
             found = conclude(going_on, REFERENCE, at)
             assert found == conclude(anew, REFERENCE, at)
-            said = [(number, x) for x in found] + [(number + 1, x) for x in people(going_on, at, data)]
+            said = [(number, x) for x in (*found, *doubts(first))] + [(number + 1, x) for x in people(going_on, at, data)]
             for by, (kind, what) in said:
                 concluded.append(Conclusion(by, at, kind, what))
                 fold = fold if fold is not None and fold.learn(concluded[-1]) else None
@@ -183,6 +189,22 @@ class TestGoesOn:
                 now = replace(now, conclusions=tuple(concluded))
                 assert parts_of(parts(now, REFERENCE, at)) == parts_of(fold.at(at))
         event("went on" if went_on else "never went on")
+
+
+def shows(history: History, first: Presentation, data: st.DataObject) -> History:
+    """A record joins in, with the birth date that the others have or another one."""
+    born = data.draw(st.sampled_from((first.fields["birth_date"],) * 3 + ("2008-02-01", "2013-09-09", None)))
+    first = replace(first, fields={**first.fields, "birth_date": born})
+    link = Link(first.presentation_id, CHILD, first.number, first.accepted_at, None, None, "NHS_NUMBER", (), None)
+    return replace(history, presentations=(*history.presentations, first), links=(*history.links, link))
+
+
+def doubts(first: Presentation | None) -> list[tuple[str, Json]]:
+    """A question about a record that came, whether it is another child's as well."""
+    if first is None or first.agency not in {"police", "yjs"}:
+        return []
+    sides = {"presentation_id": first.presentation_id, "anchor": make_id("presentation", "elsewhere", 1)}
+    return [("possible_match", {"child_id": CHILD, "match_id": f"m{first.agency}", "evidence": [], **sides})]
 
 
 def people(folded: Folded, at: int, data: st.DataObject) -> list[tuple[str, Json]]:
