@@ -26,9 +26,8 @@ def load(conn: Connection, book: Book, prepared: Sequence[Prepared]) -> set[str]
     """Read into `book` every child that these records may concern, whole, unless it is there; by which presentations."""
     book.begin()
     facts, acts = facts_of(prepared), acts_of(prepared)
-    near = book.load_presentations(conn, {p.presentation_id for p in facts if p.presentation_id is not None})
+    near = load_met(conn, book, prepared)
     near |= book.load_newest(conn, {(p.agency or "", p.subject["local_id"]) for p in facts if p.local_only})
-    near |= load_met(conn, book, prepared)
     near |= book.load_matches(conn, {v["match_id"] for v in acts if "match_id" in v})
     near |= book.load_about(conn, {about for v in acts if (about := _about(v)) is not None})
     near |= book.load_founders(conn, {v["act"]["child_id"] for v in acts if v["act"]["child_id"] is not None})
@@ -48,10 +47,10 @@ def acts_of(prepared: Iterable[Prepared]) -> list[Json]:
 
 
 def load_met(conn: Connection, book: Book, prepared: Iterable[Prepared]) -> set[str]:
-    """The presentations of these facts that nobody had seen, if somebody has meanwhile, and those that the others may be."""
-    new = unseen(prepared, book)
-    seen = book.load_presentations(conn, new)
-    return seen | book.load_blocks(conn, {k for pid, p in new.items() if pid not in seen for k in blocks_of(p)})
+    """The presentations of these facts that somebody has seen, and those that the others may be."""
+    told = {p.presentation_id or "": p for p in facts_of(prepared)}
+    seen = book.load_presentations(conn, told)
+    return seen | book.load_blocks(conn, {k for pid, p in told.items() if pid not in seen for k in blocks_of(p)})
 
 
 def load_near(conn: Connection, book: Book, near: Iterable[str]) -> None:

@@ -103,7 +103,7 @@ class Decider:
         stands = None if item.replaces is None else book.stands.get((agency, item.replaces))
         if stands is not None and stands != pid:
             out.append(("replaced", {"child_id": book.child_of[stands], "event_id": item.replaces, "by_event_id": event_id}))
-        for where, by in book.replacing.get((agency, event_id), ()):
+        for where, by in sorted(book.replacing.get((agency, event_id), ())):
             if where != pid:
                 child = book.child_of.get(pid) or matching.child_id_of(pid)
                 out.append(("replaced", {"child_id": child, "event_id": event_id, "by_event_id": by}))
@@ -130,7 +130,7 @@ class Decider:
         for agency in AGENCIES:
             if agency == item.agency or (agency, target) in book.stands:
                 continue
-            for pid, event_id in book.replacing.get((agency, target), ()):
+            for pid, event_id in sorted(book.replacing.get((agency, target), ())):
                 fact = next(f for f in book.facts[pid] if (f.agency, f.event_id) == (agency, event_id))
                 if (agency, event_id) not in book.misdirected:
                     field = "envelope.supersedes" if fact.supersedes == target else "envelope.retracts"

@@ -166,22 +166,25 @@ class Unify:
             load_near(conn, self._book, ready.near | more)
         self._decider.begin(self._book, ready.known or {})
         entries = self._references(conn, ready.prepared, at)
-        touched, anew = set[str](), set[str]()
+        touched, anew, shown = set[str](), set[str](), set[str]()
         for item in ready.prepared:
             entry = self._entry(item, at)
             found = self._decider.decide(item, entry)
             touched |= found
             if not adds(entry):
                 anew |= found
+            elif entry.identity is not None and entry.presentation_id is not None:
+                shown.add(entry.presentation_id)
             if item.kind == ACT and item.reason is not None:
                 _alarm(entry)
             entries.append(entry)
         with together(conn):
             self._write(conn, entries)
             save_children(conn, [s for child in sorted(touched) if (s := self._standing(child, at)) is not None])
+            children = orjson.dumps([sorted(anew), sorted(shown)])
             decided = {
                 "n": self._counter.number, "a": at, "c": CHANNEL, "f": after, "k": after - footprint.KEPT,
-                "m": footprint.packed(footprint.marks(left_by(entries, anew, self._book))), "x": orjson.dumps(sorted(anew)),
+                "m": footprint.packed(footprint.marks(left_by(entries, anew, self._book))), "x": children,
             }  # fmt: skip
             execute(conn, _DECIDED, decided)
         self._stands = replace(self._counter)
@@ -198,7 +201,7 @@ class Unify:
             self._book = Book()
         elif before.number < counter.number:
             self._book.drop(changed.anew)
-            self._book.follow(conn, before.number)
+            self._book.follow(conn, before.number, changed.shown)
         return changed
 
     def _read(self, conn: Connection, prepared: Sequence[Prepared]) -> Ready:
@@ -276,7 +279,7 @@ _COUNTER = text("select number, accepted_at, incarnation, cast(tableoid as bigin
 _LOCK = text(f"{_COUNTER.text} for update")
 _DECIDED = text(
     "with swept as (delete from footprint where number < :k), "
-    "left_behind as (insert into footprint (after, number, marks, anew) values (:f, :n, :m, :x) "
-    "on conflict (after) do update set number = excluded.number, marks = excluded.marks, anew = excluded.anew) "
+    "left_behind as (insert into footprint (after, number, marks, children) values (:f, :n, :m, :x) "
+    "on conflict (after) do update set number = excluded.number, marks = excluded.marks, children = excluded.children) "
     "update counter set number = :n, accepted_at = :a where id = 1 returning pg_notify(:c, '')"
 )

@@ -198,20 +198,59 @@ class Book:
     def _presentations_of(self, child_id: str) -> set[str]:
         return self.ever.get(child_id, set()) | self.members.get(child_id, set())
 
-    def follow(self, conn: Connection, number: int) -> None:
-        """Take in what entries above `number`, which others made, added to the children that are whole here.
+    def follow(self, conn: Connection, number: int, shown: Iterable[str]) -> None:
+        """Take in what entries above `number`, which others made, added to the children that are whole here; among it these
+        presentations, never shown before.
 
         To be dropped first: the children with which these entries did more than `adds` says.
         """
         if not self.whole:
             return
         above = {"n": number}
+        self._meet(conn, shown)
         for pid, data in rows(conn, _FACTS_ABOVE, above):
-            if self.child_of.get(pid) in self.whole:
+            if self._held(pid):
                 self._hang(Fact(*orjson.loads(data)))
+        doubts = list[Conclusion]()
         for at_number, at, kind, child, data in rows(conn, _CONCLUSIONS_ABOVE, above):
-            if child in self.whole:
+            if kind == "possible_match":
+                doubts.append(Conclusion(at_number, at, kind, orjson.loads(data)))
+            elif child in self.whole:
                 self._conclude(Conclusion(at_number, at, kind, orjson.loads(data)))
+        self._doubt(conn, doubts)
+
+    def _held(self, presentation_id: str) -> bool:
+        """It is or was on a child that is whole here: all that is said under it is known."""
+        return any(x.child_id in self.whole for x in self.links.get(presentation_id, ()))
+
+    def _meet(self, conn: Connection, shown: Iterable[str]) -> None:
+        """Take in the presentations among these that are on children that are whole here."""
+        ids = sorted(shown)
+        if not ids:
+            return
+        here = list[str]()
+        for pid, agency, number, at, fields, child, rule, evidence, by in rows(conn, _SHOWN, {"x": Column("text", ids)}):
+            if child in self.whole:
+                self.shown[pid] = Presentation(pid, agency, number, at, orjson.loads(fields))
+                self._place(Link(pid, child, number, at, None, None, rule, _evidence(evidence), by))
+                here.append(pid)
+        if here:
+            for r in rows(conn, _EDGES, {"x": Column("text", here)}):
+                self._edge(r.a, r.b, r.rule, r.match_id)
+
+    def _doubt(self, conn: Connection, raised: Iterable[Conclusion]) -> None:
+        """Take in the questions among these that are about a presentation held here."""
+        about = [(c, (c.data["presentation_id"], c.data["anchor"])) for c in raised]
+        here = [(c, both) for c, both in about if any(map(self._held, both))]
+        if not here:
+            return
+        self.load_presentations(conn, {p for _, both in here for p in both})
+        self._matches(conn, rows(conn, _MATCHES, {"x": Column("text", [c.data["match_id"] for c, _ in here])}))
+        for c, both in here:
+            if c.data["child_id"] in self.whole:
+                self.conclusions[c.data["child_id"]].append(c)
+            for child in {self.child_of[p] for p in both}:
+                self._tell(child, c)
 
     # -- bringing forward -------------------------------------------------------------------------------------------
 
@@ -319,17 +358,23 @@ class Book:
             touched.add(old)
             self.members[old].discard(pid)
             self.links[pid][-1] = replace(self.links[pid][-1], to_number=number, to_at=at)
+        self._place(Link(pid, child, number, at, None, None, data["rule"], tuple(data["evidence"]), data["by"]))
+        if not first:
+            self.fold_anew(touched)
+        return touched
+
+    def _place(self, link: Link) -> None:
+        """Put a presentation on a child. Its fold, where nobody had shown it before, goes on with it and its facts."""
+        pid, child = link.presentation_id, link.child_id
         self.child_of[pid] = child
         self.members[child].add(pid)
         self.ever[child].add(pid)
         self.founder.setdefault(child_id_of(pid), pid)
-        self.links[pid].append(Link(pid, child, number, at, None, None, data["rule"], tuple(data["evidence"]), data["by"]))
-        if first and (fold := self.folds.get(child)) is not None:
-            if not (fold.meet(self.shown[pid], self.links[pid][-1]) and all(map(fold.take, self.facts[pid]))):
-                del self.folds[child]
-        else:
-            self.fold_anew(touched)
-        return touched
+        self.links[pid].append(link)
+        if (fold := self.folds.get(child)) is not None and not (
+            len(self.links[pid]) == 1 and fold.meet(self.shown[pid], link) and all(map(fold.take, self.facts[pid]))
+        ):
+            del self.folds[child]
 
     def fold_anew(self, child_ids: Iterable[str]) -> None:
         """Forget the folds of these children: more has changed than what joins in."""
@@ -473,11 +518,14 @@ class Book:
 
 
 def adds(entry: Entry) -> bool:
-    """It adds a fact or conclusions to children, and does nothing else with them: who remembers them can follow."""
-    return entry.identity is None and all(kind not in MORE for kind, _ in entry.conclusions)
+    """It adds to children a presentation never shown before, a fact, conclusions; and does nothing else with them: who remembers
+    them can follow.
+    """
+    own = None if entry.identity is None else entry.presentation_id
+    return all(kind not in MORE or (kind == "linked" and data["presentation_id"] == own) for kind, data in entry.conclusions)
 
 
-MORE: Final = BEYOND | {"edge", "edge_removed", "possible_match"}
+MORE: Final = BEYOND | {"edge_removed"}
 """Conclusions that change who is meant or what is in force, not only what is known."""
 
 _FACTS_ABOVE = text("select presentation_id, data from fact where number > :n order by number")
@@ -496,6 +544,10 @@ _LINKS = text(
 
 _CONCLUSIONS = text(
     "select number, accepted_at, kind, child_id, about, data from conclusion where child_id = any(:x) order by number, seq"
+)
+_SHOWN = text(
+    "select p.presentation_id, p.agency, p.number, p.accepted_at, p.fields, l.child_id, l.rule, l.evidence, l.by "
+    "from presentation p join link l using (presentation_id) where p.presentation_id = any(:x) order by p.number"
 )
 _SAID = text("select * from conclusion where about = any(:x) order by number, seq")
 _ABOUT = text("select distinct on (about) about, child_id from conclusion where about = any(:x) order by about, number")

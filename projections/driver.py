@@ -47,7 +47,7 @@ def together(conn: Connection) -> Iterator[None]:
 
 
 def _driver(conn: Connection) -> Any:
-    return conn.connection.driver_connection
+    return conn.connection.dbapi_connection
 
 
 @cache

@@ -47,10 +47,11 @@ def packed(left: Iterable[int]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What decisions changed: the marks they left, the children to be read anew."""
+    """What decisions changed: the marks they left, the children to be read anew, the presentations that joined others."""
 
     marks: set[int] = field(default_factory=set)
     anew: set[str] = field(default_factory=set)
+    shown: set[str] = field(default_factory=set)
 
 
 def since(conn: Connection, number: int, upto: int) -> Changes | None:
@@ -61,8 +62,10 @@ def since(conn: Connection, number: int, upto: int) -> Changes | None:
         return None
     for r in left:
         found.marks.update(array("I", r.marks))
-        found.anew.update(orjson.loads(r.anew))
+        anew, shown = orjson.loads(r.children)
+        found.anew.update(anew)
+        found.shown.update(shown)
     return found
 
 
-_SINCE = text("select after, number, marks, anew from footprint where after >= :n")
+_SINCE = text("select after, number, marks, children from footprint where after >= :n")

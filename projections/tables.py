@@ -27,7 +27,7 @@ footprint: Final = Table(
     Column("after", BigInteger, primary_key=True, autoincrement=False, comment="speaks of entries above this number"),
     Column("number", BigInteger, nullable=False, comment="up to this one"),
     Column("marks", LargeBinary, nullable=False),
-    Column("anew", LargeBinary, nullable=False, server_default="[]", comment="the children to be read anew"),
+    Column("children", LargeBinary, nullable=False, comment="those to be read anew, and presentations that joined others"),
 )
 """What each batch of decisions may have changed for other workers (`projections.footprint`); the latest only."""
 

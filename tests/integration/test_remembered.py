@@ -174,7 +174,7 @@ def digest(conn: Connection) -> dict[str, Any]:
         return {n: tuple(conn.execute(text(sql.format(n))).one()) for n in names}
 
 
-@pytest.mark.parametrize("seed", [2, 13, 31])
+@pytest.mark.parametrize("seed", [2, 109, 216])
 def test_as_one_that_remembers_nothing(pair: tuple[Deployment, Deployment], seed: int) -> None:
     """Three workers read ahead and decide in any order, and forget now and then; then one decides the same, batch by batch."""
     rng, clock = random.Random(seed), Clock()
