@@ -154,6 +154,7 @@ def soak(trial: Trial) -> None:
     minutes = float(os.environ.get("SIGHTLINE_FAULT_SOAK_MIN", SOAK_MIN if trial.whole else 1))
     with trial.house("soak", children=400, environment={"SIGHTLINE_FAULT_ROWS": "500"}) as house:
         samples: dict[str, list[tuple[float, int]]] = {}
+        house.wait("the house has a counter", lambda: house.now().number >= 0)
         begun, first = time.monotonic(), house.now().number
         until = begun + minutes * 60
         with house.people.busy(5.0), house.talking(house.story.facts, SOAK_HZ):
