@@ -14,7 +14,7 @@ from typing import Final
 
 from infra.errors import AccessError, StartError
 from infra.handshake import check_access
-from infra.java import QUICK, QUIET, argument_file, java
+from infra.java import QUIET, argument_file, java
 from infra.part import Part
 from infra.state import State
 from schemas.topics import KafkaAccess
@@ -88,13 +88,12 @@ class Broker(Part):
 
     name = "kafka"
 
-    def __init__(self, state: State, parts: State, *, heap_mb: int = HEAP_MB, port: int = PORT, quick: bool = False) -> None:
-        """`state` holds data, logs and secrets; `parts` the unpacked jars (often the same). `quick`: it will not live long."""
+    def __init__(self, state: State, parts: State, *, heap_mb: int = HEAP_MB, port: int = PORT) -> None:
+        """`state` holds data, logs and secrets; `parts` the unpacked jars (often the same)."""
         super().__init__(state.logs / "kafka.log")
         self.state = state
         self.jars = parts.parts / "kafka"
         self.heap_mb = heap_mb
-        self.options = (*QUIET, QUICK) if quick else QUIET
         self.default_port = port
         self.home = state.data / "kafka"
         self.port = state.ports().get("kafka", 0)
@@ -124,7 +123,7 @@ class Broker(Part):
         )  # fmt: skip
         if not (self.home / "formatted").exists():
             self._format(properties)
-        return [*java(self.heap_mb, *self.options), "-cp", f"{self.jars}/*", "kafka.Kafka", str(properties)]
+        return [*java(self.heap_mb, *QUIET), "-cp", f"{self.jars}/*", "kafka.Kafka", str(properties)]
 
     def ready(self) -> bool:
         """True when it serves requests now."""
@@ -147,7 +146,7 @@ class Broker(Part):
     def _format(self, properties: Path) -> None:
         """Write the cluster id and the admin's SCRAM record. The password travels in a file of mode 0600."""
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
-        command = [*java(128, QUICK, *QUIET), "-cp", f"{self.jars}/*"]
+        command = [*java(128, *QUIET), "-cp", f"{self.jars}/*"]
         arguments = [
             "kafka.tools.StorageTool", "format", "--ignore-formatted", "--cluster-id", cluster, "--config", str(properties),
             "--add-scram", f"SCRAM-SHA-256=[name={ADMIN},password={self.admin.password}]",

@@ -11,7 +11,7 @@ import urllib.request
 from typing import Final
 
 from infra.errors import StartError
-from infra.java import QUICK, java
+from infra.java import java
 from infra.part import Part
 from infra.state import State
 from schemas.registry import COMPATIBILITY
@@ -68,7 +68,7 @@ class Registry(Part):
             "quarkus.banner.enabled": "false",
         }
         settings = (f"-D{key}={value}" for key, value in options.items())
-        return [*java(self.heap_mb, QUICK, *settings), "-jar", "quarkus-run.jar"]
+        return [*java(self.heap_mb, *settings), "-jar", "quarkus-run.jar"]
 
     def ready(self) -> bool:
         """True when it answers and new subjects get FULL_TRANSITIVE (set here at the first answer)."""

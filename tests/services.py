@@ -153,12 +153,9 @@ class Services(ABC):
 
 
 class LocalServices(Services):
-    """Servers of our own in a temporary state folder (made `within` another); the jars are the repository's.
+    """Servers of our own in a temporary state folder (made `within` another); the jars are the repository's."""
 
-    `quick`: a broker that starts in two thirds of the processor time, and works slower; not for measuring.
-    """
-
-    def __init__(self, *, only: Iterable[PartName] = PARTS, within: Path | None = None, quick: bool = False) -> None:
+    def __init__(self, *, only: Iterable[PartName] = PARTS, within: Path | None = None) -> None:
         root = Path(tempfile.mkdtemp(prefix="sightline-tests-", dir=within))
         root.chmod(0o711)  # PostgreSQL may run as another user and must pass through
         self.state = State.open(root)
@@ -168,7 +165,7 @@ class LocalServices(Services):
         parts.install(jars, [p for p in parts.locked() if p.use in needed or p.use == "static"])
         self.static_dir = jars.static
         every: dict[PartName, Part] = {
-            "kafka": Broker(self.state, jars, port=0, quick=quick),
+            "kafka": Broker(self.state, jars, port=0),
             "postgres": Postgres(self.state, port=0, shared_buffers_mb=128),
             "registry": Registry(self.state, jars, port=0),
         }
@@ -239,7 +236,7 @@ class GivenServices(Services):
 def open_services() -> Services:
     """Given servers when SIGHTLINE_KAFKA, SIGHTLINE_DATABASE and SIGHTLINE_REGISTRY are all set; else local ones."""
     given = all(os.environ.get(name) for name in ("SIGHTLINE_KAFKA", "SIGHTLINE_DATABASE", "SIGHTLINE_REGISTRY"))
-    return GivenServices() if given else LocalServices(within=memory(), quick=True)
+    return GivenServices() if given else LocalServices(within=memory())
 
 
 def memory() -> Path | None:
