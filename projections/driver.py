@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import lru_cache
 from typing import Any, cast
 
 import psycopg
@@ -50,7 +50,7 @@ def _driver(conn: Connection) -> Any:
     return conn.connection.dbapi_connection
 
 
-@cache
+@lru_cache(500)  # statements are constants of modules; a process has a handful of engines
 def _sql(statement: TextClause, dialect: Dialect) -> str:
     return str(statement.compile(dialect=dialect))
 

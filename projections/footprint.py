@@ -45,7 +45,7 @@ def packed(left: Iterable[int]) -> bytes:
     return array("I", left).tobytes()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Changes:
     """What decisions changed: the marks they left, the children to be read anew, the presentations that joined others."""
 
