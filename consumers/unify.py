@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import orjson
 import structlog
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from consumers.concerned import known, left_by, load, load_met, load_near, met_by, named_by
 from consumers.deciding import Decider, Known
@@ -22,8 +22,8 @@ from consumers.preparing import Prepared, Preparer, refuse, unread
 from domain.policy import Reference
 from domain.standing import Standing
 from projections import footprint
-from projections.book import Book, adds
-from projections.driver import execute, rows, together
+from projections.book import CONCLUSIONS_ABOVE, FACTS_ABOVE, Book, adds
+from projections.driver import each, execute, together
 from projections.entries import (
     ACT,
     ENTRY_BYTES_MAX,
@@ -34,7 +34,7 @@ from projections.entries import (
     record_class,
     seal,
 )
-from projections.footprint import Changes
+from projections.footprint import LEFT_ABOVE, Changes
 from projections.keyring import KeyRing
 from projections.writing import Rows, save_children
 from schemas.catalogue import catalogue
@@ -63,6 +63,10 @@ class EntryTooLarge(Exception):
 
 REMEMBERED_MAX: Final = 40_000
 """Facts of the children that a worker remembers; with more it begins anew."""
+
+
+News = list[list[Any]]
+"""Rows of what was decided since a worker last looked: footprints, facts, conclusions. Nothing for one that never did."""
 
 
 @dataclass(slots=True)
@@ -107,7 +111,7 @@ class Unify:
         self._preparer = Preparer(codec, secret, now_us)
         self._decider = Decider(reference)
         self._ledger_end = ledger_end
-        self._counter = Counter(0, 0, 0, 0)
+        self._counter, self._news = Counter(0, 0, 0, 0), News()
         self._book, self._stands = Book(), Counter(0, 0, 0, 0)
         self._referenced: set[tuple[str, str]] = set()
 
@@ -123,7 +127,7 @@ class Unify:
 
     def lock(self, conn: Connection) -> None:
         """Lock the counter: from here to the commit nobody else decides."""
-        self._counter = Counter(*rows(conn, _LOCK)[0])
+        self._counter, self._news = self._look(conn, _LOCK)
 
     def forget(self) -> None:
         """Nothing is remembered of a database that may be another one now; keys may be another `keep`'s."""
@@ -140,8 +144,10 @@ class Unify:
         classes = {(p.presentation_id or "", record_class(p.record)) for p in facts}
         self._keys.ensure(classes | {(holder, IDENTITY) for holder, _ in classes})
         with conn.begin():
-            execute(conn, _SNAPSHOT)  # all of it at one number, from which on footprints say what has changed
-            self._catch_up(conn, Counter(*rows(conn, _COUNTER)[0]))
+            with together(conn):
+                execute(conn, _SNAPSHOT)  # all of it at one number, from which on footprints say what has changed
+                counter, news = self._look(conn, _COUNTER)
+            self._catch_up(conn, counter, news)
             return self._read(conn, prepared)
 
     def set_apart(self, record: Intake, failure: Exception) -> Ready:
@@ -158,7 +164,7 @@ class Unify:
     def handle(self, conn: Connection, ready: Ready) -> None:
         """Decide about every record of the batch, and write all of it."""
         at, after = max(self._now(), self._counter.accepted_at), self._counter.number
-        changed = self._catch_up(conn, self._counter)
+        changed = self._catch_up(conn, self._counter, self._news)
         if ready.known is None or changed is None or not ready.named.isdisjoint(changed.marks):
             ready = self._read(conn, ready.prepared)
         else:
@@ -189,19 +195,26 @@ class Unify:
             execute(conn, _DECIDED, decided)
         self._stands = replace(self._counter)
 
-    def _catch_up(self, conn: Connection, counter: Counter) -> Changes | None:
+    def _look(self, conn: Connection, counter: TextClause) -> tuple[Counter, News]:
+        """Where the counter stands, and what was decided since this worker last looked, if it ever did."""
+        asked = (LEFT_ABOVE, FACTS_ABOVE, CONCLUSIONS_ABOVE) if self._stands.tables else ()
+        found, *news = each(conn, (counter, {}), *((statement, {"n": self._stands.number}) for statement in asked))
+        return Counter(*found[0]), news
+
+    def _catch_up(self, conn: Connection, counter: Counter, news: News) -> Changes | None:
         """Bring what is remembered up to `counter`: follow what others added to children, drop those they did more with.
 
         What they changed; None when all that was remembered had to go.
         """
         before, self._stands, changed = self._stands, counter, None
-        if before.place == counter.place and len(self._book.stands) <= REMEMBERED_MAX:
-            changed = Changes() if before.number == counter.number else footprint.since(conn, before.number, counter.number)
+        if news and before.place == counter.place and len(self._book.stands) <= REMEMBERED_MAX:
+            left, facts, conclusions = news
+            changed = footprint.changes(left, before.number, counter.number)
         if changed is None:
             self._book = Book()
         elif before.number < counter.number:
             self._book.drop(changed.anew)
-            self._book.follow(conn, before.number, changed.shown)
+            self._book.follow(conn, changed.shown, facts, conclusions)
         return changed
 
     def _read(self, conn: Connection, prepared: Sequence[Prepared]) -> Ready:

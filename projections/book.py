@@ -22,8 +22,9 @@ from domain.model import Conclusion, Fact, History, Json, Link, Presentation
 from domain.policy import Reference
 from domain.selection import BEYOND, select
 from projections.arrays import Column
-from projections.driver import rows
+from projections.driver import each, rows
 from projections.entries import ACCEPTED, FACT, Entry
+from projections.footprint import KEPT
 from projections.keyring import keyed_hash
 from projections.shelf import Shelf
 
@@ -198,25 +199,22 @@ class Book:
     def _presentations_of(self, child_id: str) -> set[str]:
         return self.ever.get(child_id, set()) | self.members.get(child_id, set())
 
-    def follow(self, conn: Connection, number: int, shown: Iterable[str]) -> None:
-        """Take in what entries above `number`, which others made, added to the children that are whole here; among it these
-        presentations, never shown before.
+    def follow(self, conn: Connection, shown: Iterable[str], facts: Iterable[Any], conclusions: Iterable[Any]) -> None:
+        """Take in what others' entries added to the children that are whole here: presentations never shown before, facts,
+        conclusions (rows of `FACTS_ABOVE` and `CONCLUSIONS_ABOVE`).
 
         To be dropped first: the children with which these entries did more than `adds` says.
         """
-        if not self.whole:
-            return
-        above = {"n": number}
         self._meet(conn, shown)
-        for pid, data in rows(conn, _FACTS_ABOVE, above):
+        for pid, data in facts:
             if self._held(pid):
                 self._hang(Fact(*orjson.loads(data)))
         doubts = list[Conclusion]()
-        for at_number, at, kind, child, data in rows(conn, _CONCLUSIONS_ABOVE, above):
+        for number, at, kind, child, data in conclusions:
             if kind == "possible_match":
-                doubts.append(Conclusion(at_number, at, kind, orjson.loads(data)))
+                doubts.append(Conclusion(number, at, kind, orjson.loads(data)))
             elif child in self.whole:
-                self._conclude(Conclusion(at_number, at, kind, orjson.loads(data)))
+                self._conclude(Conclusion(number, at, kind, orjson.loads(data)))
         self._doubt(conn, doubts)
 
     def _held(self, presentation_id: str) -> bool:
@@ -469,15 +467,18 @@ class Book:
                 self.links[pid].append(link)
                 self.ever[child].add(pid)
                 self.founder.setdefault(child_id_of(pid), pid)
-        here = {"x": Column("text", ids)}
-        for r in rows(conn, _EDGES, here):
+        here, untold = {"x": Column("text", ids)}, [p for p in ids if not self.facts.get(p)]
+        fresh = {"x": Column("text", sorted({*map(child_id_of, ids), *wanted} - self.conclusions.keys()))}
+        edges, doubted, facts, said = each(
+            conn, (_EDGES, here), (_MATCHES_OF, here), self.shelf.asks(untold), (_CONCLUSIONS, fresh)
+        )
+        for r in edges:
             self._edge(r.a, r.b, r.rule, r.match_id)
-        doubted = rows(conn, _MATCHES_OF, here)
         self.load_presentations(conn, {p for r in doubted for p in (r.presentation_id, r.anchor)})
         self._matches(conn, doubted)
-        self._load_facts(conn, [p for p in ids if not self.facts.get(p)])
-        fresh = sorted({*map(child_id_of, ids), *wanted} - self.conclusions.keys())
-        for number, at, kind, child, about, data in rows(conn, _CONCLUSIONS, {"x": Column("text", fresh)}):
+        for fact in self.shelf.put(untold, facts):
+            self._hang(fact)
+        for number, at, kind, child, about, data in said:
             self.conclusions[child].append(Conclusion(number, at, kind, orjson.loads(data)))
             if about is not None:
                 self.about[about] = child
@@ -485,13 +486,9 @@ class Book:
     def load_beside(self, conn: Connection, child_ids: Iterable[str]) -> None:
         """The facts of presentations that may also be these children."""
         beside = {o.presentation_id for c in child_ids for o in self.history(c).others.values()}
-        self._load_facts(conn, sorted(beside - {p for p, f in self.facts.items() if f}))
-
-    def _load_facts(self, conn: Connection, presentation_ids: list[str]) -> None:
-        if not presentation_ids:
-            return
-        for fact in self.shelf.read(conn, presentation_ids):
-            self._hang(fact)
+        if untold := sorted(beside - {p for p, f in self.facts.items() if f}):
+            for fact in self.shelf.put(untold, rows(conn, *self.shelf.asks(untold))):
+                self._hang(fact)
 
     def _matches(self, conn: Connection, found: Sequence[Any]) -> None:
         """Possible matches with all that was said about each, on whichever child it was said."""
@@ -528,9 +525,12 @@ def adds(entry: Entry) -> bool:
 MORE: Final = BEYOND | {"edge_removed"}
 """Conclusions that change who is meant or what is in force, not only what is known."""
 
-_FACTS_ABOVE = text("select presentation_id, data from fact where number > :n order by number")
-_CONCLUSIONS_ABOVE = text(
-    "select number, accepted_at, kind, child_id, data from conclusion where number > :n order by number, seq"
+NEAR: Final = f"(select number from counter where id = 1) - :n <= {KEPT}"
+"""Who is further behind begins anew."""
+
+FACTS_ABOVE: Final = text(f"select presentation_id, data from fact where number > :n and {NEAR} order by number")
+CONCLUSIONS_ABOVE: Final = text(
+    f"select number, accepted_at, kind, child_id, data from conclusion where number > :n and {NEAR} order by number, seq"
 )
 _PRESENTATIONS = text(
     "select presentation_id, agency, number, accepted_at, fields, child_id from presentation where presentation_id = any(:x)"

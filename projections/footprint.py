@@ -9,16 +9,14 @@ shows as a gap: then all that was remembered goes.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 import orjson
-from sqlalchemy import Connection, text
-
-from projections.driver import rows
+from sqlalchemy import text
 
 KEPT: Final = 20_000
 """Numbers back to which footprints are kept: some forty of the greatest batches."""
@@ -54,10 +52,11 @@ class Changes:
     shown: set[str] = field(default_factory=set)
 
 
-def since(conn: Connection, number: int, upto: int) -> Changes | None:
-    """What all decisions above `number` up to `upto` changed; None when their footprints do not all lie there."""
+def changes(left: Sequence[Any], number: int, upto: int) -> Changes | None:
+    """What all decisions above `number` up to `upto` changed, by the footprints they left (rows of `LEFT_ABOVE`); None when these
+    do not all lie there.
+    """
     found = Changes()
-    left = rows(conn, _SINCE, {"n": number})
     if sum(r.number - r.after for r in left) != upto - number:
         return None
     for r in left:
@@ -68,4 +67,4 @@ def since(conn: Connection, number: int, upto: int) -> Changes | None:
     return found
 
 
-_SINCE = text("select after, number, marks, children from footprint where after >= :n")
+LEFT_ABOVE: Final = text("select after, number, marks, children from footprint where after >= :n")

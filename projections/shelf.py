@@ -6,16 +6,15 @@ in the order of numbers (ADR 0002), so what it lacks is what has a higher one. O
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
-from sqlalchemy import Connection, text
+from sqlalchemy import TextClause, text
 
 from domain.model import Fact
 from projections.arrays import Column
-from projections.driver import rows
 
 BYTES_MAX: Final = 24_000_000
 """What each worker keeps, as text: of facts as they mostly are, some 40,000, which take 60 MB of memory."""
@@ -36,12 +35,14 @@ class Shelf:
         self._most, self._size = most, 0
         self._held: dict[str, Row] = {}
 
-    def read(self, conn: Connection, presentation_ids: Collection[str]) -> list[Fact]:
-        """Every fact of these presentations."""
-        ids = list(dict.fromkeys(presentation_ids))
-        last = [row.facts[-1].number if (row := self._held.get(p)) and row.facts else 0 for p in ids]
-        later = rows(conn, _LATER, {"p": Column("text", ids), "n": Column("bigint", last)})
-        asked = {p: self._held.pop(p, Row()) for p in ids}
+    def asks(self, presentation_ids: Collection[str]) -> tuple[TextClause, dict[str, Column]]:
+        """For what facts of these presentations are not held (`driver.each`); the rows found are to be put in."""
+        last = [row.facts[-1].number if (row := self._held.get(p)) and row.facts else 0 for p in presentation_ids]
+        return _LATER, {"p": Column("text", list(presentation_ids)), "n": Column("bigint", last)}
+
+    def put(self, presentation_ids: Collection[str], later: Iterable[tuple[bytes]]) -> list[Fact]:
+        """Every fact of these presentations, when what was asked for is put in."""
+        asked = {p: self._held.pop(p, Row()) for p in presentation_ids}
         self._held |= asked
         for (data,) in later:
             fact = Fact(*orjson.loads(data))
