@@ -486,9 +486,8 @@ class Book:
     def load_beside(self, conn: Connection, child_ids: Iterable[str]) -> None:
         """The facts of presentations that may also be these children."""
         beside = {o.presentation_id for c in child_ids for o in self.history(c).others.values()}
-        if untold := sorted(beside - {p for p, f in self.facts.items() if f}):
-            for fact in self.shelf.put(untold, rows(conn, *self.shelf.asks(untold))):
-                self._hang(fact)
+        for fact in self.shelf.read(conn, sorted(beside - {p for p, f in self.facts.items() if f})):
+            self._hang(fact)
 
     def _matches(self, conn: Connection, found: Sequence[Any]) -> None:
         """Possible matches with all that was said about each, on whichever child it was said."""

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
-from sqlalchemy import TextClause, text
+from sqlalchemy import Connection, TextClause, text
 
 from domain.model import Fact
 from projections.arrays import Column
+from projections.driver import rows
 
 BYTES_MAX: Final = 24_000_000
 """What each worker keeps, as text: of facts as they mostly are, some 40,000, which take 60 MB of memory."""
@@ -35,8 +36,13 @@ class Shelf:
         self._most, self._size = most, 0
         self._held: dict[str, Row] = {}
 
+    def read(self, conn: Connection, presentation_ids: Collection[str]) -> list[Fact]:
+        """Every fact of these presentations."""
+        ids = list(dict.fromkeys(presentation_ids))
+        return self.put(ids, rows(conn, *self.asks(ids)))
+
     def asks(self, presentation_ids: Collection[str]) -> tuple[TextClause, dict[str, Column]]:
-        """For what facts of these presentations are not held (`driver.each`); the rows found are to be put in."""
+        """For the facts of these presentations that are not held: a statement whose rows are to be put in."""
         last = [row.facts[-1].number if (row := self._held.get(p)) and row.facts else 0 for p in presentation_ids]
         return _LATER, {"p": Column("text", list(presentation_ids)), "n": Column("bigint", last)}
 
