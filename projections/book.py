@@ -350,28 +350,25 @@ class Book:
 
     def _link(self, number: int, at: int, data: Json) -> set[str]:
         pid, child = data["presentation_id"], data["child_id"]
-        first = not self.links[pid]
         touched = {child} | {x.child_id for x in self.links[pid]}  # a child merged away says where its presentations are now
         if (old := self.child_of.get(pid)) is not None:
             touched.add(old)
             self.members[old].discard(pid)
             self.links[pid][-1] = replace(self.links[pid][-1], to_number=number, to_at=at)
-        self._place(Link(pid, child, number, at, None, None, data["rule"], tuple(data["evidence"]), data["by"]))
-        if not first:
             self.fold_anew(touched)
+        self._place(Link(pid, child, number, at, None, None, data["rule"], tuple(data["evidence"]), data["by"]))
         return touched
 
     def _place(self, link: Link) -> None:
-        """Put a presentation on a child. Its fold, where nobody had shown it before, goes on with it and its facts."""
+        """Put a presentation on a child, whose fold goes on with it and its facts: one that moves there has ended it before."""
         pid, child = link.presentation_id, link.child_id
         self.child_of[pid] = child
         self.members[child].add(pid)
         self.ever[child].add(pid)
         self.founder.setdefault(child_id_of(pid), pid)
         self.links[pid].append(link)
-        if (fold := self.folds.get(child)) is not None and not (
-            len(self.links[pid]) == 1 and fold.meet(self.shown[pid], link) and all(map(fold.take, self.facts[pid]))
-        ):
+        fold = self.folds.get(child)
+        if fold is not None and not (fold.meet(self.shown[pid], link) and all(map(fold.take, self.facts[pid]))):
             del self.folds[child]
 
     def fold_anew(self, child_ids: Iterable[str]) -> None:

@@ -39,7 +39,7 @@ class Shelf:
     def read(self, conn: Connection, presentation_ids: Collection[str]) -> list[Fact]:
         """Every fact of these presentations."""
         ids = list(dict.fromkeys(presentation_ids))
-        return self.put(ids, rows(conn, *self.asks(ids)))
+        return self.put(ids, rows(conn, *self.asks(ids))) if ids else []
 
     def asks(self, presentation_ids: Collection[str]) -> tuple[TextClause, dict[str, Column]]:
         """For the facts of these presentations that are not held: a statement whose rows are to be put in."""
