@@ -142,13 +142,15 @@ class Unify:
         prepared = [self._preparer.prepare(i) for i in batch]
         facts = [p for p in prepared if p.reason is None and p.presentation_id is not None and not p.local_only]
         classes = {(p.presentation_id or "", record_class(p.record)) for p in facts}
-        self._keys.ensure(classes | {(holder, IDENTITY) for holder, _ in classes})
+        self._keys.make(classes | {(holder, IDENTITY) for holder, _ in classes})
         with conn.begin():
             with together(conn):
                 execute(conn, _SNAPSHOT)  # all of it at one number, from which on footprints say what has changed
                 counter, news = self._look(conn, _COUNTER)
             self._catch_up(conn, counter, news)
-            return self._read(conn, prepared)
+            ready = self._read(conn, prepared)
+        self._keys.arrive()
+        return ready
 
     def set_apart(self, record: Intake, failure: Exception) -> Ready:
         """The record as one to refuse, with what can still be read of it."""

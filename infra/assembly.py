@@ -115,14 +115,14 @@ def key_ring(settings: Settings, publisher: KafkaAccess | None = None) -> KeyRin
 
 
 class KeyPublisher:
-    """Sends wrapped keys to the compacted topic `keys`; returns when all are acknowledged."""
+    """Sends wrapped keys to the compacted topic `keys`."""
 
     def __init__(self, access: KafkaAccess, codec_: Codec) -> None:
         self._access, self._codec = access, codec_
         self._producer: KafkaProducer | None = None
 
-    def __call__(self, keys: Mapping[KeyName, tuple[bytes, int]]) -> None:
-        """Send and wait."""
+    def __call__(self, keys: Mapping[KeyName, tuple[bytes, int]]) -> Callable[[], None]:
+        """Send; what is returned waits until all are acknowledged."""
         if self._producer is None:
             self._producer = KafkaProducer(**self._access.options(), acks="all", enable_idempotence=True, linger_ms=1)
         futures = []
@@ -130,8 +130,12 @@ class KeyPublisher:
             value = {"holder": holder, "record_class": record_class, "wrapped": wrapped, "created_at": at}
             key = f"{holder}/{record_class}".encode()
             futures.append(self._producer.send(self._access.topic("keys"), self._codec.encode("WrappedKey", value), key=key))
-        for future in futures:
-            future.get(KEYS_TIMEOUT_S)
+
+        def wait() -> None:
+            for future in futures:
+                future.get(KEYS_TIMEOUT_S)
+
+        return wait
 
 
 def current_reference() -> Reference:

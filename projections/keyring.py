@@ -8,7 +8,8 @@ from __future__ import annotations
 import hmac
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
@@ -17,7 +18,7 @@ from sqlalchemy import Connection, Engine, select, text
 
 from domain.problems import SightlineError
 from projections.arrays import Column
-from projections.driver import execute, rows
+from projections.driver import execute, rows, together
 from projections.keep_tables import secret
 
 KeyName = tuple[str, str]
@@ -27,8 +28,8 @@ NONCE_BYTES: Final = 12
 CACHED_MAX: Final = 200_000
 """About 250 bytes a key: 50 MB at most; older ones are asked for again."""
 
-Publish = Callable[[Mapping[KeyName, tuple[bytes, int]]], None]
-"""Sends wrapped keys (and when they were made, µs) to topic `keys` and returns once all are acknowledged."""
+Publish = Callable[[Mapping[KeyName, tuple[bytes, int]]], Callable[[], None]]
+"""Sends wrapped keys (and when they were made, µs) to topic `keys`; what it returns waits until all are acknowledged."""
 
 
 class WrongMasterKey(SightlineError):
@@ -45,7 +46,10 @@ class KeyRing:
         self._master = AESGCM(master)
         self._publish = publish
         self._now = now_us or _now_us
+        self._conn: Connection | None = None
         self._open: dict[KeyName, AESGCM | None] = {}
+        self._on_their_way: list[tuple[Callable[[], None], list[KeyName]]] = []
+        self._arrived: list[KeyName] = []
 
     def secret(self, name: str) -> bytes:
         """A 32-byte secret of this deployment, made once. Ids in the ledger rest on it: it is restored with `keep`."""
@@ -56,32 +60,38 @@ class KeyRing:
         return self._unwrap(bytes(row.wrapped), name, "secret")
 
     def ensure(self, names: Iterable[KeyName]) -> None:
-        """Have a key for each of `names`, made, kept and published where there was none.
+        """Have a key for each of `names`, made, kept and acknowledged by topic `keys` where there was none.
 
         Raises:
-            WrongMasterKey.
+            WrongMasterKey; KafkaError: not acknowledged.
         """
+        self.make(names)
+        self.arrive()
+
+    def make(self, names: Iterable[KeyName]) -> None:
+        """As `ensure`, but new keys may still be on their way to topic `keys`: none is used before `arrive`."""
         if len(self._open) > CACHED_MAX:
             self._open.clear()
         missing = sorted({n for n in names if n not in self._open})
         if not missing:
             return
-        with self._engine.begin() as conn:
-            found = self._select(conn, missing)
-            if self._publish is not None and (new := [n for n in missing if n not in found]):
-                values = {
-                    "h": Column("text", [h for h, _ in new]),
-                    "c": Column("text", [c for _, c in new]),
-                    "w": Column("bytea", [self._wrap(AESGCM.generate_key(256), *n) for n in new]),
-                    "t": self._now(),
-                }
-                made = _rows(rows(conn, _INSERT, values))
-                elsewhere = [n for n in new if n not in made]
-                found |= made | (self._select(conn, elsewhere) if elsewhere else {})
-        self._announce({n: (w, at) for n, (w, at, published) in found.items() if w is not None and not published})
+        found = self._select(missing) if self._publish is None else self._make(missing)
+        self._send({n: (w, at) for n, (w, at, published) in found.items() if w is not None and not published})
         for name in missing:
             wrapped = found[name][0] if name in found else None
             self._open[name] = None if wrapped is None else AESGCM(self._unwrap(wrapped, *name))
+
+    def arrive(self) -> None:
+        """Wait until every key that was made has arrived in topic `keys`.
+
+        Raises:
+            KafkaError: one has not; `forget` what was made.
+        """
+        while self._on_their_way:
+            wait, names = self._on_their_way[0]
+            wait()
+            self._arrived += names
+            del self._on_their_way[0]
 
     def seal(self, name: KeyName, plain: bytes, bound_to: bytes) -> tuple[bytes, bytes]:
         """(nonce, ciphertext) of `plain`; `bound_to` is authenticated, not hidden. The key must have been ensured.
@@ -104,7 +114,11 @@ class KeyRing:
 
     def forget(self) -> None:
         """Forget cached keys (a new connection may show another `keep`)."""
-        self._open.clear()
+        for held in (self._open, self._on_their_way, self._arrived):
+            held.clear()
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
 
     def merge(self, wrapped: Mapping[KeyName, tuple[bytes | None, int]]) -> int:
         """Put back keys that topic `keys` holds and a restored `keep` lacks; how many. Destroyed on either side stays so.
@@ -131,18 +145,42 @@ class KeyRing:
         assert self._publish is not None
         with self._engine.begin() as conn:
             lacking = {(h, c): (bytes(w), at) for h, c, w, at in conn.execute(_LIVING) if (h, c) not in there}
-        self._announce(lacking)
+        self._send(lacking)
+        self.arrive()
+        with self._statements() as conn:
+            self._note_arrived(conn)
         return len(lacking)
 
-    def _announce(self, fresh: Mapping[KeyName, tuple[bytes, int]]) -> None:
-        if not fresh or self._publish is None:
-            return
-        self._publish(fresh)
-        with self._engine.begin() as conn:
-            execute(conn, _PUBLISHED, _names(fresh))
+    def _send(self, fresh: Mapping[KeyName, tuple[bytes, int]]) -> None:
+        if fresh and self._publish is not None:
+            self._on_their_way.append((self._publish(fresh), list(fresh)))
 
-    def _select(self, conn: Connection, names: list[KeyName]) -> dict[KeyName, tuple[bytes | None, int, bool]]:
-        return _rows(rows(conn, _SELECT, _names(names)))
+    @contextmanager
+    def _statements(self) -> Iterator[Connection]:
+        """Statements that are committed when the block ends, all of them for one round trip."""
+        if self._conn is None:
+            self._conn = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        with self._conn.begin(), together(self._conn):
+            yield self._conn
+
+    def _select(self, names: list[KeyName]) -> dict[KeyName, tuple[bytes | None, int, bool]]:
+        with self._statements() as conn:
+            return _rows(rows(conn, _SELECT, _names(names)))
+
+    def _make(self, names: list[KeyName]) -> dict[KeyName, tuple[bytes | None, int, bool]]:
+        """The keys of these names, which are made where there are none."""
+        wrapped = Column("bytea", [self._wrap(AESGCM.generate_key(256), *n) for n in names])
+        with self._statements() as conn:
+            self._note_arrived(conn)
+            found = _rows(rows(conn, _MAKE, _names(names) | {"w": wrapped, "t": self._now()}))
+        elsewhere = [n for n in names if n not in found]  # made by another at this moment: the statement did not see it yet
+        return found | (self._select(elsewhere) if elsewhere else {})
+
+    def _note_arrived(self, conn: Connection) -> None:
+        """With the next keys that are made: no transaction for it alone. One not noted yet is sent again when asked for."""
+        if self._arrived:
+            execute(conn, _ARRIVED, _names(self._arrived))
+            self._arrived = []
 
     def _wrap(self, key: bytes, holder: str, record_class: str) -> bytes:
         nonce = os.urandom(NONCE_BYTES)
@@ -157,7 +195,7 @@ class KeyRing:
             ) from err
 
 
-def _names(names: Collection[KeyName]) -> dict[str, Column]:
+def _names(names: Collection[KeyName]) -> dict[str, Any]:
     return {"h": Column("text", [h for h, _ in names]), "c": Column("text", [c for _, c in names])}
 
 
@@ -176,10 +214,14 @@ def _now_us() -> int:
     return time.time_ns() // 1000
 
 
-_INSERT = text(
-    "insert into presentation_key (holder, record_class, wrapped, created_at, published) "
-    "select h, c, w, :t, false from unnest(cast(:h as text[]), cast(:c as text[]), cast(:w as bytea[])) as u(h, c, w) "
-    "order by h, c on conflict do nothing returning holder, record_class, wrapped, created_at, published"
+_MAKE = text(
+    "with asked as (select h, c, w from unnest(cast(:h as text[]), cast(:c as text[]), cast(:w as bytea[])) as u(h, c, w)), "
+    "made as (insert into presentation_key (holder, record_class, wrapped, created_at, published) "
+    "select h, c, w, :t, false from asked order by h, c on conflict do nothing "
+    "returning holder, record_class, wrapped, created_at, published) "
+    "select holder, record_class, wrapped, created_at, published from made union all "
+    "select k.holder, k.record_class, k.wrapped, k.created_at, k.published from presentation_key k "
+    "join asked on k.holder = asked.h and k.record_class = asked.c"
 )
 _LIVING = text("select holder, record_class, wrapped, created_at from presentation_key where wrapped is not null")
 _MERGE = text(
@@ -197,7 +239,9 @@ _SELECT = text(
     "select k.holder, k.record_class, k.wrapped, k.created_at, k.published from presentation_key k "
     "join unnest(cast(:h as text[]), cast(:c as text[])) as u(h, c) on k.holder = u.h and k.record_class = u.c"
 )
-_PUBLISHED = text(
-    "update presentation_key k set published = true from unnest(cast(:h as text[]), cast(:c as text[])) as u(h, c) "
-    "where k.holder = u.h and k.record_class = u.c"
+_ARRIVED = text(
+    "update presentation_key k set published = true from (select holder, record_class from presentation_key "
+    "join unnest(cast(:h as text[]), cast(:c as text[])) as u(h, c) on holder = u.h and record_class = u.c "
+    "for update of presentation_key skip locked) n where k.holder = n.holder and k.record_class = n.record_class"
 )
+"""What another is noting at this moment is left to it: nobody waits for anybody here, so not in a circle either."""

@@ -85,7 +85,7 @@ class Worker:
             assembly.engine(settings.views_dsn, "bench", by_key=True),
             assembly.engine(settings.keep_dsn, "bench-keys", by_key=True),
         ]
-        keys = KeyRing(self._engines[1], settings.master_key, lambda _: None, lambda: self._clock)
+        keys = KeyRing(self._engines[1], settings.master_key, lambda _: lambda: None, lambda: self._clock)
         reference = assembly.current_reference()
         policy = (policy_hash(), policy_text())
         self._unify = Unify(self._codec, keys, reference, policy, lambda: (0, 0), lambda: self._clock)

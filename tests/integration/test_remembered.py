@@ -52,7 +52,7 @@ class Worker:
     def __init__(self, views: Deployment, keep: Deployment, clock: Clock) -> None:
         self.engine = assembly.engine(views.views_dsn, "remembered", by_key=True)
         self.keep = assembly.engine(keep.keep_dsn, "remembered-keys", by_key=True)
-        keys = assembly.KeyRing(self.keep, keep.settings.master_key, lambda _: None, clock)
+        keys = assembly.KeyRing(self.keep, keep.settings.master_key, lambda _: lambda: None, clock)
         policy = (policy_hash(), policy_text())
         self.unify = Unify(CODEC, keys, assembly.current_reference(), policy, lambda: (0, 0), clock)
         self.conn = self.engine.connect()
