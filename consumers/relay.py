@@ -38,7 +38,7 @@ IDLE_S: Final = 0.25
 """A notification wakes the relay at once; this is how long it waits should one be lost."""
 
 GATHER_S: Final = 0.05
-"""Entries that come so soon after others go out together: at 500 a second, sending some fifteen at a time took a third of a core."""
+"""Entries that come so soon after others go out together: at 500 a second, fifteen at a time, sending took a third of a core."""
 
 SEND_TIMEOUT_S: Final = 30
 

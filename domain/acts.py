@@ -70,7 +70,7 @@ class Doing:
     def message(self) -> Message | None:
         """The GP message the act is about."""
         known = select(self.history, self.now)
-        return next((m for m in messages(known) if m.message_id == self.value["message_id"]), None)
+        return next((m for m in messages(known).every if m.message_id == self.value["message_id"]), None)
 
 
 def judge(record: str, value: Mapping[str, Any], history: History, reference: Reference, now: int) -> Found:

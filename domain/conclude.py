@@ -50,7 +50,7 @@ def _recommend(folded: Folded, reference: Reference, now: int) -> Conclusions:
     found = folded.risk
     if found.basis is None:
         return []
-    waiting = next((r for r in folded.recommendations if r.open), None)
+    waiting = next((r for r in folded.owed if r.open), None)
     if waiting is not None:
         return _anew(waiting, folded, reference, now)
     decided = sorted((r for r in folded.recommendations if r.decided), key=_decided_number)
@@ -175,7 +175,7 @@ def _evidence(folded: Folded) -> Conclusions:
     out: Conclusions = []
     known, here = folded.known, folded.known.in_force
     now: dict[str, set[str]] = {}
-    for rec in folded.recommendations:
+    for rec in folded.owed:
         lost = rec.evidence - here if rec.open else None
         if not lost:
             continue
@@ -195,7 +195,7 @@ def _overdue(folded: Folded, reference: Reference, fired: int | None, behind: Se
     out: Conclusions = []
     if fired is None:
         return out
-    for rec in folded.recommendations:
+    for rec in folded.owed:
         due = rec.waits_until
         if due is None or due > fired:
             continue
@@ -210,8 +210,8 @@ def _voices(known: Known) -> Conclusions:
     unheard = known.line("voice missing", ("VulnerabilitySubmission",), _unheard).facts
     if not unheard:
         return []
-    told = {c.data["event_id"] for c in known.conclusions if c.kind == "quality_defect"}
-    return [("quality_defect", {"event_id": f.event_id, "defect": "VOICE_MISSING"}) for f in unheard if f.event_id not in told]
+    untold = [f.event_id for f in unheard if f.event_id not in known.told_back]
+    return [("quality_defect", {"event_id": e, "defect": "VOICE_MISSING"}) for e in untold]
 
 
 def _unheard(fact: Fact) -> tuple[int, str] | None:

@@ -35,7 +35,8 @@ class Folded:
     situation: Situation
     risk: risk.Risk
     recommendations: list[meetings.Recommendation]
-    messages: list[messages.Message]
+    owed: list[meetings.Recommendation]
+    messages: messages.Sent
 
 
 class Fold:
@@ -49,7 +50,8 @@ class Fold:
         self._known, self._reference = known, reference
         self._situation = Situation(known, reference)
         self._raised: list[meetings.Recommendation] | None = None
-        self._sent: list[messages.Message] | None = None
+        self._owed: list[meetings.Recommendation] = []
+        self._sent: messages.Sent | None = None
         self._folded: Folded | None = None
 
     def take(self, fact: Fact) -> bool:
@@ -86,9 +88,10 @@ class Fold:
             found = risk.evaluate(self._situation, self._reference.policy)
             if self._raised is None:
                 self._raised = meetings.recommendations(known)
+                self._owed = [r for r in self._raised if r.owed]
             if self._sent is None:
                 self._sent = messages.messages(known)
-            self._folded = Folded(known, self._situation, found, self._raised, self._sent)
+            self._folded = Folded(known, self._situation, found, self._raised, self._owed, self._sent)
         return self._folded
 
 
@@ -125,7 +128,7 @@ def bare(history: History, reference: Reference, as_of: int, known_at: int | Non
 
 
 def _told(
-    history: History, known: Known, reference: Reference, raised: list[meetings.Recommendation], sent: list[messages.Message]
+    history: History, known: Known, reference: Reference, raised: list[meetings.Recommendation], sent: messages.Sent
 ) -> Json:
     """What is said by facts and acts themselves: no rule has a part in it."""
     who = identity(known, history)
@@ -138,7 +141,7 @@ def _told(
         "merged_into": merged_into(known, history), **header(who), "identity": who, **possible_matches(known, history),
         "currency": currency(known, reference), "chronology": chronology(known, reference),
         "recommendations": [meetings.shown(r, reference, here) for r in reversed(raised)],
-        "messages": [messages.shown(m, known) for m in reversed(sent)], "case": meetings.case(known),
+        "messages": [messages.shown(m, known) for m in reversed(sent.every)], "case": meetings.case(known),
         "defects": [
             {"event_id": c.data["event_id"], "defect": c.data["defect"], **rest_on_ids([c.data["event_id"]], known.everything)}
             for c in known.conclusions
@@ -238,9 +241,9 @@ BEGIN = (("CpisStatusChanged", "start_date"), ("GpRegistration", "registered_fro
 
 def due_at(folded: Folded) -> int | None:
     """The next instant at which something may have to be concluded; in the past when it already is and nobody has."""
-    due = [at for r in folded.recommendations if (at := r.waits_until) is not None]
-    due += [int(m.raised.data["due_at"]) for m in folded.messages if m.waits]
-    due += [at for m in folded.messages if (at := m.exception_due) is not None]
+    due = [at for r in folded.owed if (at := r.waits_until) is not None]
+    due += [int(m.raised.data["due_at"]) for m in folded.messages.live if m.waits]
+    due += [at for m in folded.messages.live if (at := m.exception_due) is not None]
     s = folded.situation
     ahead = [e.due_at for e in s.unsettled if e.ended_at is not None and e.due_at is not None]
     ahead += [missing.next_overnight(e.started_at) for e in s.unsettled if e.ended_at is None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -81,8 +83,17 @@ class Message:
         return self.live and self.state in ("WAITING", "ACCEPTED") and self.exception is None
 
 
-def messages(known: Known) -> list[Message]:
-    """Every message on this child, oldest first."""
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The messages on a child, oldest first; those of them that are live; how often each CSOG outcome was told."""
+
+    every: list[Message]
+    live: list[Message]
+    times: Mapping[str, int]
+
+
+def messages(known: Known) -> Sent:
+    """Every message on this child."""
     found: dict[str, Message] = {}
     for c in known.conclusions:
         mid = c.data.get("message_id")
@@ -92,7 +103,8 @@ def messages(known: Known) -> list[Message]:
             found[mid] = Message(mid, c, "WAITING" if c.data["practice_ods"] else "NO_PRACTICE")
         elif mid in found:
             _step(found[mid], c)
-    return sorted(found.values(), key=lambda m: (m.raised.number, m.message_id))
+    every = sorted(found.values(), key=lambda m: (m.raised.number, m.message_id))
+    return Sent(every, [m for m in every if m.live], Counter(m.event_id for m in every))
 
 
 def _step(message: Message, c: Conclusion) -> None:

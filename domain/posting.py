@@ -48,22 +48,22 @@ def gp_messages(folded: Folded, reference: Reference, now: int, fired: int | Non
     """The conclusions about GP messages that are missing."""
     known = folded.known
     outcomes = known.current.get("CsogOutcome", ())
-    if not outcomes and not folded.messages:
+    if not outcomes and not folded.messages.every:
         return []
     to = _addressed(folded)
     out: list[tuple[str, Json]] = []
     gone: set[str] = set()
     about: dict[str, list[Message]] = {}
-    for message in folded.messages:
-        about.setdefault(message.event_id, []).append(message)
-        if message.live and (why := _withdraw(message, known, to)) is not None:
+    for message in folded.messages.live:
+        if (why := _withdraw(message, known, to)) is not None:
             gone.add(message.message_id)
             out.append(("gp_withdrawn", {"message_id": message.message_id, "practice_ods": message.practice, "why": why}))
+        else:
+            about.setdefault(message.event_id, []).append(message)
     for outcome in outcomes:
-        told = about.get(outcome.event_id, [])
-        live = [m for m in told if m.live and m.message_id not in gone]
-        if _owed(outcome, told, live, to, reference):
-            out += _raise(outcome, len(told), to, reference, now)
+        told = folded.messages.times.get(outcome.event_id, 0)
+        if _owed(outcome, told, about.get(outcome.event_id, []), to, reference):
+            out += _raise(outcome, told, to, reference, now)
     return out + _exceptions(folded, gone, reference, now, fired)
 
 
@@ -101,8 +101,8 @@ def _withdraw(message: Message, known: Known, to: Address) -> str | None:
     return "REROUTED" if moved or (message.practice is None and sent_nhs != to.nhs) else None
 
 
-def _owed(outcome: Fact, told: list[Message], live: list[Message], to: Address, reference: Reference) -> bool:
-    """Is a message about this outcome missing?"""
+def _owed(outcome: Fact, told: int, live: list[Message], to: Address, reference: Reference) -> bool:
+    """Is a message about this outcome missing, which was told so many times and is told by these now?"""
     if not told:
         return not outcome.historic or in_force(outcome, to.known, reference)
     if not live:
@@ -159,8 +159,8 @@ def _exception(message_id: str, why: str, reference: Reference, now: int) -> tup
 
 def _exceptions(folded: Folded, gone: set[str], reference: Reference, now: int, fired: int | None) -> list[tuple[str, Json]]:
     out: list[tuple[str, Json]] = []
-    for m in folded.messages:
-        if not m.live or m.message_id in gone:
+    for m in folded.messages.live:
+        if m.message_id in gone:
             continue
         why = None
         if m.state == "REJECTED" and (m.exception is None or m.exception.data["why"] != "REJECTED"):

@@ -50,7 +50,8 @@ class Known:
     """The selected part of a history, sorted. `facts` are all that are shown, `current` those in force, by record.
 
     `known_number` is the entry by which a fact was known on this child; `next_fact_at` when the next one begins to be true.
-    `in_force` are the ids of `current`, `sealed` those of facts that few may see; `outcomes` says which a message tells of.
+    `in_force` are the ids of `current`, `sealed` those of facts that few may see; `outcomes` says which a message tells of;
+    `told_back` are the ids of submissions told back to their supervisor.
     """
 
     child_id: str
@@ -68,6 +69,7 @@ class Known:
     in_force: set[str] = field(default_factory=set)
     sealed: set[str] = field(default_factory=set)
     outcomes: dict[str, str] = field(default_factory=dict)
+    told_back: set[str] = field(default_factory=set)
     _came: dict[str, list[Fact]] = field(default_factory=dict)
     _by_agency: dict[str, int] = field(default_factory=dict)
     _lines: dict[str, Line] = field(default_factory=dict)
@@ -136,6 +138,8 @@ class Known:
         self.conclusions.insert(at, c)
         if c.kind == "gp_message":
             self.outcomes[c.data["message_id"]] = c.data["event_id"]
+        elif c.kind == "quality_defect":
+            self.told_back.add(c.data["event_id"])
         if self.openly(c):
             self.version = max(self.version, c.number)
         return True
@@ -265,6 +269,7 @@ SUBJECTS: Final = ("recommendation_id", "message_id", "match_id", "event_id", "p
 def _conclusions(known: Known, history: History, limit: int) -> None:
     found = {_rank(c): c for c in history.conclusions if c.accepted_at <= limit}
     known.conclusions = [found[k] for k in sorted(found)]
+    known.told_back = {c.data["event_id"] for c in known.conclusions if c.kind == "quality_defect"}
 
 
 def _rank(c: Conclusion) -> tuple[int, int, str, str, str]:

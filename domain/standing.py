@@ -49,19 +49,19 @@ def standing(history: History, reference: Reference, as_of: int) -> Standing:
         raised = meetings.recommendations(known)
         due = min((at for r in raised if (at := r.waits_until) is not None), default=None)
         counts = _counts(known, raised, messages.messages(known), [])
-        return Standing(known.child_id, known.version, as_of, None, due, *_owed(raised), counts, evaluated=False)
+        owed = [r for r in raised if r.owed]
+        return Standing(known.child_id, known.version, as_of, None, due, *_owed(owed), counts, evaluated=False)
 
 
 def standing_of(folded: Folded) -> Standing:
     """The same, out of a fold already made."""
-    known, raised = folded.known, folded.recommendations
-    counts = _counts(known, raised, folded.messages, folded.situation.episodes)
-    return Standing(known.child_id, known.version, known.as_of, changes_at(folded), due_at(folded), *_owed(raised), counts)
+    known = folded.known
+    counts = _counts(known, folded.recommendations, folded.messages, folded.situation.episodes)
+    return Standing(known.child_id, known.version, known.as_of, changes_at(folded), due_at(folded), *_owed(folded.owed), counts)
 
 
-def _owed(raised: list[Recommendation]) -> tuple[int | None, int]:
+def _owed(owed: list[Recommendation]) -> tuple[int | None, int]:
     """(when the first of it is due, how urgent the most urgent of it is)."""
-    owed = [r for r in raised if r.owed]
     return min((r.owed_at for r in owed), default=None), min((_urgency(r) for r in owed), default=IN_TIME)
 
 
@@ -71,12 +71,12 @@ def _urgency(owed: Recommendation) -> int:
     return PASSED_ON if owed.passed is not None else IN_TIME
 
 
-def _counts(known: Known, raised: list[Recommendation], sent: list[messages.Message], episodes: list[missing.Episode]) -> Json:
+def _counts(known: Known, raised: list[Recommendation], sent: messages.Sent, episodes: list[missing.Episode]) -> Json:
     return {
         "facts": known.by_agency,
         "recommendations": [[r.raised_at, r.state, [c.data["agency"] for c in r.steps if c.kind == "disagreed"]] for r in raised],
         "episodes": [[e.started_at, e.clock] for e in episodes],
-        "messages": _tally(m.state if m.live else "WITHDRAWN" for m in sent),
+        "messages": _tally([m.state for m in sent.live] + ["WITHDRAWN"] * (len(sent.every) - len(sent.live))),
     }
 
 

@@ -17,6 +17,7 @@ from consumers.unify import Unify, start_counter
 from domain.times import DAY_US
 from infra import assembly
 from producers.halton.facts import SimulatedFact
+from projections.collecting import collect_rarely
 from projections.keyring import KeyRing
 from schemas.policies import policy_hash, policy_text
 from tests.bench import crowd
@@ -34,7 +35,7 @@ FLAT: Final = 1.25
 
 WHOLE: Final = FACTS >= FACTS_FULL
 HISTORIES: Final = (1_000, 100, 10) if WHOLE else (100, 10)
-CHILDREN_EACH: Final = 10
+CHILDREN_EACH: Final = 25
 SINGLY, TOGETHER = 10, 10
 """Days on which facts are decided about one by one, then days on which those of all children of a size come in one batch."""
 
@@ -92,6 +93,7 @@ class Worker:
         self._conn = self._engines[0].connect()
         with self._conn.begin():
             start_counter(self._conn)
+        collect_rarely()  # as a worker does
 
     def close(self) -> None:
         """Disconnect."""
