@@ -25,8 +25,8 @@ from domain.model import Fact, Json, make_id
 from domain.policy import Reference
 from domain.posting import gp_messages
 from domain.risk import Risk, evaluate
-from domain.selection import RETRACTED, Known, put_in_force
-from domain.signals import Hit, Situation
+from domain.selection import Known
+from domain.signals import Hit
 
 Conclusions = list[tuple[str, Json]]
 
@@ -102,7 +102,8 @@ def _anew(waiting: Recommendation, folded: Folded, reference: Reference, now: in
 def _news(earlier: Sequence[Recommendation], folded: Folded, reference: Reference) -> bool:
     """Is there a new harm trigger, a new agency, or enough new points since what people saw of the earlier ones?"""
     known, last = folded.known, earlier[-1]
-    before = evaluate(_as_seen(folded, earlier, reference), reference.policy)
+    number, held_at = (max(mark) for mark in zip(*(r.seen for r in earlier), strict=True))
+    before = evaluate(folded.seen.upto(number, held_at), reference.policy)
     if _new_trigger(folded.risk, before, known):
         return True
     if last.decision == "CONVENED":
@@ -110,44 +111,6 @@ def _news(earlier: Sequence[Recommendation], folded: Folded, reference: Referenc
     was = before.agencies | {a for r in last.raised.data["reasons"] for a in r["agencies"]}
     more = folded.risk.points - before.points >= reference.policy.reraise_points
     return bool(folded.risk.basis and (more or folded.risk.agencies - was))
-
-
-def _as_seen(folded: Folded, earlier: Sequence[Recommendation], reference: Reference) -> Situation:
-    """What people saw of recommendations and still stands, weighed today: facts known when one of them was raised (of a
-    discussion, when it was held: `Recommendation.seen`) and not withdrawn since.
-
-    A fact that was only replaced since counts as it was told then, so that a corrected spelling is no news.
-    """
-    number, held_at = (max(mark) for mark in zip(*(r.seen for r in earlier), strict=True))
-    kept = folded.situation.seen
-    if kept is None or kept[0] != (number, held_at):
-        kept = (number, held_at), Situation(_known_then(folded.known, number, held_at), reference)
-        folded.situation.seen = kept
-    kept[1].known.as_of = folded.known.as_of
-    return kept[1]
-
-
-def _known_then(known: Known, number: int, held_at: int) -> Known:
-    """What was known by an entry, or at an instant (µs UTC), and was not withdrawn since."""
-    then = Known(known.child_id, known.as_of, known.known_at, known.presentations, known.links)
-    replaced_then = {
-        (f.agency, f.supersedes)
-        for f in known.everything.values()
-        if f.supersedes and (f.number <= number or f.accepted_at <= held_at)
-    }
-    moved = {
-        c.data["event_id"] for c in known.conclusions if c.kind == "replaced" and (c.number <= number or c.accepted_at <= held_at)
-    }
-    then.facts = [
-        f
-        for f in known.facts
-        if (known.known_number(f) <= number or known.known_from(f) <= held_at)
-        and known.state(f) != RETRACTED
-        and (f.agency, f.event_id) not in replaced_then
-        and f.event_id not in moved
-    ]
-    put_in_force(then)
-    return then
 
 
 def _new_trigger(now: Risk, before: Risk, known: Known) -> bool:

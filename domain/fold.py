@@ -22,6 +22,7 @@ from domain.involvement import cpis, grades, involved, practice, statuses, vpas
 from domain.labelling import rest_on_ids
 from domain.model import Conclusion, Fact, History, Json, Link, Presentation
 from domain.policy import Reference
+from domain.seen import Seen
 from domain.selection import Known, select
 from domain.signals import Situation
 from domain.times import DAY_US
@@ -33,6 +34,7 @@ class Folded:
 
     known: Known
     situation: Situation
+    seen: Seen
     risk: risk.Risk
     recommendations: list[meetings.Recommendation]
     owed: list[meetings.Recommendation]
@@ -49,6 +51,7 @@ class Fold:
     def __init__(self, known: Known, reference: Reference) -> None:
         self._known, self._reference = known, reference
         self._situation = Situation(known, reference)
+        self._seen = Seen(known, reference)
         self._raised: list[meetings.Recommendation] | None = None
         self._owed: list[meetings.Recommendation] = []
         self._sent: messages.Sent | None = None
@@ -57,10 +60,10 @@ class Fold:
     def take(self, fact: Fact) -> bool:
         """Let a fact join in that was accepted last; False when it does more than join in: then this fold is of no more use."""
         self._folded = None
-        seen = self._situation.seen
-        if seen is not None and fact.accepted_at <= seen[0][1]:
-            self._situation.seen = None
-        return self._known.take(fact)
+        if not self._known.take(fact):
+            return False
+        self._seen.take(fact)
+        return True
 
     def meet(self, shown: Presentation, link: Link) -> bool:
         """Let a presentation join in that nobody had shown before, its facts after it; False as for `take`: with another birth
@@ -91,7 +94,7 @@ class Fold:
                 self._owed = [r for r in self._raised if r.owed]
             if self._sent is None:
                 self._sent = messages.messages(known)
-            self._folded = Folded(known, self._situation, found, self._raised, self._owed, self._sent)
+            self._folded = Folded(known, self._situation, self._seen, found, self._raised, self._owed, self._sent)
         return self._folded
 
 

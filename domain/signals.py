@@ -87,8 +87,7 @@ class Situation:
     """What rules look at, and what they said last: they are asked again when they may answer differently.
 
     It goes on with what is known (`Known.take`, a later `as_of`): the same as looking at all of it anew. `unsettled` are the
-    episodes that time alone may change; `starts` says when each began, `ends` when each of `ended` did, in order. `seen` is what
-    people saw at (entry, instant µs UTC), as `domain.conclude` weighs it.
+    episodes that time alone may change; `starts` says when each began, `ends` when each of `ended` did, in order.
     """
 
     def __init__(self, known: Known, reference: Reference) -> None:
@@ -100,7 +99,6 @@ class Situation:
         self.starts: list[int] = []
         self.ended: list[Episode] = []
         self.ends: list[int] = []
-        self.seen: tuple[tuple[int, int], Situation] | None = None
         self._told = missing.Tellings()
         self._looked: dict[str, int] = {}
         self._fresh: set[str] = set()
