@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from domain.labelling import label_of, rest_on
@@ -108,12 +108,8 @@ def _grade(fact: Fact, reference: Reference) -> Json:
 
 def cpis(known: Known, reference: Reference) -> Json:
     """CP-IS plans (newest telling of each) and attendance alerts, newest first."""
-    newest: dict[tuple[str, str], Fact] = {}
-    for fact in known.current.get("CpisStatusChanged", ()):
-        newest[(fact.body["plan_type"], fact.body.get("start_date") or "")] = fact
-    plans = [_plan(newest[k], reference) for k in sorted(newest)]
     alerts = [_alert(f, reference) for f in reversed(known.current.get("CpisAttendanceAlert", ()))]
-    return {"status": plans, "alerts": alerts}
+    return {"status": [_plan(f, reference) for f in plans(known)], "alerts": alerts}
 
 
 def _plan(fact: Fact, reference: Reference) -> Json:
@@ -153,13 +149,17 @@ def _submission(fact: Fact, reference: Reference) -> Json:
     }  # fmt: skip
 
 
-def status_facts(known: Known, today: str, wanted: frozenset[str]) -> list[Fact]:
-    """The facts by which the child's status is now one of `wanted` (CP, LAC): social care's own, or CP-IS."""
+def plans(known: Known) -> list[Fact]:
+    """The newest telling of each CP-IS plan."""
+    newest = {(f.body["plan_type"], f.body.get("start_date") or ""): f for f in known.current.get("CpisStatusChanged", ())}
+    return [newest[k] for k in sorted(newest)]
+
+
+def status_facts(known: Known, spans: Iterable[Fact], today: str, wanted: frozenset[str]) -> list[Fact]:
+    """The facts by which the child's status is now one of `wanted` (CP, LAC): social care's own, or CP-IS (`plans`)."""
     told: Sequence[Fact] = known.current.get("SocialCareStatus", ())
     out = [told[-1]] if told and told[-1].body["status"] in wanted else []
-    newest = {(f.body["plan_type"], f.body.get("start_date") or ""): f for f in known.current.get("CpisStatusChanged", ())}
     kinds = {"CPPI": "CP", "UCPI": "CP", "LACI": "LAC"}
-    spans = [newest[k] for k in sorted(newest)]
     return out + [
         f for f in spans if kinds.get(f.body["plan_type"]) in wanted and in_span(f.body, today, "start_date", "end_date")
     ]

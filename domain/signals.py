@@ -16,7 +16,7 @@ from domain import missing
 from domain.chronology import day
 from domain.education import SCHOOL_DAYS, gaps, rate, school_days, weeks
 from domain.identity_view import latest_birth_date
-from domain.involvement import status_facts
+from domain.involvement import plans, status_facts
 from domain.missing import Episode, Interview
 from domain.model import Fact
 from domain.policy import LISTS, Policy, Reference, Rule
@@ -105,6 +105,7 @@ class Situation:
         self._new_day = self._turned = False
         self._answers: dict[str, Answer] = {}
         self._gaps: tuple[int, list[tuple[Fact, str | None]]] = (0, [])
+        self._plans: tuple[int, list[Fact]] = (0, [])
         self._until = NEVER
 
     def look(self) -> None:
@@ -184,6 +185,13 @@ class Situation:
         if told != self._gaps[0]:
             self._gaps = (told, gaps(self.known))
         return self._gaps[1]
+
+    def plans(self) -> list[Fact]:
+        """The newest telling of each CP-IS plan (`involvement.plans`)."""
+        told = len(self.known.current.get("CpisStatusChanged", ()))
+        if told != self._plans[0]:
+            self._plans = (told, plans(self.known))
+        return self._plans[1]
 
 
 def _codes_in(fact: Fact, rule: Rule) -> list[tuple[str, str]]:
@@ -275,7 +283,7 @@ def _graded_while(rule: Rule, s: Situation) -> Hit | None:
     first, last = s.within(line.ats, rule.window_days)
     if first == last:
         return None
-    held = status_facts(s.known, s.today, rule.statuses)
+    held = status_facts(s.known, s.plans(), s.today, rule.statuses)
     if not held:
         return None
     return Hit(rule, [*line.facts[first:last], *held], 0)
