@@ -102,7 +102,7 @@ def left_by(entries: Iterable[Entry], anew: Iterable[str], book: Book) -> Iterat
         if e.event_id is None or (e.kind == FACT and e.verdict != ACCEPTED):
             continue
         yield e.event_id
-        if e.kind == FACT and (replaced := e.fact().supersedes or e.fact().retracts) is not None:
+        if e.kind == FACT and (replaced := e.fact().replaces) is not None:
             yield replaced
         if e.identity is not None and e.presentation_id is not None:
             yield e.presentation_id

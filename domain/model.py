@@ -45,6 +45,11 @@ class Fact:
     memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What pure functions of this fact alone made of it, as a history is folded again with each fact that joins it."""
 
+    @property
+    def replaces(self) -> str | None:
+        """The event_id that this fact supersedes or retracts."""
+        return self.supersedes or self.retracts
+
 
 FACT_FIELDS: Final = tuple(name for name, f in Fact.__dataclass_fields__.items() if f.init)
 """The fields by which a fact is made."""

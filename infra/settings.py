@@ -117,6 +117,11 @@ class Settings:
         return {user: self.access(user).password for user in users()}
 
     @property
+    def web_address(self) -> str:
+        """Where the page answers, with its last slash."""
+        return f"http://{self.web_host}:{self.web_port}/"
+
+    @property
     def master_key(self) -> bytes:
         """The 32 bytes that wrap every presentation's key. Kept outside PostgreSQL, in a file of mode 0600."""
         text = self.state.secret(

@@ -146,7 +146,7 @@ class Supervisor:
         until = time.monotonic() + FIRST_PAGE_S
         while time.monotonic() < until and not self._stop.wait(TICK_S):
             if _web_says(settings, "healthz"):
-                self._tell(f"The page answers at http://{settings.web_host}:{settings.web_port}/; starting the other workers")
+                self._tell(f"The page answers at {settings.web_address}; starting the other workers")
                 return
 
     def _furnish(self, name: str) -> float:
@@ -282,7 +282,7 @@ class Supervisor:
 def _web_says(settings: Settings, what: str) -> bool:
     """Does the web answer well on this path (`healthz`, `readyz`)?"""
     try:
-        with urlopen(f"http://{settings.web_host}:{settings.web_port}/{what}", timeout=READY_S):
+        with urlopen(settings.web_address + what, timeout=READY_S):
             return True
     except OSError:
         return False

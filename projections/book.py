@@ -189,7 +189,7 @@ class Book:
                 self.edges.pop(edge, None)
             for fact in self.facts.pop(pid, ()):
                 self.stands.pop((fact.agency, fact.event_id), None)
-                if (key := (fact.agency, fact.supersedes or fact.retracts or "")) in self.replacing:
+                if (key := (fact.agency, fact.replaces or "")) in self.replacing:
                     self.replacing[key] = [x for x in self.replacing[key] if x[0] != pid]
         for child in gone:
             for held in (self.members, self.ever, self.conclusions, self.folds):
@@ -278,7 +278,7 @@ class Book:
         child = self.child_of.get(fact.presentation_id, "")
         if (fold := self.folds.get(child)) is not None and not fold.take(fact):
             del self.folds[child]
-        if (target := fact.supersedes or fact.retracts) is not None:
+        if (target := fact.replaces) is not None:
             self.replacing[(fact.agency, target)].append((fact.presentation_id, fact.event_id))
             self.awaited.add(target)
 

@@ -45,7 +45,7 @@ def command(*, demo: bool, children: int | None) -> None:
 
         def ready(settings: Settings) -> None:
             spinner.stop()
-            console.print(f"\n[bold]Sightline is up:[/] http://{settings.web_host}:{settings.web_port}/   (Ctrl-C stops it)\n")
+            console.print(f"\n[bold]Sightline is up:[/] {settings.web_address}   (Ctrl-C stops it)\n")
             if demo:
                 # daemon: the borough must not outlive the house, and what it left half-said is said again next time
                 borough.append(threading.Thread(target=_live, args=(settings, console, leave), name="demo", daemon=True))

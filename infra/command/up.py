@@ -34,14 +34,13 @@ def command(*, timeout_s: int, as_json: bool) -> None:
     elif not record.settled:
         record = _await(state, record.identity, console, timeout_s)
     settings = Settings.load(state=state)
-    address = f"http://{settings.web_host}:{settings.web_port}/"
     for process in record.processes:
         if process.condition == "absent":
             console.print(f"[yellow]worker {process.name} is not there:[/] see {state.logs / process.name}.log")
     if as_json:
-        click.echo(json.dumps({"web": address, "kafka": settings.bootstrap, "registry": settings.registry_url}))
+        click.echo(json.dumps({"web": settings.web_address, "kafka": settings.bootstrap, "registry": settings.registry_url}))
     else:
-        click.echo(f"Sightline is up: {address}   (sightline status · sightline down)")
+        click.echo(f"Sightline is up: {settings.web_address}   (sightline status · sightline down)")
 
 
 def _start(state: State) -> Identity:
