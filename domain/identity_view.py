@@ -61,7 +61,8 @@ def header(items: Sequence[Mapping[str, Any]]) -> Json:
 def possible_matches(known: Known, history: History) -> dict[str, list[Json]]:
     """Open, rejected and undone possible matches, by the key under which the view lists them.
 
-    One belongs on the view of each of its two children: while one of its sides, and not the other, is on this child.
+    One belongs on the view of each of its two children: while one of its sides, and not the other, is on this child. Of several
+    open ones about the same record (raised by records that have come together since) it is the first: it is one question.
     """
     raised = {c.data["match_id"]: c for c in known.conclusions if c.kind == "possible_match"}
     decided: dict[str, Any] = {}
@@ -78,6 +79,10 @@ def possible_matches(known: Known, history: History) -> dict[str, list[Json]]:
         item = _match(match_id, raised.get(match_id), decided.get(match_id), shown[away[0]], history)
         if (listed := LISTS.get(item["state"])) is not None:
             out[listed].append(item)
+    first: dict[str, str] = {}
+    for item in sorted(out["possible_matches"], key=lambda i: (raised[i["match_id"]].number, i["match_id"])):
+        first.setdefault(item["presentation_id"], item["match_id"])
+    out["possible_matches"] = [i for i in out["possible_matches"] if first[i["presentation_id"]] == i["match_id"]]
     return out
 
 

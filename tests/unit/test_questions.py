@@ -90,6 +90,13 @@ def test_another_child_under_the_same_local_id() -> None:
         assert view == fold(memory.book.history(child), memory.reference, view["as_of"])
 
 
+def test_one_record_is_asked_about_once(two: Memory) -> None:
+    """Health's and education's questions about the one police record are one on their child's view: the first that was raised."""
+    (theirs,) = (v for v in two.views() if {"police"} != {p["agency"] for p in v["identity"]})
+    first = min(questions(two), key=lambda m: two.book.said[m.match_id][0].number)
+    assert [("police", first.match_id)] == [(m["agency"], m["match_id"]) for m in theirs["possible_matches"]]
+
+
 def test_not_the_same_answers_all(two: Memory) -> None:
     """No second question about the same two, and both entries say who said so."""
     entry = says(two, "MatchRejected", questions(two)[0].match_id)
