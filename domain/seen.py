@@ -46,14 +46,18 @@ class Seen:
         return all(map(then.take, more))
 
     def _by_then(self, fact: Fact) -> bool:
-        return self._known.known_number(fact) <= self._mark[0] or self._known.known_from(fact) <= self._mark[1]
+        return self._within(self._known.known_number(fact), self._known.known_from(fact))
+
+    def _within(self, number: int, at: int) -> bool:
+        """By the mark's entry, or at its instant."""
+        return number <= self._mark[0] or at <= self._mark[1]
 
     def _anew(self, mark: tuple[int, int]) -> Situation:
         known, self._mark, self._late = self._known, mark, False
         replacing = [f for f in known.everything.values() if f.supersedes]
         moved = [c for c in known.conclusions if c.kind == "replaced"]
-        replaced = {(f.agency, f.supersedes) for f in replacing if f.number <= mark[0] or f.accepted_at <= mark[1]}
-        moved_then = {c.data["event_id"] for c in moved if c.number <= mark[0] or c.accepted_at <= mark[1]}
+        replaced = {(f.agency, f.supersedes) for f in replacing if self._within(f.number, f.accepted_at)}
+        moved_then = {c.data["event_id"] for c in moved if self._within(c.number, c.accepted_at)}
         # what replaces facts later takes them away: then it does not only add, and all is looked at anew
         self._in_order = len(replaced) == len(replacing) and len(moved_then) == len(moved)
         stand = [
