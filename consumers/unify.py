@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import orjson
 import structlog
 from sqlalchemy import Connection, TextClause, text
 
@@ -22,7 +21,7 @@ from consumers.preparing import Prepared, Preparer, refuse, unread
 from domain.policy import Reference
 from domain.standing import Standing
 from projections import footprint
-from projections.book import CONCLUSIONS_ABOVE, FACTS_ABOVE, Book, adds
+from projections.book import Book, adds
 from projections.driver import each, execute, together
 from projections.entries import (
     ACT,
@@ -63,10 +62,6 @@ class EntryTooLarge(Exception):
 
 REMEMBERED_MAX: Final = 40_000
 """Facts of the children that a worker remembers; with more it begins anew."""
-
-
-News = list[list[Any]]
-"""Rows of what was decided since a worker last looked: footprints, facts, conclusions. Nothing for one that never did."""
 
 
 @dataclass(slots=True)
@@ -111,7 +106,7 @@ class Unify:
         self._preparer = Preparer(codec, secret, now_us)
         self._decider = Decider(reference)
         self._ledger_end = ledger_end
-        self._counter, self._news = Counter(0, 0, 0, 0), News()
+        self._counter, self._left = Counter(0, 0, 0, 0), list[Any]()
         self._book, self._stands = Book(), Counter(0, 0, 0, 0)
         self._referenced: set[tuple[str, str]] = set()
 
@@ -127,7 +122,7 @@ class Unify:
 
     def lock(self, conn: Connection) -> None:
         """Lock the counter: from here to the commit nobody else decides."""
-        self._counter, self._news = self._look(conn, _LOCK)
+        self._counter, self._left = self._look(conn, _LOCK)
 
     def forget(self) -> None:
         """Nothing is remembered of a database that may be another one now; keys may be another `keep`'s."""
@@ -146,8 +141,8 @@ class Unify:
         with conn.begin():
             with together(conn):
                 execute(conn, _SNAPSHOT)  # all of it at one number, from which on footprints say what has changed
-                counter, news = self._look(conn, _COUNTER)
-            self._catch_up(conn, counter, news)
+                counter, left = self._look(conn, _COUNTER)
+            self._catch_up(conn, counter, left)
             ready = self._read(conn, prepared)
         self._keys.arrive()
         return ready
@@ -166,7 +161,7 @@ class Unify:
     def handle(self, conn: Connection, ready: Ready) -> None:
         """Decide about every record of the batch, and write all of it."""
         at, after = max(self._now(), self._counter.accepted_at), self._counter.number
-        changed = self._catch_up(conn, self._counter, self._news)
+        changed = self._catch_up(conn, self._counter, self._left)
         if ready.known is None or changed is None or not ready.named.isdisjoint(changed.marks):
             ready = self._read(conn, ready.prepared)
         else:
@@ -174,49 +169,45 @@ class Unify:
             load_near(conn, self._book, ready.near | more)
         self._decider.begin(self._book, ready.known or {})
         entries = self._references(conn, ready.prepared, at)
-        touched, anew, shown = set[str](), set[str](), set[str]()
+        touched, anew = set[str](), set[str]()
         for item in ready.prepared:
             entry = self._entry(item, at)
             found = self._decider.decide(item, entry)
             touched |= found
             if not adds(entry):
                 anew |= found
-            elif entry.identity is not None and entry.presentation_id is not None:
-                shown.add(entry.presentation_id)
             if item.kind == ACT and item.reason is not None:
                 _alarm(entry)
             entries.append(entry)
         with together(conn):
             self._write(conn, entries)
             save_children(conn, [s for child in sorted(touched) if (s := self._standing(child, at)) is not None])
-            children = orjson.dumps([sorted(anew), sorted(shown)])
             decided = {
                 "n": self._counter.number, "a": at, "c": CHANNEL, "f": after, "k": after - footprint.KEPT,
-                "m": footprint.packed(footprint.marks(left_by(entries, anew, self._book))), "x": children,
+                "m": footprint.packed(footprint.marks(left_by(entries, anew, self._book))), "x": footprint.news(entries, anew),
             }  # fmt: skip
             execute(conn, _DECIDED, decided)
         self._stands = replace(self._counter)
 
-    def _look(self, conn: Connection, counter: TextClause) -> tuple[Counter, News]:
-        """Where the counter stands, and what was decided since this worker last looked, if it ever did."""
-        asked = (LEFT_ABOVE, FACTS_ABOVE, CONCLUSIONS_ABOVE) if self._stands.tables else ()
-        found, *news = each(conn, (counter, {}), *((statement, {"n": self._stands.number}) for statement in asked))
-        return Counter(*found[0]), news
+    def _look(self, conn: Connection, counter: TextClause) -> tuple[Counter, list[Any]]:
+        """Where the counter stands, and the footprints left since this worker last looked, if it ever did."""
+        asked = [(LEFT_ABOVE, {"n": self._stands.number})] if self._stands.tables else []
+        found, *left = each(conn, (counter, {}), *asked)
+        return Counter(*found[0]), [row for rows in left for row in rows]
 
-    def _catch_up(self, conn: Connection, counter: Counter, news: News) -> Changes | None:
+    def _catch_up(self, conn: Connection, counter: Counter, left: Sequence[Any]) -> Changes | None:
         """Bring what is remembered up to `counter`: follow what others added to children, drop those they did more with.
 
         What they changed; None when all that was remembered had to go.
         """
         before, self._stands, changed = self._stands, counter, None
-        if news and before.place == counter.place and len(self._book.stands) <= REMEMBERED_MAX:
-            left, facts, conclusions = news
+        if before.place == counter.place and len(self._book.stands) <= REMEMBERED_MAX:
             changed = footprint.changes(left, before.number, counter.number)
         if changed is None:
             self._book = Book()
-        elif before.number < counter.number:
+        else:
             self._book.drop(changed.anew)
-            self._book.follow(conn, changed.shown, facts, conclusions)
+            self._book.follow(conn, changed.brought)
         return changed
 
     def _read(self, conn: Connection, prepared: Sequence[Prepared]) -> Ready:
@@ -294,7 +285,7 @@ _COUNTER = text("select number, accepted_at, incarnation, cast(tableoid as bigin
 _LOCK = text(f"{_COUNTER.text} for update")
 _DECIDED = text(
     "with swept as (delete from footprint where number < :k), "
-    "left_behind as (insert into footprint (after, number, marks, children) values (:f, :n, :m, :x) "
-    "on conflict (after) do update set number = excluded.number, marks = excluded.marks, children = excluded.children) "
+    "left_behind as (insert into footprint (after, number, marks, news) values (:f, :n, :m, :x) "
+    "on conflict (after) do update set number = excluded.number, marks = excluded.marks, news = excluded.news) "
     "update counter set number = :n, accepted_at = :a where id = 1 returning pg_notify(:c, '')"
 )

@@ -24,7 +24,6 @@ from domain.selection import BEYOND, select
 from projections.arrays import Column
 from projections.driver import each, rows
 from projections.entries import ACCEPTED, FACT, Entry
-from projections.footprint import KEPT
 from projections.keyring import keyed_hash
 from projections.shelf import Shelf
 
@@ -199,56 +198,47 @@ class Book:
     def _presentations_of(self, child_id: str) -> set[str]:
         return self.ever.get(child_id, set()) | self.members.get(child_id, set())
 
-    def follow(self, conn: Connection, shown: Iterable[str], facts: Iterable[Any], conclusions: Iterable[Any]) -> None:
-        """Take in what others' entries added to the children that are whole here: presentations never shown before, facts,
-        conclusions (rows of `FACTS_ABOVE` and `CONCLUSIONS_ABOVE`).
+    def follow(self, conn: Connection, brought: Iterable[Sequence[Any]]) -> None:
+        """Take in what others' entries (`footprint.Changes`) added to the children that are whole here: presentations never shown
+        before, facts, conclusions.
 
         To be dropped first: the children with which these entries did more than `adds` says.
         """
-        self._meet(conn, shown)
-        for pid, data in facts:
-            if self._held(pid):
-                self._hang(Fact(*orjson.loads(data)))
-        doubts = list[Conclusion]()
-        for number, at, kind, child, data in conclusions:
-            if kind == "possible_match":
-                doubts.append(Conclusion(number, at, kind, orjson.loads(data)))
-            elif child in self.whole:
-                self._conclude(Conclusion(number, at, kind, orjson.loads(data)))
-        self._doubt(conn, doubts)
+        raised = list[Conclusion]()
+        for number, at, agency, pid, identity, told, concluded in brought:
+            if identity is not None:
+                self._meet(Presentation(pid, agency, number, at, identity), concluded)
+            if told is not None and self._held(pid):
+                self._hang(Fact(*told))
+            for kind, data in concluded:
+                if kind == "possible_match":
+                    raised.append(Conclusion(number, at, kind, data))
+                elif kind not in WHO and data["child_id"] in self.whole:
+                    self._conclude(Conclusion(number, at, kind, data))
+        self._doubt(conn, raised)
 
     def _held(self, presentation_id: str) -> bool:
         """It is or was on a child that is whole here: all that is said under it is known."""
         return any(x.child_id in self.whole for x in self.links.get(presentation_id, ()))
 
-    def _meet(self, conn: Connection, shown: Iterable[str]) -> None:
-        """Take in the presentations among these that are on children that are whole here."""
-        ids = sorted(shown)
-        if not ids:
-            return
-        here = list[str]()
-        for pid, agency, number, at, fields, child, rule, evidence, by in rows(conn, _SHOWN, {"x": Column("text", ids)}):
-            if child in self.whole:
-                self.shown[pid] = Presentation(pid, agency, number, at, orjson.loads(fields))
-                self._place(Link(pid, child, number, at, None, None, rule, _evidence(evidence), by))
-                here.append(pid)
-        if here:
-            for r in rows(conn, _EDGES, {"x": Column("text", here)}):
-                self._edge(r.a, r.b, r.rule, r.match_id)
+    def _meet(self, shown: Presentation, concluded: Iterable[tuple[str, Json]]) -> None:
+        """Take in a presentation never shown before, if it is on a child that is whole here, with what joins it there."""
+        pid = shown.presentation_id
+        for kind, data in concluded:
+            if kind == "linked" and data["presentation_id"] == pid and data["child_id"] in self.whole:
+                self.shown[pid] = shown
+                self._place(shown.number, shown.accepted_at, data)
+        if pid in self.links:
+            for kind, data in concluded:
+                if kind == "edge":
+                    self._edge(data["a"], data["b"], data["rule"], data["match_id"])
 
     def _doubt(self, conn: Connection, raised: Iterable[Conclusion]) -> None:
         """Take in the questions among these that are about a presentation held here."""
-        about = [(c, (c.data["presentation_id"], c.data["anchor"])) for c in raised]
-        here = [(c, both) for c, both in about if any(map(self._held, both))]
-        if not here:
-            return
-        self.load_presentations(conn, {p for _, both in here for p in both})
-        self._matches(conn, rows(conn, _MATCHES, {"x": Column("text", [c.data["match_id"] for c, _ in here])}))
-        for c, both in here:
-            if c.data["child_id"] in self.whole:
-                self.conclusions[c.data["child_id"]].append(c)
-            for child in {self.child_of[p] for p in both}:
-                self._tell(child, c)
+        here = [c for c in raised if any(map(self._held, _sides(c)))]
+        self.load_presentations(conn, {p for c in here for p in _sides(c)})
+        for c in here:
+            self._ask(c, {self._conclude(c)} if c.data["child_id"] in self.whole else ())
 
     # -- bringing forward -------------------------------------------------------------------------------------------
 
@@ -303,32 +293,15 @@ class Book:
             case "edge_removed":
                 self.edges.pop((data["a"], data["b"]), None)
                 return set()
-            case "possible_match":
-                who = self.person(data["presentation_id"])
-                self._match(
-                    Match(
-                        data["match_id"],
-                        data["presentation_id"],
-                        data["anchor"],
-                        tuple(data["evidence"]),
-                        "OPEN",
-                        who.holder,
-                        who.strong,
-                    )
-                )
-            case "match_confirmed" | "match_rejected" | "match_undone":
-                old = self.matches[data["match_id"]]
-                self.matches[data["match_id"]] = replace(old, state=MATCH_STATES[kind])
         conclusion = Conclusion(number, at, kind, data)
         touched = {self._conclude(conclusion)}
         if "match_id" in data:
-            self.said[data["match_id"]].append(conclusion)
-            both = (data["presentation_id"], data["anchor"])
-            more = {x.child_id for p in both for x in self.links[p]} - touched
+            more = {x.child_id for p in _sides(conclusion) for x in self.links[p]}
             if kind == "possible_match":
-                for child in more & {self.child_of[p] for p in both}:
-                    self._tell(child, conclusion)
+                self._ask(conclusion, touched)
             else:
+                self.said[data["match_id"]].append(conclusion)
+                self.matches[data["match_id"]] = replace(self.matches[data["match_id"]], state=MATCH_STATES[kind])
                 self.fold_anew(touched | more)
             touched |= more
         return touched
@@ -344,6 +317,15 @@ class Book:
         self._tell(child, conclusion)
         return child
 
+    def _ask(self, raised: Conclusion, told: Iterable[str]) -> None:
+        """A question is raised, of which the children on both sides learn; these have been told."""
+        data, (pid, anchor) = raised.data, _sides(raised)
+        who = self.person(pid)
+        self._match(Match(data["match_id"], pid, anchor, tuple(data["evidence"]), "OPEN", who.holder, who.strong))
+        self.said[data["match_id"]].append(raised)
+        for child in {self.child_of[pid], self.child_of[anchor]}.difference(told):
+            self._tell(child, raised)
+
     def _tell(self, child: str, conclusion: Conclusion) -> None:
         if (fold := self.folds.get(child)) is not None and not fold.learn(conclusion):
             del self.folds[child]
@@ -356,12 +338,13 @@ class Book:
             self.members[old].discard(pid)
             self.links[pid][-1] = replace(self.links[pid][-1], to_number=number, to_at=at)
             self.fold_anew(touched)
-        self._place(Link(pid, child, number, at, None, None, data["rule"], tuple(data["evidence"]), data["by"]))
+        self._place(number, at, data)
         return touched
 
-    def _place(self, link: Link) -> None:
+    def _place(self, number: int, at: int, data: Json) -> None:
         """Put a presentation on a child, whose fold goes on with it and its facts: one that moves there has ended it before."""
-        pid, child = link.presentation_id, link.child_id
+        pid, child = data["presentation_id"], data["child_id"]
+        link = Link(pid, child, number, at, None, None, data["rule"], tuple(data["evidence"]), data["by"])
         self.child_of[pid] = child
         self.members[child].add(pid)
         self.ever[child].add(pid)
@@ -510,6 +493,10 @@ class Book:
         self.joined[b].add((a, b))
 
 
+def _sides(question: Conclusion) -> tuple[str, str]:
+    return question.data["presentation_id"], question.data["anchor"]
+
+
 def adds(entry: Entry) -> bool:
     """It adds to children a presentation never shown before, a fact, conclusions; and does nothing else with them: who remembers
     them can follow.
@@ -521,13 +508,9 @@ def adds(entry: Entry) -> bool:
 MORE: Final = BEYOND | {"edge_removed"}
 """Conclusions that change who is meant or what is in force, not only what is known."""
 
-NEAR: Final = f"(select number from counter where id = 1) - :n <= {KEPT}"
-"""Who is further behind begins anew."""
+WHO: Final = frozenset({"linked", "edge", "edge_removed"})
+"""Conclusions about who is meant, kept as links and edges; the others are kept with the child that they are about."""
 
-FACTS_ABOVE: Final = text(f"select presentation_id, data from fact where number > :n and {NEAR} order by number")
-CONCLUSIONS_ABOVE: Final = text(
-    f"select number, accepted_at, kind, child_id, data from conclusion where number > :n and {NEAR} order by number, seq"
-)
 _PRESENTATIONS = text(
     "select presentation_id, agency, number, accepted_at, fields, child_id from presentation where presentation_id = any(:x)"
 )
@@ -540,10 +523,6 @@ _LINKS = text(
 
 _CONCLUSIONS = text(
     "select number, accepted_at, kind, child_id, about, data from conclusion where child_id = any(:x) order by number, seq"
-)
-_SHOWN = text(
-    "select p.presentation_id, p.agency, p.number, p.accepted_at, p.fields, l.child_id, l.rule, l.evidence, l.by "
-    "from presentation p join link l using (presentation_id) where p.presentation_id = any(:x) order by p.number"
 )
 _SAID = text("select * from conclusion where about = any(:x) order by number, seq")
 _ABOUT = text("select distinct on (about) about, child_id from conclusion where about = any(:x) order by about, number")

@@ -1,9 +1,9 @@
-"""What a batch of decisions may have changed for others: each batch leaves its footprint, whoever remembers anything reads it.
+"""What a batch of decisions changed for others: each batch leaves its footprint, whoever remembers anything reads it.
 
 A worker keeps the children it has read. Before it decides again it reads the footprints of what others decided since: which of
-these children are to be read anew, as more was done than added to them, and by marks what there is to be found now. They say
-from which number to which they speak, so that any other change of the tables (a catch-up, a restore, footprints swept away)
-shows as a gap: then all that was remembered goes.
+these children are to be read anew, as more was done than added to them; what was told and concluded, to be taken in; and by marks
+what there is to be found now. They say from which number to which they speak, so that any other change of the tables (a catch-up,
+a restore, footprints swept away) shows as a gap: then all that was remembered goes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from zlib import crc32
 import orjson
 from sqlalchemy import text
 
-KEPT: Final = 20_000
-"""Numbers back to which footprints are kept: some forty of the greatest batches."""
+from projections.entries import ACCEPTED, FACT, Entry, fact_fields
+
+KEPT: Final = 5_000
+"""Numbers back to which footprints are kept: some ten of the greatest batches, 2 MB."""
 
 
 @lru_cache(20_000)
@@ -43,28 +45,42 @@ def packed(left: Iterable[int]) -> bytes:
     return array("I", left).tobytes()
 
 
+def news(entries: Iterable[Entry], anew: Iterable[str]) -> bytes:
+    """What these decisions did, as it lies in the table: the children to be read anew, and what each accepted entry brought."""
+    brought = [_brought(e) for e in entries if e.verdict == ACCEPTED and (e.kind == FACT or e.conclusions)]
+    return orjson.dumps({"anew": sorted(anew), "brought": brought})
+
+
+def _brought(entry: Entry) -> tuple[Any, ...]:
+    """As `Book.follow` takes it."""
+    pid, told = entry.presentation_id, None
+    if entry.kind == FACT and entry.value is not None:
+        told = fact_fields(entry.number, entry.accepted_at, pid or "", entry.record or "", entry.value)
+    return entry.number, entry.accepted_at, entry.agency, pid, entry.identity, told, entry.conclusions
+
+
 @dataclass(slots=True)
 class Changes:
-    """What decisions changed: the marks they left, the children to be read anew, the presentations that joined others."""
+    """What decisions changed: the marks they left, the children to be read anew, what each entry brought, in order of number."""
 
     marks: set[int] = field(default_factory=set)
     anew: set[str] = field(default_factory=set)
-    shown: set[str] = field(default_factory=set)
+    brought: list[list[Any]] = field(default_factory=list)
 
 
 def changes(left: Sequence[Any], number: int, upto: int) -> Changes | None:
     """What all decisions above `number` up to `upto` changed, by the footprints they left (rows of `LEFT_ABOVE`); None when these
     do not all lie there.
     """
-    found = Changes()
+    changed = Changes()
     if sum(r.number - r.after for r in left) != upto - number:
         return None
     for r in left:
-        found.marks.update(array("I", r.marks))
-        anew, shown = orjson.loads(r.children)
-        found.anew.update(anew)
-        found.shown.update(shown)
-    return found
+        changed.marks.update(array("I", r.marks))
+        told = orjson.loads(r.news)
+        changed.anew.update(told["anew"])
+        changed.brought += told["brought"]
+    return changed
 
 
-LEFT_ABOVE: Final = text("select after, number, marks, children from footprint where after >= :n")
+LEFT_ABOVE: Final = text("select after, number, marks, news from footprint where after >= :n order by after")

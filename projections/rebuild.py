@@ -216,6 +216,7 @@ def _switch(engine: Engine, applier: Applier) -> int:
             for table in FOLDED:
                 holder.execute(text(f'drop table public."{table.name}"'))
                 holder.execute(text(f'alter table rebuilt."{table.name}" set schema public'))
+            holder.execute(text("delete from footprint"))  # nobody follows over a switch, and what was erased lies there as well
             holder.execute(text("drop schema rebuilt"))
             return done
 

@@ -27,9 +27,9 @@ footprint: Final = Table(
     Column("after", BigInteger, primary_key=True, autoincrement=False, comment="speaks of entries above this number"),
     Column("number", BigInteger, nullable=False, comment="up to this one"),
     Column("marks", LargeBinary, nullable=False),
-    Column("children", LargeBinary, nullable=False, comment="those to be read anew, and presentations that joined others"),
+    Column("news", LargeBinary, nullable=False, comment="children to be read anew, and what the entries brought"),
 )
-"""What each batch of decisions may have changed for other workers (`projections.footprint`); the latest only."""
+"""What each batch of decisions changed for other workers (`projections.footprint`): of the latest, and none before a rebuild."""
 
 relay: Final = Table(
     "relay",
@@ -80,7 +80,6 @@ fact: Final = Table(
     Column("replaces", Text, comment="event_id that this fact supersedes or retracts"),
     Column("data", LargeBinary, nullable=False),
     Index("fact_presentation", "presentation_id", "number"),
-    Index("fact_number", "number"),
     Index("fact_replaces", "replaces", postgresql_where=text("replaces is not null")),
 )
 
