@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, select, text
 
 from domain.problems import SightlineError
 from projections.arrays import Column
-from projections.driver import execute, rows, together
+from projections.driver import execute, rows
 from projections.keep_tables import secret
 
 KeyName = tuple[str, str]
@@ -147,8 +147,9 @@ class KeyRing:
             lacking = {(h, c): (bytes(w), at) for h, c, w, at in conn.execute(_LIVING) if (h, c) not in there}
         self._send(lacking)
         self.arrive()
-        with self._statements() as conn:
-            self._note_arrived(conn)
+        with self._statement() as conn:
+            execute(conn, _ARRIVED, _names(self._arrived, "arrived_"))
+        self._arrived = []
         return len(lacking)
 
     def _send(self, fresh: Mapping[KeyName, tuple[bytes, int]]) -> None:
@@ -156,31 +157,28 @@ class KeyRing:
             self._on_their_way.append((self._publish(fresh), list(fresh)))
 
     @contextmanager
-    def _statements(self) -> Iterator[Connection]:
-        """Statements that are committed when the block ends, all of them for one round trip."""
+    def _statement(self) -> Iterator[Connection]:
+        """For one statement, committed by itself."""
         if self._conn is None:
             self._conn = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        with self._conn.begin(), together(self._conn):
+        with self._conn.begin():
             yield self._conn
 
     def _select(self, names: list[KeyName]) -> dict[KeyName, tuple[bytes | None, int, bool]]:
-        with self._statements() as conn:
+        with self._statement() as conn:
             return _rows(rows(conn, _SELECT, _names(names)))
 
     def _make(self, names: list[KeyName]) -> dict[KeyName, tuple[bytes | None, int, bool]]:
-        """The keys of these names, which are made where there are none."""
+        """The keys of these names, which are made where there are none. Those that have arrived are noted with them, for no
+        statement of its own; one not noted yet is sent again when asked for.
+        """
         wrapped = Column("bytea", [self._wrap(AESGCM.generate_key(256), *n) for n in names])
-        with self._statements() as conn:
-            self._note_arrived(conn)
-            found = _rows(rows(conn, _MAKE, _names(names) | {"w": wrapped, "t": self._now()}))
+        values = _names(names) | {"w": wrapped, "t": self._now()} | _names(self._arrived, "arrived_")
+        with self._statement() as conn:
+            found = _rows(rows(conn, _MAKE, values))
+        self._arrived = []
         elsewhere = [n for n in names if n not in found]  # made by another at this moment: the statement did not see it yet
         return found | (self._select(elsewhere) if elsewhere else {})
-
-    def _note_arrived(self, conn: Connection) -> None:
-        """With the next keys that are made: no transaction for it alone. One not noted yet is sent again when asked for."""
-        if self._arrived:
-            execute(conn, _ARRIVED, _names(self._arrived))
-            self._arrived = []
 
     def _wrap(self, key: bytes, holder: str, record_class: str) -> bytes:
         nonce = os.urandom(NONCE_BYTES)
@@ -195,8 +193,8 @@ class KeyRing:
             ) from err
 
 
-def _names(names: Collection[KeyName]) -> dict[str, Any]:
-    return {"h": Column("text", [h for h, _ in names]), "c": Column("text", [c for _, c in names])}
+def _names(names: Collection[KeyName], which: str = "") -> dict[str, Any]:
+    return {f"{which}h": Column("text", [h for h, _ in names]), f"{which}c": Column("text", [c for _, c in names])}
 
 
 def _rows(found: Iterable[Any]) -> dict[KeyName, tuple[bytes | None, int, bool]]:
@@ -214,8 +212,17 @@ def _now_us() -> int:
     return time.time_ns() // 1000
 
 
+_NOTED: Final = (
+    "update presentation_key k set published = true from (select holder, record_class from presentation_key "
+    "join unnest(cast(:arrived_h as text[]), cast(:arrived_c as text[])) as u(h, c) on holder = u.h and record_class = u.c "
+    "for update of presentation_key skip locked) n where k.holder = n.holder and k.record_class = n.record_class"
+)
+"""What another is noting at this moment is left to it: nobody waits for anybody here, so not in a circle either."""
+
+_ARRIVED = text(_NOTED)
 _MAKE = text(
-    "with asked as (select h, c, w from unnest(cast(:h as text[]), cast(:c as text[]), cast(:w as bytea[])) as u(h, c, w)), "
+    f"with noted as ({_NOTED}), "
+    "asked as (select h, c, w from unnest(cast(:h as text[]), cast(:c as text[]), cast(:w as bytea[])) as u(h, c, w)), "
     "made as (insert into presentation_key (holder, record_class, wrapped, created_at, published) "
     "select h, c, w, :t, false from asked order by h, c on conflict do nothing "
     "returning holder, record_class, wrapped, created_at, published) "
@@ -239,9 +246,3 @@ _SELECT = text(
     "select k.holder, k.record_class, k.wrapped, k.created_at, k.published from presentation_key k "
     "join unnest(cast(:h as text[]), cast(:c as text[])) as u(h, c) on k.holder = u.h and k.record_class = u.c"
 )
-_ARRIVED = text(
-    "update presentation_key k set published = true from (select holder, record_class from presentation_key "
-    "join unnest(cast(:h as text[]), cast(:c as text[])) as u(h, c) on holder = u.h and record_class = u.c "
-    "for update of presentation_key skip locked) n where k.holder = n.holder and k.record_class = n.record_class"
-)
-"""What another is noting at this moment is left to it: nobody waits for anybody here, so not in a circle either."""
