@@ -150,33 +150,28 @@ class Rows:
         self.letter += later.letter
 
     def write(self, conn: Connection) -> None:
-        """Write everything taken in. `ledger` rows first: a number twice is a defect, and stops here."""
-        for table, rows in (
-            ("ledger", self.ledger), ("reference", self.reference), ("presentation", self.presentation), ("block", self.block),
-            ("fact", self.fact),
-        ):  # fmt: skip
-            insert(conn, table, rows)
-        # an act that could not be read is not looked up before it is refused: the first under an id stands
-        insert(conn, "act", self.act, "on conflict do nothing")
+        """Write everything taken in. A number twice is a defect, and stops here: `ledger` takes none."""
+        insert(
+            conn,
+            ("ledger", self.ledger, ""), ("reference", self.reference, ""), ("presentation", self.presentation, ""),
+            ("block", self.block, ""), ("fact", self.fact, ""), ("possible_match", self.match, ""),
+            ("conclusion", self.conclusion, ""), ("letter", self.letter, ""),
+            # an act that could not be read is not looked up before it is refused: the first under an id stands
+            ("act", self.act, "on conflict do nothing"),
+        )  # fmt: skip
         self._write_links(conn)
-        gone = [k for k, v in self.edge.items() if v is None]
-        if gone:
-            execute(conn, _DELETE_EDGE, {"a": [a for a, _ in gone], "b": [b for _, b in gone]})
-        insert(conn, "edge", [v for v in self.edge.values() if v is not None], "on conflict do nothing")
-        insert(conn, "possible_match", self.match)
         for match_id, state in self.match_state:
             execute(conn, _STATE, {"s": state, "m": match_id})
-        insert(conn, "conclusion", self.conclusion)
-        insert(conn, "letter", self.letter)
 
     def _write_links(self, conn: Connection) -> None:
-        if not self.link:
-            return
         if self.closed:
             ids, numbers, instants = zip(*self.closed, strict=True)
             closed = {"p": Column("text", ids), "n": Column("bigint", numbers), "t": Column("bigint", instants)}
             execute(conn, _CLOSE_LINK, closed)
-        insert(conn, "link", self.link)
+        if gone := [k for k, v in self.edge.items() if v is None]:
+            execute(conn, _DELETE_EDGE, {"a": [a for a, _ in gone], "b": [b for _, b in gone]})
+        edges = [v for v in self.edge.values() if v is not None]
+        insert(conn, ("link", self.link, ""), ("edge", edges, "on conflict do nothing"))
         if moved := [row for pid, row in self._open_link.items() if pid not in self._new]:
             execute(conn, _MOVE, {"p": [row[0] for row in moved], "c": [row[3] for row in moved]})
 
@@ -194,31 +189,35 @@ def child_row(stands: Standing) -> tuple[Any, ...]:
 
 def upsert_children(conn: Connection, rows: Iterable[Iterable[Any]]) -> None:
     """Rows of table `child`, each in the place of the one before."""
-    insert(
-        conn,
-        "child",
-        rows,
+    tail = (
         "on conflict (child_id) do update set version = excluded.version, as_of = excluded.as_of, "
         "changes_at = excluded.changes_at, due_at = excluded.due_at, owed_at = excluded.owed_at, "
-        "urgency = excluded.urgency, counts = excluded.counts",
+        "urgency = excluded.urgency, counts = excluded.counts"
     )
+    insert(conn, ("child", rows, tail))
 
 
-def insert(conn: Connection, table: str, rows: Iterable[Iterable[Any]], tail: str = "") -> None:
-    """Rows of a table of `COLUMNS` in one statement; `tail` ends the statement."""
-    data = list(zip(*rows, strict=True))
-    if data:
-        sql, kinds = _inserting(table, tail)
-        execute(conn, sql, {f"c{i}": Column(kind, column) for i, (kind, column) in enumerate(zip(kinds, data, strict=True))})
+def insert(conn: Connection, *parts: tuple[str, Iterable[Iterable[Any]], str]) -> None:
+    """Rows of tables of `COLUMNS`, all in one statement; each part's last text ends its own `insert`."""
+    given = [(table, tail, data) for table, rows, tail in parts if (data := list(zip(*rows, strict=True)))]
+    if given:
+        sql, kinds = _inserting(tuple((table, tail) for table, tail, _ in given))
+        columns = [column for _, _, data in given for column in data]
+        execute(conn, sql, {f"c{i}": Column(kind, column) for i, (kind, column) in enumerate(zip(kinds, columns, strict=True))})
 
 
 @cache
-def _inserting(table: str, tail: str) -> tuple[TextClause, tuple[str, ...]]:
+def _inserting(parts: tuple[tuple[str, str], ...]) -> tuple[TextClause, tuple[str, ...]]:
     """The statement, and the types of its columns."""
-    names = [c.split() for c in COLUMNS[table].split(", ")]
-    arrays = ", ".join(f"cast(:c{i} as {kind}[])" for i, (_, kind) in enumerate(names))
-    quoted = ", ".join(f'"{name}"' for name, _ in names)
-    return text(f"insert into {table} ({quoted}) select * from unnest({arrays}) {tail}"), tuple(kind for _, kind in names)
+    inserts, kinds = list[str](), list[str]()
+    for table, tail in parts:
+        names = [c.split() for c in COLUMNS[table].split(", ")]
+        arrays = ", ".join(f"cast(:c{len(kinds) + i} as {kind}[])" for i, (_, kind) in enumerate(names))
+        quoted = ", ".join(f'"{name}"' for name, _ in names)
+        inserts.append(f"insert into {table} ({quoted}) select * from unnest({arrays}) {tail}")
+        kinds += [kind for _, kind in names]
+    first = ", ".join(f"t{n} as ({sql})" for n, sql in enumerate(inserts[:-1]))
+    return text((f"with {first} " if first else "") + inserts[-1]), tuple(kinds)
 
 
 _CLOSE_LINK = text(

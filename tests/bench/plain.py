@@ -68,8 +68,7 @@ def run(engine: Engine, batches: Sequence[Batch]) -> float:
             with conn.begin():
                 conn.execute(text("select number from counter where id = 1 for update")).one()
                 conn.execute(text("update position set next_offset = :n where epoch = 1"), {"n": batch.last})
-                for table in TABLES:
-                    insert(conn, table.name, batch.rows.get(table.name, ()), "on conflict do nothing")
+                insert(conn, *((t.name, batch.rows.get(t.name, ()), "on conflict do nothing") for t in TABLES))
                 upsert_children(conn, batch.views)
                 conn.execute(text("update counter set number = :n where id = 1"), {"n": batch.last})
         return time.monotonic() - begun

@@ -102,8 +102,8 @@ def dedupe_off() -> None:
     """What was accepted before is accepted again."""
     insert = writing.insert
 
-    def lenient(conn: Connection, table: str, rows: Iterable[Iterable[Any]], tail: str = "") -> None:
-        insert(conn, table, rows, "on conflict do nothing" if table in ("fact", "act") else tail)
+    def lenient(conn: Connection, *parts: tuple[str, Iterable[Iterable[Any]], str]) -> None:
+        insert(conn, *((t, rows, "on conflict do nothing" if t in ("fact", "act") else tail) for t, rows, tail in parts))
 
     def anew(self: Decider, item: Any, entry: Any, before: Any) -> set[str]:
         del before

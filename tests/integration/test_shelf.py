@@ -43,7 +43,7 @@ def accept(conn: Connection, facts: list[Fact]) -> None:
     """As `projections.writing` writes them."""
     told = [orjson.dumps([getattr(f, name) for name in FACT_FIELDS]) for f in facts]
     rows = [(f.agency, f.event_id, f.number, b"", f.presentation_id, None, data) for f, data in zip(facts, told, strict=True)]
-    insert(conn, "fact", rows)
+    insert(conn, ("fact", rows, ""))
 
 
 @pytest.mark.parametrize("most", [0, 300, 2_000, 100_000])

@@ -20,15 +20,15 @@ def test_the_first_error(deployment: Deployment, after: int) -> None:
     engine = assembly.engine(deployment.views_dsn, "together")
     with engine.connect() as conn:
         with pytest.raises(DBAPIError) as caught, conn.begin(), together(conn):
-            insert(conn, "edge", EDGES[:1])
-            insert(conn, "edge", EDGES[:1])
+            insert(conn, ("edge", EDGES[:1], ""))
+            insert(conn, ("edge", EDGES[:1], ""))
             for _ in range(after):
-                insert(conn, "edge", EDGES[1:], "on conflict do nothing")
+                insert(conn, ("edge", EDGES[1:], "on conflict do nothing"))
         assert "23505" == getattr(caught.value.orig, "sqlstate", None)
         assert not caught.value.connection_invalidated
         with conn.begin(), together(conn):
             for edge in EDGES:
-                insert(conn, "edge", [edge])
+                insert(conn, ("edge", [edge], ""))
         with conn.begin():
             assert 2 == conn.execute(text("select count(*) from edge where rule = 'rule'")).scalar_one()
             conn.execute(text("delete from edge where rule = 'rule'"))
@@ -40,7 +40,7 @@ def test_our_own_error(deployment: Deployment) -> None:
     engine = assembly.engine(deployment.views_dsn, "together")
     with engine.connect() as conn:
         with pytest.raises(KeyError, match="ours"), conn.begin(), together(conn):
-            insert(conn, "edge", EDGES[:1])
+            insert(conn, ("edge", EDGES[:1], ""))
             raise KeyError("ours")
         with conn.begin():
             assert 0 == conn.execute(text("select count(*) from edge where rule = 'rule'")).scalar_one()
