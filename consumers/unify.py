@@ -22,7 +22,7 @@ from domain.policy import Reference
 from domain.standing import Standing
 from projections import footprint
 from projections.book import Book, adds
-from projections.driver import each, execute, together
+from projections.driver import execute, rows, together
 from projections.entries import (
     ACT,
     ENTRY_BYTES_MAX,
@@ -35,7 +35,7 @@ from projections.entries import (
 )
 from projections.footprint import LEFT_ABOVE, Changes
 from projections.keyring import KeyRing
-from projections.writing import Rows, save_children
+from projections.writing import Rows
 from schemas.catalogue import catalogue
 from schemas.codec import Codec
 from schemas.codes import code_lists_hash, code_lists_text
@@ -139,9 +139,8 @@ class Unify:
         classes = {(p.presentation_id or "", record_class(p.record)) for p in facts}
         self._keys.make(classes | {(holder, IDENTITY) for holder, _ in classes})
         with conn.begin():
-            with together(conn):
-                execute(conn, _SNAPSHOT)  # all of it at one number, from which on footprints say what has changed
-                counter, left = self._look(conn, _COUNTER)
+            execute(conn, _SNAPSHOT)  # all of it at one number, from which on footprints say what has changed
+            counter, left = self._look(conn, _COUNTER)
             self._catch_up(conn, counter, left)
             ready = self._read(conn, prepared)
         self._keys.arrive()
@@ -179,21 +178,22 @@ class Unify:
             if item.kind == ACT and item.reason is not None:
                 _alarm(entry)
             entries.append(entry)
+        stands = [s for child in sorted(touched) if (s := self._standing(child, at)) is not None]
         with together(conn):
-            self._write(conn, entries)
-            save_children(conn, [s for child in sorted(touched) if (s := self._standing(child, at)) is not None])
+            self._write(conn, entries, stands)
+            marks = footprint.packed(footprint.marks(left_by(entries, anew, self._book)))
             decided = {
                 "n": self._counter.number, "a": at, "c": CHANNEL, "f": after, "k": after - footprint.KEPT,
-                "m": footprint.packed(footprint.marks(left_by(entries, anew, self._book))), "x": footprint.news(entries, anew),
+                "m": marks, "x": footprint.news(entries, anew),
             }  # fmt: skip
             execute(conn, _DECIDED, decided)
         self._stands = replace(self._counter)
 
     def _look(self, conn: Connection, counter: TextClause) -> tuple[Counter, list[Any]]:
         """Where the counter stands, and the footprints left since this worker last looked, if it ever did."""
-        asked = [(LEFT_ABOVE, {"n": self._stands.number})] if self._stands.tables else []
-        found, *left = each(conn, (counter, {}), *asked)
-        return Counter(*found[0]), [row for rows in left for row in rows]
+        found, stands = Counter(*rows(conn, counter)[0]), self._stands
+        moved = found.place == stands.place and found.number > stands.number
+        return found, rows(conn, LEFT_ABOVE, {"n": stands.number}) if moved else []
 
     def _catch_up(self, conn: Connection, counter: Counter, left: Sequence[Any]) -> Changes | None:
         """Bring what is remembered up to `counter`: follow what others added to children, drop those they did more with.
@@ -256,7 +256,7 @@ class Unify:
             out.append(Entry(*head, record=kind, writer=fingerprint, clear=wanted[(kind, fingerprint)]))
         return out
 
-    def _write(self, conn: Connection, entries: Sequence[Entry]) -> None:
+    def _write(self, conn: Connection, entries: Sequence[Entry], stands: Iterable[Standing]) -> None:
         self._keys.ensure({n for e in entries for n in key_names(e)})
         written = Rows()
         for entry in entries:
@@ -264,7 +264,7 @@ class Unify:
             if len(value) > ENTRY_BYTES_MAX:
                 raise EntryTooLarge(f"ledger entry {entry.number} would be {len(value)} bytes; at most {ENTRY_BYTES_MAX} go out")
             written.add(entry, value)
-        written.write(conn)
+        written.write(conn, stands)
 
 
 def _alarm(entry: Entry) -> None:

@@ -149,21 +149,8 @@ class Rows:
         self.match_state += later.match_state
         self.letter += later.letter
 
-    def write(self, conn: Connection) -> None:
-        """Write everything taken in. A number twice is a defect, and stops here: `ledger` takes none."""
-        insert(
-            conn,
-            ("ledger", self.ledger, ""), ("reference", self.reference, ""), ("presentation", self.presentation, ""),
-            ("block", self.block, ""), ("fact", self.fact, ""), ("possible_match", self.match, ""),
-            ("conclusion", self.conclusion, ""), ("letter", self.letter, ""),
-            # an act that could not be read is not looked up before it is refused: the first under an id stands
-            ("act", self.act, "on conflict do nothing"),
-        )  # fmt: skip
-        self._write_links(conn)
-        for match_id, state in self.match_state:
-            execute(conn, _STATE, {"s": state, "m": match_id})
-
-    def _write_links(self, conn: Connection) -> None:
+    def write(self, conn: Connection, stands: Iterable[Standing] = ()) -> None:
+        """Write everything taken in, and where children stand then. `ledger` takes no number twice: that is a defect, and stops."""
         if self.closed:
             ids, numbers, instants = zip(*self.closed, strict=True)
             closed = {"p": Column("text", ids), "n": Column("bigint", numbers), "t": Column("bigint", instants)}
@@ -171,30 +158,24 @@ class Rows:
         if gone := [k for k, v in self.edge.items() if v is None]:
             execute(conn, _DELETE_EDGE, {"a": [a for a, _ in gone], "b": [b for _, b in gone]})
         edges = [v for v in self.edge.values() if v is not None]
-        insert(conn, ("link", self.link, ""), ("edge", edges, "on conflict do nothing"))
+        insert(
+            conn,
+            ("ledger", self.ledger, ""), ("reference", self.reference, ""), ("presentation", self.presentation, ""),
+            ("block", self.block, ""), ("fact", self.fact, ""), ("link", self.link, ""), ("edge", edges, STANDS),
+            # an act that could not be read is not looked up before it is refused: the first under an id stands
+            ("act", self.act, STANDS), ("possible_match", self.match, ""), ("conclusion", self.conclusion, ""),
+            ("letter", self.letter, ""), ("child", map(child_row, stands), NEWEST),
+        )  # fmt: skip
         if moved := [row for pid, row in self._open_link.items() if pid not in self._new]:
             execute(conn, _MOVE, {"p": [row[0] for row in moved], "c": [row[3] for row in moved]})
-
-
-def save_children(conn: Connection, stands: Iterable[Standing]) -> None:
-    """Write where children stand, each in the place of what was there before."""
-    upsert_children(conn, map(child_row, stands))
+        for match_id, state in self.match_state:
+            execute(conn, _STATE, {"s": state, "m": match_id})
 
 
 def child_row(stands: Standing) -> tuple[Any, ...]:
     """A row of table `child`."""
     s = stands
     return (s.child_id, s.version, s.as_of, s.changes_at, s.due_at, s.owed_at, s.urgency, plain(s.counts))
-
-
-def upsert_children(conn: Connection, rows: Iterable[Iterable[Any]]) -> None:
-    """Rows of table `child`, each in the place of the one before."""
-    tail = (
-        "on conflict (child_id) do update set version = excluded.version, as_of = excluded.as_of, "
-        "changes_at = excluded.changes_at, due_at = excluded.due_at, owed_at = excluded.owed_at, "
-        "urgency = excluded.urgency, counts = excluded.counts"
-    )
-    insert(conn, ("child", rows, tail))
 
 
 def insert(conn: Connection, *parts: tuple[str, Iterable[Iterable[Any]], str]) -> None:
@@ -219,6 +200,13 @@ def _inserting(parts: tuple[tuple[str, str], ...]) -> tuple[TextClause, tuple[st
     first = ", ".join(f"t{n} as ({sql})" for n, sql in enumerate(inserts[:-1]))
     return text((f"with {first} " if first else "") + inserts[-1]), tuple(kinds)
 
+
+STANDS: Final = "on conflict do nothing"
+NEWEST: Final = (
+    "on conflict (child_id) do update set version = excluded.version, as_of = excluded.as_of, changes_at = excluded.changes_at, "
+    "due_at = excluded.due_at, owed_at = excluded.owed_at, urgency = excluded.urgency, counts = excluded.counts"
+)
+"""Where a child stands takes the place of where it stood."""
 
 _CLOSE_LINK = text(
     "update link set to_number = u.n, to_at = u.t "
