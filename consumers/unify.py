@@ -22,7 +22,7 @@ from domain.policy import Reference
 from domain.standing import Standing
 from projections import footprint
 from projections.book import Book, adds
-from projections.driver import execute, rows, together
+from projections.driver import execute, rows
 from projections.entries import (
     ACT,
     ENTRY_BYTES_MAX,
@@ -179,14 +179,13 @@ class Unify:
                 _alarm(entry)
             entries.append(entry)
         stands = [s for child in sorted(touched) if (s := self._standing(child, at)) is not None]
-        with together(conn):
-            self._write(conn, entries, stands)
-            marks = footprint.packed(footprint.marks(left_by(entries, anew, self._book)))
-            decided = {
-                "n": self._counter.number, "a": at, "c": CHANNEL, "f": after, "k": after - footprint.KEPT,
-                "m": marks, "x": footprint.news(entries, anew),
-            }  # fmt: skip
-            execute(conn, _DECIDED, decided)
+        self._write(conn, entries, stands)
+        marks = footprint.packed(footprint.marks(left_by(entries, anew, self._book)))
+        decided = {
+            "n": self._counter.number, "a": at, "c": CHANNEL, "f": after, "k": after - footprint.KEPT,
+            "m": marks, "x": footprint.news(entries, anew),
+        }  # fmt: skip
+        execute(conn, _DECIDED, decided)
         self._stands = replace(self._counter)
 
     def _look(self, conn: Connection, counter: TextClause) -> tuple[Counter, list[Any]]:

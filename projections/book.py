@@ -22,7 +22,7 @@ from domain.model import Conclusion, Fact, History, Json, Link, Presentation
 from domain.policy import Reference
 from domain.selection import BEYOND, select
 from projections.arrays import Column
-from projections.driver import each, rows
+from projections.driver import rows
 from projections.entries import ACCEPTED, FACT, Entry
 from projections.keyring import keyed_hash
 from projections.shelf import Shelf
@@ -449,16 +449,14 @@ class Book:
                 self.founder.setdefault(child_id_of(pid), pid)
         here, untold = {"x": Column("text", ids)}, [p for p in ids if not self.facts.get(p)]
         fresh = {"x": Column("text", sorted({*map(child_id_of, ids), *wanted} - self.conclusions.keys()))}
-        edges, doubted, facts, said = each(
-            conn, (_EDGES, here), (_MATCHES_OF, here), self.shelf.asks(untold), (_CONCLUSIONS, fresh)
-        )
-        for r in edges:
+        for r in rows(conn, _EDGES, here):
             self._edge(r.a, r.b, r.rule, r.match_id)
+        doubted = rows(conn, _MATCHES_OF, here)
         self.load_presentations(conn, {p for r in doubted for p in (r.presentation_id, r.anchor)})
         self._matches(conn, doubted)
-        for fact in self.shelf.put(untold, facts):
+        for fact in self.shelf.read(conn, untold):
             self._hang(fact)
-        for number, at, kind, child, about, data in said:
+        for number, at, kind, child, about, data in rows(conn, _CONCLUSIONS, fresh):
             self.conclusions[child].append(Conclusion(number, at, kind, orjson.loads(data)))
             if about is not None:
                 self.about[about] = child

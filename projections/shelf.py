@@ -6,12 +6,12 @@ in the order of numbers (ADR 0002), so what it lacks is what has a higher one. O
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, text
 
 from domain.model import Fact
 from projections.arrays import Column
@@ -38,19 +38,12 @@ class Shelf:
 
     def read(self, conn: Connection, presentation_ids: Collection[str]) -> list[Fact]:
         """Every fact of these presentations."""
-        ids = list(dict.fromkeys(presentation_ids))
-        return self.put(ids, rows(conn, *self.asks(ids))) if ids else []
-
-    def asks(self, presentation_ids: Collection[str]) -> tuple[TextClause, dict[str, Column]]:
-        """For the facts of these presentations that are not held: a statement whose rows are to be put in."""
-        last = [row.facts[-1].number if (row := self._held.get(p)) and row.facts else 0 for p in presentation_ids]
-        return _LATER, {"p": Column("text", list(presentation_ids)), "n": Column("bigint", last)}
-
-    def put(self, presentation_ids: Collection[str], later: Iterable[tuple[bytes]]) -> list[Fact]:
-        """Every fact of these presentations, when what was asked for is put in."""
+        if not presentation_ids:
+            return []
         asked = {p: self._held.pop(p, Row()) for p in presentation_ids}
         self._held |= asked
-        for (data,) in later:
+        last = [row.facts[-1].number if row.facts else 0 for row in asked.values()]
+        for (data,) in rows(conn, _LATER, {"p": Column("text", list(asked)), "n": Column("bigint", last)}):
             fact = Fact(*orjson.loads(data))
             asked[fact.presentation_id].facts.append(fact)
             asked[fact.presentation_id].size += len(data)

@@ -150,7 +150,7 @@ class Rows:
         self.letter += later.letter
 
     def write(self, conn: Connection, stands: Iterable[Standing] = ()) -> None:
-        """Write everything taken in, and where children stand then. `ledger` takes no number twice: that is a defect, and stops."""
+        """Write everything taken in, and where children stand then. `ledger` takes no number twice: that is a defect."""
         if self.closed:
             ids, numbers, instants = zip(*self.closed, strict=True)
             closed = {"p": Column("text", ids), "n": Column("bigint", numbers), "t": Column("bigint", instants)}

@@ -1,0 +1,62 @@
+"""Statements by the driver's own cursor fail as SQLAlchemy's do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from infra import assembly
+from projections.driver import execute, rows
+from projections.writing import STANDS, insert
+from tests.services import Deployment
+
+EDGES = [("a", "b", "rule", None), ("a", "c", "rule", None)]
+COUNT = text("select count(*) from edge where rule = 'rule'")
+
+
+@pytest.fixture
+def conn(deployment: Deployment) -> Iterator[Connection]:
+    """A connection to `views`, without edges of ours afterwards."""
+    engine = assembly.engine(deployment.views_dsn, "driver")
+    with engine.connect() as found:
+        yield found
+    with engine.begin() as found:
+        found.execute(text("delete from edge where rule = 'rule'"))
+    engine.dispose()
+
+
+def test_a_row_that_is_there_already(conn: Connection) -> None:
+    """Known as such, and nothing of the transaction stays; then all goes on, with the rows of several tables in one statement."""
+    with pytest.raises(DBAPIError) as caught, conn.begin():
+        insert(conn, ("edge", EDGES[:1], ""))
+        insert(conn, ("edge", EDGES, ""))
+    assert "23505" == getattr(caught.value.orig, "sqlstate", None)
+    assert not caught.value.connection_invalidated
+    with conn.begin():
+        assert [(0,)] == rows(conn, COUNT)
+        insert(conn, ("edge", EDGES[:1], ""), ("edge", EDGES[1:], STANDS), ("letter", [], ""))
+        insert(conn, ("edge", EDGES, STANDS))
+        assert [(2,)] == rows(conn, COUNT)
+
+
+def test_a_connection_that_is_gone(conn: Connection, deployment: Deployment) -> None:
+    """The failure says so, and the next transaction has a new one."""
+    engine = assembly.engine(deployment.views_dsn, "driver-killer")
+    with pytest.raises(DBAPIError) as caught, conn.begin():
+        [(pid,)] = rows(conn, text("select pg_backend_pid()"))
+        with engine.begin() as other:
+            other.execute(text("select pg_terminate_backend(:p, 5000)"), {"p": pid})
+        execute(conn, COUNT)
+    engine.dispose()
+    assert caught.value.connection_invalidated
+    with conn.begin():
+        assert [(0,)] == rows(conn, COUNT)
+
+
+def test_outside_a_transaction(conn: Connection) -> None:
+    """It would begin one that nobody ends."""
+    with pytest.raises(AssertionError):
+        execute(conn, COUNT)
