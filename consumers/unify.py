@@ -22,7 +22,7 @@ from domain.policy import Reference
 from domain.standing import Standing
 from projections import footprint
 from projections.book import Book, adds
-from projections.driver import execute, rows
+from projections.driver import execute, rows, snapshot
 from projections.entries import (
     ACT,
     ENTRY_BYTES_MAX,
@@ -138,8 +138,7 @@ class Unify:
         facts = [p for p in prepared if p.reason is None and p.presentation_id is not None and not p.local_only]
         classes = {(p.presentation_id or "", record_class(p.record)) for p in facts}
         self._keys.make(classes | {(holder, IDENTITY) for holder, _ in classes})
-        with conn.begin():
-            execute(conn, _SNAPSHOT)  # all of it at one number, from which on footprints say what has changed
+        with snapshot(conn):  # all of it at one number, from which on footprints say what has changed
             counter, left = self._look(conn, _COUNTER)
             self._catch_up(conn, counter, left)
             ready = self._read(conn, prepared)
@@ -182,10 +181,10 @@ class Unify:
         self._write(conn, entries, stands)
         marks = footprint.packed(footprint.marks(left_by(entries, anew, self._book)))
         decided = {
-            "n": self._counter.number, "a": at, "c": CHANNEL, "f": after, "k": after - footprint.KEPT,
-            "m": marks, "x": footprint.news(entries, anew),
+            "n": self._counter.number, "a": at, "c": CHANNEL, "f": after, "m": marks, "x": footprint.news(entries, anew),
         }  # fmt: skip
         execute(conn, _DECIDED, decided)
+        footprint.sweep(conn, after, self._counter.number)
         self._stands = replace(self._counter)
 
     def _look(self, conn: Connection, counter: TextClause) -> tuple[Counter, list[Any]]:
@@ -279,12 +278,10 @@ def start_counter(conn: Connection) -> None:
     conn.execute(text("insert into relay values (1, 0, '', 0, 0, false) on conflict do nothing"))
 
 
-_SNAPSHOT = text("set transaction isolation level repeatable read, read only")
 _COUNTER = text("select number, accepted_at, incarnation, cast(tableoid as bigint) as tables from counter where id = 1")
 _LOCK = text(f"{_COUNTER.text} for update")
 _DECIDED = text(
-    "with swept as (delete from footprint where number < :k), "
-    "left_behind as (insert into footprint (after, number, marks, news) values (:f, :n, :m, :x) "
+    "with left_behind as (insert into footprint (after, number, marks, news) values (:f, :n, :m, :x) "
     "on conflict (after) do update set number = excluded.number, marks = excluded.marks, news = excluded.news) "
     "update counter set number = :n, accepted_at = :a where id = 1 returning pg_notify(:c, '')"
 )

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 import psycopg
+from psycopg import IsolationLevel
 from psycopg.rows import namedtuple_row
 from sqlalchemy import Connection, Dialect, TextClause
 from sqlalchemy.exc import DBAPIError
@@ -34,6 +35,19 @@ def rows(conn: Connection, statement: TextClause, values: Mapping[str, Any] | No
     cursor = execute(conn, statement, values)
     with _as_dbapi_errors(conn):
         return list(cursor.fetchall())
+
+
+@contextmanager
+def snapshot(conn: Connection) -> Iterator[None]:
+    """A transaction that only reads, all of it as of one moment. Raises: as `execute`."""
+    driver = _driver(conn)
+    driver.isolation_level, driver.read_only = IsolationLevel.REPEATABLE_READ, True
+    try:
+        with conn.begin():
+            yield
+    finally:
+        if not driver.closed:
+            driver.isolation_level = driver.read_only = None
 
 
 def _driver(conn: Connection) -> Any:

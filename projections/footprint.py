@@ -16,12 +16,17 @@ from typing import Any, Final
 from zlib import crc32
 
 import orjson
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
+from projections.driver import execute
 from projections.entries import ACCEPTED, FACT, Entry, fact_fields
 
 KEPT: Final = 5_000
 """Numbers back to which footprints are kept: some ten of the greatest batches, 2 MB."""
+
+
+SWEPT: Final = 1_000
+"""Numbers from one sweep to the next."""
 
 
 @lru_cache(20_000)
@@ -83,4 +88,11 @@ def changes(left: Sequence[Any], number: int, upto: int) -> Changes | None:
     return changed
 
 
+def sweep(conn: Connection, after: int, number: int) -> None:
+    """Drop what nobody follows any more, once in a thousand numbers (a batch of decisions gave those above `after`)."""
+    if after // SWEPT != number // SWEPT:
+        execute(conn, _SWEEP, {"n": number - KEPT})
+
+
+_SWEEP = text("delete from footprint where after < :n")
 LEFT_ABOVE: Final = text("select after, number, marks, news from footprint where after >= :n order by after")

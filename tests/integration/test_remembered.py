@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 from consumers.host import Intake
 from consumers.unify import Unify, start_counter
 from infra import assembly
+from projections import footprint
 from projections.book import Book
 from projections.tables import FOLDED
 from schemas.policies import policy_hash, policy_text
@@ -183,9 +184,16 @@ def digest(conn: Connection) -> dict[str, Any]:
         return {n: tuple(conn.execute(text(sql.format(n))).one()) for n in names}
 
 
-@pytest.mark.parametrize(("seed", "mixed"), [(2, True), (109, True), (216, True), (7, False)])
-def test_as_one_that_remembers_nothing(pair: tuple[Deployment, Deployment], seed: int, *, mixed: bool) -> None:
-    """Three workers read ahead and decide in any order, and forget now and then; then one decides the same, batch by batch."""
+@pytest.mark.parametrize(("seed", "mixed", "kept"), [(2, True, 5_000), (109, True, 8), (216, True, 5_000), (7, False, 5_000)])
+def test_as_one_that_remembers_nothing(
+    pair: tuple[Deployment, Deployment], monkeypatch: pytest.MonkeyPatch, seed: int, kept: int, *, mixed: bool
+) -> None:
+    """Three workers read ahead and decide in any order, and forget now and then; then one decides the same, batch by batch.
+
+    Where footprints are swept away after a few numbers, who comes late begins anew.
+    """
+    monkeypatch.setattr(footprint, "KEPT", kept)
+    monkeypatch.setattr(footprint, "SWEPT", kept // 5 or 1)
     rng, clock = random.Random(seed), Clock()
     together, alone = pair
     said = Agencies(rng, mixed=mixed)
@@ -222,6 +230,9 @@ def test_as_one_that_remembers_nothing(pair: tuple[Deployment, Deployment], seed
         told = ("fact", "act", "edge", "possible_match", "conclusion", "link") if mixed else ("fact", "act", "conclusion", "link")
         assert all(found[t][0] > 0 for t in told), found
         assert mixed or "recommended" in kinds, kinds
+        with workers[0].conn.begin():
+            left = workers[0].conn.execute(text("select count(*) from footprint")).scalar_one()
+        assert left <= kept and (left < len(order)) == (kept < len(order)), f"{left} footprints of {len(order)} batches"
     finally:
         for one in (*workers, again):
             one.close()
