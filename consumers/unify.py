@@ -22,7 +22,7 @@ from domain.policy import Reference
 from domain.standing import Standing
 from projections import footprint
 from projections.book import Book, adds
-from projections.driver import execute, rows, snapshot
+from projections.driver import execute, rows, snapshot, together
 from projections.entries import (
     ACT,
     ENTRY_BYTES_MAX,
@@ -35,7 +35,7 @@ from projections.entries import (
 )
 from projections.footprint import LEFT_ABOVE, Changes
 from projections.keyring import KeyRing
-from projections.writing import Rows
+from projections.writing import Rows, save_children
 from schemas.catalogue import catalogue
 from schemas.codec import Codec
 from schemas.codes import code_lists_hash, code_lists_text
@@ -177,14 +177,15 @@ class Unify:
             if item.kind == ACT and item.reason is not None:
                 _alarm(entry)
             entries.append(entry)
-        stands = [s for child in sorted(touched) if (s := self._standing(child, at)) is not None]
-        self._write(conn, entries, stands)
-        marks = footprint.packed(footprint.marks(left_by(entries, anew, self._book)))
-        decided = {
-            "n": self._counter.number, "a": at, "c": CHANNEL, "f": after, "m": marks, "x": footprint.news(entries, anew),
-        }  # fmt: skip
-        execute(conn, _DECIDED, decided)
-        footprint.sweep(conn, after, self._counter.number)
+        with together(conn):  # the rest is made while PostgreSQL writes the entries
+            self._write(conn, entries)
+            save_children(conn, [s for child in sorted(touched) if (s := self._standing(child, at)) is not None])
+            marks = footprint.packed(footprint.marks(left_by(entries, anew, self._book)))
+            decided = {
+                "n": self._counter.number, "a": at, "c": CHANNEL, "f": after, "m": marks, "x": footprint.news(entries, anew),
+            }  # fmt: skip
+            execute(conn, _DECIDED, decided)
+            footprint.sweep(conn, after, self._counter.number)
         self._stands = replace(self._counter)
 
     def _look(self, conn: Connection, counter: TextClause) -> tuple[Counter, list[Any]]:
@@ -254,7 +255,7 @@ class Unify:
             out.append(Entry(*head, record=kind, writer=fingerprint, clear=wanted[(kind, fingerprint)]))
         return out
 
-    def _write(self, conn: Connection, entries: Sequence[Entry], stands: Iterable[Standing]) -> None:
+    def _write(self, conn: Connection, entries: Sequence[Entry]) -> None:
         self._keys.ensure({n for e in entries for n in key_names(e)})
         written = Rows()
         for entry in entries:
@@ -262,7 +263,7 @@ class Unify:
             if len(value) > ENTRY_BYTES_MAX:
                 raise EntryTooLarge(f"ledger entry {entry.number} would be {len(value)} bytes; at most {ENTRY_BYTES_MAX} go out")
             written.add(entry, value)
-        written.write(conn, stands)
+        written.write(conn)
 
 
 def _alarm(entry: Entry) -> None:

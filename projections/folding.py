@@ -17,7 +17,7 @@ from domain.standing import standing
 from projections.book import Book
 from projections.entries import FACT, REFERENCE, Entry, header, opened, section_keys
 from projections.keyring import KeyRing
-from projections.writing import Rows
+from projections.writing import Rows, save_children
 
 CHUNK: Final = 1_000
 """Entries a transaction: measured flat from 500 on."""
@@ -106,7 +106,7 @@ class Applier:
         book = Book()
         book.load_children(conn, wanted)
         histories = [book.history(c) for c in wanted]
-        Rows().write(conn, [standing(h, self._reference, as_of or newest(h)) for h in histories if h.links])
+        save_children(conn, [standing(h, self._reference, as_of or newest(h)) for h in histories if h.links])
 
 
 def newest(history: History) -> int:

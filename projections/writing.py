@@ -149,8 +149,8 @@ class Rows:
         self.match_state += later.match_state
         self.letter += later.letter
 
-    def write(self, conn: Connection, stands: Iterable[Standing] = ()) -> None:
-        """Write everything taken in, and where children stand then. `ledger` takes no number twice: that is a defect."""
+    def write(self, conn: Connection) -> None:
+        """Write everything taken in. `ledger` takes no number twice: that is a defect."""
         if self.closed:
             ids, numbers, instants = zip(*self.closed, strict=True)
             closed = {"p": Column("text", ids), "n": Column("bigint", numbers), "t": Column("bigint", instants)}
@@ -164,12 +164,17 @@ class Rows:
             ("block", self.block, ""), ("fact", self.fact, ""), ("link", self.link, ""), ("edge", edges, STANDS),
             # an act that could not be read is not looked up before it is refused: the first under an id stands
             ("act", self.act, STANDS), ("possible_match", self.match, ""), ("conclusion", self.conclusion, ""),
-            ("letter", self.letter, ""), ("child", map(child_row, stands), NEWEST),
+            ("letter", self.letter, ""),
         )  # fmt: skip
         if moved := [row for pid, row in self._open_link.items() if pid not in self._new]:
             execute(conn, _MOVE, {"p": [row[0] for row in moved], "c": [row[3] for row in moved]})
         for match_id, state in self.match_state:
             execute(conn, _STATE, {"s": state, "m": match_id})
+
+
+def save_children(conn: Connection, stands: Iterable[Standing]) -> None:
+    """Write where children stand, each in the place of what was there before."""
+    insert(conn, ("child", map(child_row, stands), NEWEST))
 
 
 def child_row(stands: Standing) -> tuple[Any, ...]:

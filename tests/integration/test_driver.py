@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from infra import assembly
-from projections.driver import execute, rows
+from projections.driver import execute, rows, together
 from projections.writing import STANDS, insert
 from tests.services import Deployment
 
@@ -28,11 +30,17 @@ def conn(deployment: Deployment) -> Iterator[Connection]:
     engine.dispose()
 
 
-def test_a_row_that_is_there_already(conn: Connection) -> None:
-    """Known as such, and nothing of the transaction stays; then all goes on, with the rows of several tables in one statement."""
-    with pytest.raises(DBAPIError) as caught, conn.begin():
+@pytest.mark.parametrize("after", [0, 1, 5])
+@pytest.mark.parametrize("sent", [together, nullcontext])
+def test_a_row_that_is_there_already(conn: Connection, sent: Callable[[Any], AbstractContextManager[None]], after: int) -> None:
+    """Known as such, with so many statements after it, and nothing of the transaction stays; then all goes on, with the rows of
+    several tables in one statement.
+    """
+    with pytest.raises(DBAPIError) as caught, conn.begin(), sent(conn):
         insert(conn, ("edge", EDGES[:1], ""))
         insert(conn, ("edge", EDGES, ""))
+        for _ in range(after):
+            insert(conn, ("edge", EDGES, STANDS))
     assert "23505" == getattr(caught.value.orig, "sqlstate", None)
     assert not caught.value.connection_invalidated
     with conn.begin():
@@ -40,6 +48,15 @@ def test_a_row_that_is_there_already(conn: Connection) -> None:
         insert(conn, ("edge", EDGES[:1], ""), ("edge", EDGES[1:], STANDS), ("letter", [], ""))
         insert(conn, ("edge", EDGES, STANDS))
         assert [(2,)] == rows(conn, COUNT)
+
+
+def test_our_own_error(conn: Connection) -> None:
+    """What fails between two statements comes out as it is, and nothing stays."""
+    with pytest.raises(KeyError, match="ours"), conn.begin(), together(conn):
+        insert(conn, ("edge", EDGES[:1], ""))
+        raise KeyError("ours")
+    with conn.begin():
+        assert [(0,)] == rows(conn, COUNT)
 
 
 def test_a_connection_that_is_gone(conn: Connection, deployment: Deployment) -> None:
