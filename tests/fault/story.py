@@ -31,6 +31,7 @@ DISORDER: Final = 60
 """A fact overtakes or is overtaken by about this many others; one in five comes at any place at all."""
 
 WITHDRAWALS: Final = 3
+REPEATS: Final = 3
 WITHDRAWN: Final = ("SchoolConcern", "VulnerabilitySubmission", "SchoolAbsence")
 
 NAMES: Final = UUID("1c3f0b52-9a55-5c0f-8f57-5f1f3f0a2b11")
@@ -67,6 +68,7 @@ def tell(seed: int, end: int, children: int) -> Story:
         facts += [f for f in scenarios.SCENARIOS[label](more, at, None, scenarios.STEP_US).facts if _past(f, end)]
     facts += _local_only(facts, rng)
     facts += _withdrawals(facts, rng)
+    facts += _repeats(facts, rng)
     placed = [(rng.random() * len(facts) if rng.random() < 0.2 else n + rng.uniform(0, DISORDER), f) for n, f in enumerate(facts)]
     ordered = tuple(f for _, f in sorted(placed, key=lambda x: x[0]))
     return Story(seed, end, ordered, Truth(facts))
@@ -104,6 +106,11 @@ def _withdrawals(facts: list[SimulatedFact], rng: Random) -> list[SimulatedFact]
         value = blank("Retraction") | {"reason": "ENTERED_IN_ERROR", "envelope": envelope}
         out.append(replace(f, record="Retraction", value=value))
     return out
+
+
+def _repeats(facts: list[SimulatedFact], rng: Random) -> list[SimulatedFact]:
+    """Some facts once more, where the borough said none twice: what takes copies for news would not show."""
+    return [] if any(f.copy for f in facts) else [replace(f, copy=1) for f in rng.sample(facts, min(len(facts), REPEATS))]
 
 
 def _local_only(facts: list[SimulatedFact], rng: Random) -> list[SimulatedFact]:
