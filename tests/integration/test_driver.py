@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from infra import assembly
-from projections.driver import execute, rows, together
+from projections.driver import execute, rows, snapshot, together
 from projections.writing import STANDS, insert
 from tests.services import Deployment
 
@@ -59,10 +59,30 @@ def test_our_own_error(conn: Connection) -> None:
         assert [(0,)] == rows(conn, COUNT)
 
 
-def test_a_connection_that_is_gone(conn: Connection, deployment: Deployment) -> None:
+def test_as_of_one_moment(conn: Connection, deployment: Deployment) -> None:
+    """Who reads sees nothing of what others commit meanwhile, and may not write; afterwards the connection is as it was."""
+    engine = assembly.engine(deployment.views_dsn, "driver-other")
+    with snapshot(conn):
+        before = rows(conn, COUNT)
+        with engine.begin() as other:
+            insert(other, ("edge", EDGES, ""))
+        assert before == rows(conn, COUNT) == [(0,)]
+    engine.dispose()
+    with pytest.raises(DBAPIError, match="read-only"), snapshot(conn):
+        insert(conn, ("edge", EDGES, STANDS))
+    with conn.begin():
+        assert [(2,)] == rows(conn, COUNT)
+        insert(conn, ("edge", EDGES, STANDS))
+        assert [("read committed",)] == rows(conn, text("show transaction_isolation"))
+
+
+@pytest.mark.parametrize("begun", [Connection.begin, snapshot])
+def test_a_connection_that_is_gone(
+    conn: Connection, deployment: Deployment, begun: Callable[[Connection], AbstractContextManager[Any]]
+) -> None:
     """The failure says so, and the next transaction has a new one."""
     engine = assembly.engine(deployment.views_dsn, "driver-killer")
-    with pytest.raises(DBAPIError) as caught, conn.begin():
+    with pytest.raises(DBAPIError) as caught, begun(conn):
         [(pid,)] = rows(conn, text("select pg_backend_pid()"))
         with engine.begin() as other:
             other.execute(text("select pg_terminate_backend(:p, 5000)"), {"p": pid})
