@@ -54,6 +54,7 @@ class Entry:
     clear: bytes | None = None
     erased: bool = False
     _fact: Fact | None = field(default=None, init=False, repr=False, compare=False)
+    _told: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     def fact(self) -> Fact:
         """The accepted fact of this entry, made once: nothing of it changes when it has been decided about."""
@@ -63,6 +64,14 @@ class Entry:
             assert self.record is not None
             self._fact = fact_of(self.number, self.accepted_at, self.presentation_id, self.record, self.value)
         return self._fact
+
+    def told(self) -> bytes:
+        """The accepted fact of this entry as tables and footprints hold it, made once: `fact_fields` as JSON text."""
+        if self._told is None:
+            assert self.value is not None
+            fields = fact_fields(self.number, self.accepted_at, self.presentation_id or "", self.record or "", self.value)
+            self._told = orjson.dumps(fields)
+        return self._told
 
 
 def fact_of(number: int, accepted_at: int, presentation_id: str, record: str, value: Json) -> Fact:

@@ -19,11 +19,10 @@ import orjson
 from sqlalchemy import Connection, text
 
 from projections.driver import execute
-from projections.entries import ACCEPTED, FACT, Entry, fact_fields
+from projections.entries import ACCEPTED, FACT, Entry
 
 KEPT: Final = 5_000
 """Numbers back to which footprints are kept: some ten of the greatest batches, 2 MB."""
-
 
 SWEPT: Final = 1_000
 """Numbers from one sweep to the next."""
@@ -58,10 +57,9 @@ def news(entries: Iterable[Entry], anew: Iterable[str]) -> bytes:
 
 def _brought(entry: Entry) -> tuple[Any, ...]:
     """As `Book.follow` takes it."""
-    pid, told = entry.presentation_id, None
-    if entry.kind == FACT and entry.value is not None:
-        told = fact_fields(entry.number, entry.accepted_at, pid or "", entry.record or "", entry.value)
-    return entry.number, entry.accepted_at, entry.agency, pid, entry.identity, told, entry.conclusions
+    told = orjson.Fragment(entry.told()) if entry.kind == FACT and entry.value is not None else None
+    about = (entry.agency, entry.presentation_id, entry.identity)
+    return entry.number, entry.accepted_at, *about, told, entry.conclusions
 
 
 @dataclass(slots=True)

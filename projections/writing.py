@@ -17,7 +17,7 @@ from domain.standing import Standing
 from projections.arrays import Column
 from projections.book import MATCH_STATES, block_key, child_id_of
 from projections.driver import execute
-from projections.entries import ACCEPTED, ACT, FACT, REFERENCE, REFUSED, Entry, fact_fields, plain
+from projections.entries import ACCEPTED, ACT, FACT, REFERENCE, REFUSED, Entry, plain
 from projections.outputs import addressee_of, late_letter, letter, outputs
 
 COLUMNS: Final[Mapping[str, str]] = {
@@ -98,9 +98,8 @@ class Rows:
             self.block += [(block_key(k), pid) for k in matching.person(shown).blocking_keys()]
         if entry.value is not None:
             env = entry.value["envelope"]
-            data = orjson.dumps(fact_fields(entry.number, entry.accepted_at, pid or "", entry.record or "", entry.value))
             replaces = env["supersedes"] or env["retracts"]
-            self.fact.append((entry.agency, entry.event_id, entry.number, entry.content or b"", pid, replaces, data))
+            self.fact.append((entry.agency, entry.event_id, entry.number, entry.content or b"", pid, replaces, entry.told()))
 
     def _conclusion(self, entry: Entry, seq: int, kind: str, data: Mapping[str, Any]) -> None:
         if kind == "linked":
@@ -161,9 +160,9 @@ class Rows:
         insert(
             conn,
             ("ledger", self.ledger, ""), ("reference", self.reference, ""), ("presentation", self.presentation, ""),
-            ("block", self.block, ""), ("fact", self.fact, ""), ("link", self.link, ""), ("edge", edges, STANDS),
+            ("block", self.block, ""), ("fact", self.fact, ""), ("link", self.link, ""), ("edge", edges, FIRST),
             # an act that could not be read is not looked up before it is refused: the first under an id stands
-            ("act", self.act, STANDS), ("possible_match", self.match, ""), ("conclusion", self.conclusion, ""),
+            ("act", self.act, FIRST), ("possible_match", self.match, ""), ("conclusion", self.conclusion, ""),
             ("letter", self.letter, ""),
         )  # fmt: skip
         if moved := [row for pid, row in self._open_link.items() if pid not in self._new]:
@@ -206,7 +205,9 @@ def _inserting(parts: tuple[tuple[str, str], ...]) -> tuple[TextClause, tuple[st
     return text((f"with {first} " if first else "") + inserts[-1]), tuple(kinds)
 
 
-STANDS: Final = "on conflict do nothing"
+FIRST: Final = "on conflict do nothing"
+"""What was there before stays."""
+
 NEWEST: Final = (
     "on conflict (child_id) do update set version = excluded.version, as_of = excluded.as_of, changes_at = excluded.changes_at, "
     "due_at = excluded.due_at, owed_at = excluded.owed_at, urgency = excluded.urgency, counts = excluded.counts"

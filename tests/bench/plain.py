@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from projections.tables import act, block, conclusion, edge, fact, ledger, letter, link, possible_match, presentation
-from projections.writing import COLUMNS, NEWEST, STANDS, insert
+from projections.writing import COLUMNS, FIRST, NEWEST, insert
 
 NUMBERED = (ledger, presentation, fact, act, possible_match, conclusion, letter)
 
@@ -68,7 +68,7 @@ def run(engine: Engine, batches: Sequence[Batch]) -> float:
             with conn.begin():
                 conn.execute(text("select number from counter where id = 1 for update")).one()
                 conn.execute(text("update position set next_offset = :n where epoch = 1"), {"n": batch.last})
-                rows = ((t.name, batch.rows.get(t.name, ()), STANDS) for t in TABLES)
+                rows = ((t.name, batch.rows.get(t.name, ()), FIRST) for t in TABLES)
                 insert(conn, *rows, ("child", batch.views, NEWEST))
                 conn.execute(text("update counter set number = :n where id = 1"), {"n": batch.last})
         return time.monotonic() - begun

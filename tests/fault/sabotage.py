@@ -103,7 +103,7 @@ def dedupe_off() -> None:
     insert = writing.insert
 
     def lenient(conn: Connection, *parts: tuple[str, Iterable[Iterable[Any]], str]) -> None:
-        insert(conn, *((t, rows, "on conflict do nothing" if t in ("fact", "act") else tail) for t, rows, tail in parts))
+        insert(conn, *((t, rows, writing.FIRST if t in ("fact", "act") else tail) for t, rows, tail in parts))
 
     def anew(self: Decider, item: Any, entry: Any, before: Any) -> set[str]:
         del before

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from infra import assembly
 from projections.driver import execute, rows, snapshot, together
-from projections.writing import STANDS, insert
+from projections.writing import FIRST, insert
 from tests.services import Deployment
 
 EDGES = [("a", "b", "rule", None), ("a", "c", "rule", None)]
@@ -40,13 +40,13 @@ def test_a_row_that_is_there_already(conn: Connection, sent: Callable[[Any], Abs
         insert(conn, ("edge", EDGES[:1], ""))
         insert(conn, ("edge", EDGES, ""))
         for _ in range(after):
-            insert(conn, ("edge", EDGES, STANDS))
+            insert(conn, ("edge", EDGES, FIRST))
     assert "23505" == getattr(caught.value.orig, "sqlstate", None)
     assert not caught.value.connection_invalidated
     with conn.begin():
         assert [(0,)] == rows(conn, COUNT)
-        insert(conn, ("edge", EDGES[:1], ""), ("edge", EDGES[1:], STANDS), ("letter", [], ""))
-        insert(conn, ("edge", EDGES, STANDS))
+        insert(conn, ("edge", EDGES[:1], ""), ("edge", EDGES[1:], FIRST), ("letter", [], ""))
+        insert(conn, ("edge", EDGES, FIRST))
         assert [(2,)] == rows(conn, COUNT)
 
 
@@ -69,10 +69,10 @@ def test_as_of_one_moment(conn: Connection, deployment: Deployment) -> None:
         assert before == rows(conn, COUNT) == [(0,)]
     engine.dispose()
     with pytest.raises(DBAPIError, match="read-only"), snapshot(conn):
-        insert(conn, ("edge", EDGES, STANDS))
+        insert(conn, ("edge", EDGES, FIRST))
     with conn.begin():
         assert [(2,)] == rows(conn, COUNT)
-        insert(conn, ("edge", EDGES, STANDS))
+        insert(conn, ("edge", EDGES, FIRST))
         assert [("read committed",)] == rows(conn, text("show transaction_isolation"))
 
 
