@@ -60,7 +60,7 @@ class Applier:
         if done:
             self._refold(conn, presentations, children)
         with conn.begin():
-            conn.execute(text("update counter set incarnation = :i where id = 1"), {"i": incarnation})
+            conn.execute(text("update counter set incarnation = greatest(incarnation, :i) where id = 1"), {"i": incarnation})
         return done
 
     def _apply(self, conn: Connection, chunk: list[bytes], writers: dict[str, str]) -> list[Entry]:

@@ -21,6 +21,7 @@ from domain.policy import Reference
 from domain.problems import PolicyError, SightlineError
 from domain.searching import SearchTerms
 from projections.book import Book, block_key
+from projections.driver import snapshot
 from projections.entries import header
 from schemas.policies import past_reference
 
@@ -52,11 +53,11 @@ class Reading:
 
     @contextmanager
     def _caught_up(self) -> Iterator[Connection]:
-        """A connection to a database that holds what the ledger held when its relay took over.
+        """A database that holds what the ledger held when its relay took over, as of one moment.
 
         Raises: CatchingUp.
         """
-        with self._engine.connect() as conn:
+        with self._engine.connect() as conn, snapshot(conn):
             if not conn.execute(_CAUGHT_UP).scalar_one_or_none():
                 raise CatchingUp("the views are catching up with the ledger, after a restart or a restore; try again in a minute")
             yield conn

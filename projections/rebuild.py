@@ -6,12 +6,15 @@ nothing behind. It folds; it never decides and never sends.
 
 from __future__ import annotations
 
+import random
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Final
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, RootTransaction, text
+from sqlalchemy.exc import OperationalError
 
 from domain.problems import SightlineError
 from projections import bulk, crew
@@ -32,6 +35,10 @@ SMALL: Final = tuple(t.name for t in FOLDED if t.name not in bulk.COPIED)
 MOVED: Final = ("presentation", "link")
 """Tables of these whose rows are changed when all runs are in: their indices come after."""
 
+HOLD_MS: Final = 500
+"""So long the switch waits for the living tables: PostgreSQL looks for a deadlock, and ends somebody, after a second."""
+
+HOLD_TRIES: Final = 100
 LOCK: Final = 0x51_67_68_74
 """Advisory lock of whoever rebuilds, or compares what stands with a clean build."""
 
@@ -49,8 +56,8 @@ def rebuild(
 ) -> int:
     """Make every folded table anew from `values` (encoded entries in number order), and put it in the living one's place.
 
-    What was decided meanwhile, and what the relay has not sent yet, is taken over from the living ledger rows under the
-    counter's lock. `pool` is a `crew`, and is shut down here. Returns the number of entries.
+    What was decided meanwhile, and what the relay has not sent yet, is taken over from the living ledger rows while nobody else
+    is at them. `pool` is a `crew`, and is shut down here. Returns the number of entries.
 
     Raises:
         RebuildBusy, NotAsTheLedger; whatever reading `values` raises. The living views are then as they were.
@@ -117,6 +124,8 @@ def _fill(conn: Connection, values: Iterable[bytes], pool: ProcessPoolExecutor, 
     again = [run for part, run in parts if part.lacking]
     later = dict(zip(map(id, again), (p for p, _ in _runs(pool, again, writers, progress)), strict=True)) if again else {}
     found = [later.get(id(run), part) for part, run in parts]
+    if any(p.lacking for p in found):
+        raise NotAsTheLedger("no entry holds the schema of another, as a newer release's might: nothing was switched")
     indexing = [pool.submit(crew.index, t) for t in bulk.COPIED if t not in MOVED]
     index(conn, SCHEMA, SMALL)
     expected, done = _in_order(conn, found), sum(p.entries for p in found)
@@ -199,11 +208,10 @@ def _living_tail(conn: Connection) -> list[bytes]:
 
 
 def _switch(engine: Engine, applier: Applier) -> int:
-    """Under the counter's lock: the last entries, then the new tables take the old ones' place."""
+    """Nobody else at the living tables: the last entries, then the new tables take the old ones' place."""
     with engine.connect() as holder, engine.connect() as conn:
         enter(conn, SCHEMA)
-        with holder.begin():
-            holder.execute(text("lock table public.counter in access exclusive mode"))
+        with _alone_at_the_tables(holder):
             number = holder.execute(text("select number from counter where id = 1")).scalar_one()
             incarnation = holder.execute(text("select incarnation from counter where id = 1")).scalar_one()
             sql = "select value from ledger where number > (select number from rebuilt.counter where id = 1) order by number"
@@ -220,6 +228,32 @@ def _switch(engine: Engine, applier: Applier) -> int:
             holder.execute(text("drop schema rebuilt"))
             return done
 
+
+def _alone_at_the_tables(holder: Connection) -> RootTransaction:
+    """A transaction that holds every living table. All are asked for at once, and given back soon where somebody holds one of
+    them and may want another that we have: he is never the one whom PostgreSQL ends.
+
+    Raises: RebuildBusy.
+    """
+    for _ in range(HOLD_TRIES):
+        transaction = holder.begin()
+        try:
+            holder.execute(text(f"set local statement_timeout = {HOLD_MS}"))
+            holder.execute(_HOLD)
+            holder.execute(text("set local statement_timeout to default"))
+        except OperationalError as err:
+            transaction.rollback()
+            if getattr(err.orig, "sqlstate", None) not in HELD_BY_OTHERS:
+                raise
+            time.sleep(random.uniform(0.05, 0.15))  # noqa: S311  no secret: those who waited for us go first
+        else:
+            return transaction
+    raise RebuildBusy("somebody has held on to the living tables all the time: end what reads them for long, then try again")
+
+
+_HOLD = text("lock table " + ", ".join(f'public."{t.name}"' for t in FOLDED) + " in access exclusive mode")
+HELD_BY_OTHERS: Final = ("57014", "40P01")
+"""Statement timeout; a deadlock that PostgreSQL ended on our side."""
 
 _ANALYZE = text(
     "set local default_statistics_target = 10; analyze "

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,24 @@ class TestRebuild:
             made(house, ended())
         untouched(house, before, oid)
         assert restoring.rows(house.views_dsn, "select number from counter")[0][0] == restoring.rebuilt(house)
+
+    def test_a_reader_is_not_ended(self, house: Deployment) -> None:
+        """Who has read one table when the switch comes, and then reads another, gets it; and the rebuild comes to its end."""
+        waiting = "select count(*) from pg_stat_activity where application_name = 'rebuild' and wait_event_type = 'Lock'"
+        number = restoring.rows(house.views_dsn, "select number from counter")
+        with ThreadPoolExecutor(1) as pool, psycopg.connect(house.views_dsn) as reader:
+            reader.execute("select 1 from link limit 1")
+            done = pool.submit(restoring.rebuilt, house)
+            until = time.monotonic() + ENDS_S
+            while not restoring.rows(house.views_dsn, waiting)[0][0]:
+                assert time.monotonic() < until, "the switch did not wait for the reader"
+                assert not done.done()
+                time.sleep(0.02)
+            for _ in range(3):
+                assert number == reader.execute("select number from counter").fetchall()
+                time.sleep(0.7)  # longer than the switch waits: it has to come again
+            reader.commit()
+            assert number[0][0] == done.result(ENDS_S)
 
     def test_two_at_once(self, house: Deployment) -> None:
         """The second is refused before it touches anything; so is a comparison: it would see half of a rebuild."""
