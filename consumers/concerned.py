@@ -113,14 +113,15 @@ def left_by(entries: Iterable[Entry], anew: Iterable[str], book: Book) -> Iterat
 
 
 def load_replaced(conn: Connection, book: Book, facts: Sequence[Prepared]) -> set[str]:
-    """The presentations of facts that these correct, and of facts that correct these (corrections may come first).
+    """The presentations of facts that these correct, and of facts that correct these (corrections may come first), and of what
+    those correct.
 
-    Whoever said them: who corrects another agency's fact is told (`not-the-owner`).
+    Whoever said them: who corrects another agency's fact is told (`not-the-owner`), and who corrects his own is not.
     """
-    targets = sorted({target for p in facts for _, target in p.corrects})
+    before = rows(conn, _REPLACING, {"e": Column("text", [p.event_id for p in facts])}) if facts else []
+    targets = sorted({target for p in facts for _, target in p.corrects} | {r.replaces for r in before})
     pairs = [(a, t) for t in targets for a in AGENCIES]
     found = rows(conn, _REPLACED, {"a": [a for a, _ in pairs], "e": [e for _, e in pairs]}) if pairs else []
-    before = rows(conn, _REPLACING, {"e": Column("text", [p.event_id for p in facts])}) if facts else []
     for r in before:
         head = header(r.entry)
         book.sources[r.agency, r.event_id] = (head["source_topic"], head["source_partition"], head["source_offset"])
@@ -153,6 +154,6 @@ _KNOWN_ACT = text(
 )
 _REPLACED = text(f"select f.presentation_id from fact f join {_PAIRS} on f.agency = u.a and f.event_id = u.e")
 _REPLACING = text(
-    "select f.agency, f.event_id, f.presentation_id, l.value as entry from fact f join ledger l using (number) "
+    "select f.agency, f.event_id, f.presentation_id, f.replaces, l.value as entry from fact f join ledger l using (number) "
     "where f.replaces = any(cast(:e as text[]))"
 )

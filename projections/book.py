@@ -292,7 +292,7 @@ class Book:
                 return set()
             case "edge_removed":
                 self.edges.pop((data["a"], data["b"]), None)
-                return set()
+                return {self.child_of[p] for p in (data["a"], data["b"]) if p in self.child_of}
         conclusion = Conclusion(number, at, kind, data)
         touched = {self._conclude(conclusion)}
         if "match_id" in data:
@@ -312,7 +312,7 @@ class Book:
         self.conclusions[data["child_id"]].append(conclusion)
         for about in ("recommendation_id", "message_id"):
             if about in data:
-                self.about[data[about]] = data["child_id"]
+                self.about.setdefault(data[about], data["child_id"])
         child = self.current(data["child_id"])
         self._tell(child, conclusion)
         return child
@@ -339,6 +339,7 @@ class Book:
             self.links[pid][-1] = replace(self.links[pid][-1], to_number=number, to_at=at)
             self.fold_anew(touched)
         self._place(number, at, data)
+        self.whole.add(child)  # it was read whole before anybody was put there, or there was nothing to read
         return touched
 
     def _place(self, number: int, at: int, data: Json) -> None:
@@ -404,7 +405,7 @@ class Book:
         return sides
 
     def load_about(self, conn: Connection, ids: Iterable[str]) -> set[str]:
-        """Which child a recommendation or message was raised on."""
+        """Which child a recommendation or message was first raised on: a match confirmed and undone leaves it on two."""
         wanted = list(ids)
         if not wanted:
             return set()
@@ -459,7 +460,7 @@ class Book:
         for number, at, kind, child, about, data in rows(conn, _CONCLUSIONS, fresh):
             self.conclusions[child].append(Conclusion(number, at, kind, orjson.loads(data)))
             if about is not None:
-                self.about[about] = child
+                self.about.setdefault(about, child)
 
     def load_beside(self, conn: Connection, child_ids: Iterable[str]) -> None:
         """The facts of presentations that may also be these children."""

@@ -160,7 +160,7 @@ class Rows:
         insert(
             conn,
             ("ledger", self.ledger, ""), ("reference", self.reference, ""), ("presentation", self.presentation, ""),
-            ("block", self.block, ""), ("fact", self.fact, ""), ("link", self.link, ""), ("edge", edges, FIRST),
+            ("block", self.block, ""), ("fact", self.fact, ""), ("link", self.link, ""), ("edge", edges, LATEST),
             # an act that could not be read is not looked up before it is refused: the first under an id stands
             ("act", self.act, FIRST), ("possible_match", self.match, ""), ("conclusion", self.conclusion, ""),
             ("letter", self.letter, ""),
@@ -213,6 +213,9 @@ NEWEST: Final = (
     "due_at = excluded.due_at, owed_at = excluded.owed_at, urgency = excluded.urgency, counts = excluded.counts"
 )
 """Where a child stands takes the place of where it stood."""
+
+LATEST: Final = "on conflict (a, b) do update set rule = excluded.rule, match_id = excluded.match_id"
+"""An edge that was removed and came again among these entries is by what was said last."""
 
 _CLOSE_LINK = text(
     "update link set to_number = u.n, to_at = u.t "
