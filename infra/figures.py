@@ -5,6 +5,7 @@ A figure is a function of `Settings`; its failure is shown in its place, and cou
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -17,6 +18,9 @@ Figure = Callable[[Settings], object]
 LATE_S: Final = 60
 """A fact undecided, or an entry not in the ledger topic, for so long is trouble: either takes seconds, and a broker or database
 that was killed is back within 20 (I6)."""
+
+ROOM_BYTES: Final = 256 * 2**20
+"""Less free than this is trouble: the next files of the broker's log and of PostgreSQL's."""
 
 
 def _ledger(settings: Settings) -> object:
@@ -50,7 +54,16 @@ def _lag(settings: Settings) -> object:
     return {"behind": sum(r["behind"] for r in rows), "late": sum(r["late"] for r in rows), "partitions": rows}
 
 
-FIGURES: Final[Mapping[str, Figure]] = {"ledger": _ledger, "lag": _lag}
+def _room(settings: Settings) -> object:
+    """Bytes free where each server of our own keeps its data, by its name."""
+    from infra.postgres import Postgres
+
+    places = {} if settings.given_kafka else {"kafka": settings.state.data / "kafka"}
+    places |= {} if settings.given_database else {"postgres": Postgres(settings.state).folder}
+    return {part: shutil.disk_usage(place).free for part, place in places.items()}
+
+
+FIGURES: Final[Mapping[str, Figure]] = {"ledger": _ledger, "lag": _lag, "room": _room}
 
 
 def figures(settings: Settings) -> dict[str, object]:
@@ -72,6 +85,13 @@ def troubles(found: Mapping[str, object]) -> list[str]:
         words.append(f"relay: an entry has waited {age:.0f} s for the ledger topic, and nothing leaves the house before")
     if late := lag.get("late", 0):
         words.append(f"intake: {late} records have waited more than {LATE_S} s to be decided")
+    room = found.get("room")
+    for part, free in room.items() if isinstance(room, dict) else ():
+        if free < ROOM_BYTES:
+            words.append(
+                f"disk: no room where {part} keeps its data ({free // 2**20} MiB are free, of at least {ROOM_BYTES // 2**20}): "
+                "make room. Nothing that was acknowledged is lost; facts wait with their agencies, and it goes on by itself"
+            )
     return words
 
 

@@ -77,6 +77,11 @@ class Postgres(Part):
         return Path(str(found)) if found else None
 
     @property
+    def folder(self) -> Path:
+        """Where the data lies."""
+        return self.elsewhere / "data" if self.elsewhere else self.state.data / "postgres"
+
+    @property
     def address(self) -> str:
         """host:port of the part."""
         return f"127.0.0.1:{self.port}"
@@ -149,16 +154,14 @@ class Postgres(Part):
 
     def _data(self) -> Path:
         """The data folder's path, its parent made: under the state folder, unless the server's user cannot get there."""
-        if self.elsewhere:
-            data = self.elsewhere / "data"
-        else:
-            data = self.state.data / "postgres"
+        if not self.elsewhere:
             self.state.data.mkdir(parents=True, exist_ok=True)
             if self.account and not _reachable(self.account, self.state.data):
                 # named at random: a state folder made anew at the same path must not meet the old one's data
-                data = FALLBACK / f"sightline-{secrets.token_hex(5)}" / "data"
-                self.state.write_json("elsewhere.json", {"postgres": str(data.parent)})
-                data.parent.mkdir(parents=True, exist_ok=True)
+                other = FALLBACK / f"sightline-{secrets.token_hex(5)}"
+                self.state.write_json("elsewhere.json", {"postgres": str(other)})
+                other.mkdir(parents=True, exist_ok=True)
+        data = self.folder
         if not data.exists():
             data.mkdir(mode=0o700, parents=True)
             if self.account:

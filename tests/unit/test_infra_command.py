@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from sqlalchemy.exc import StatementError
 
 from infra.command import COMMANDS, in_one_line, main, sightline
-from infra.figures import LATE_S, troubles
+from infra.figures import LATE_S, ROOM_BYTES, troubles
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -85,6 +85,7 @@ class TestTroubles:
             ("ledger", {"relay_age_s": LATE_S + 5}, "relay"),
             ("lag", {"behind": 1, "late": 1}, "intake"),
             ("lag", "unavailable (KafkaError)", "KafkaError"),
+            ("room", {"kafka": 10 * ROOM_BYTES, "postgres": ROOM_BYTES - 1}, "no room where postgres keeps its data"),
         ],
     )
     def test_each(self, name: str, value: object, said: str) -> None:
