@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.fault.judging import caught
 from tests.fault.report import PATH, Outcome, write
-from tests.fault.rows import ROWS, Row, require
+from tests.fault.rows import ROWS, RUN, Row, require
 from tests.fault.sabotage import BREAKS
 from tests.fault.trial import Lacking, Trial, Unsuited
 from tests.services import LocalServices
@@ -31,7 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     end = given.end if given.end is not None else time.time_ns() // 1000 // HOUR_US * HOUR_US
     chosen = [r for n in ([r.number for r in ROWS] if given.rows is None else given.rows) for r in ROWS if r.number == n]
     defects = given.defects if given.defects is not None else [*BREAKS] if given.rows is None else []
-    print(f"seed {seed}, end {end}; again: make faults SEED={seed} ROWS={','.join(str(r.number) for r in chosen)}", flush=True)
+    short = " --short" if given.short else ""
+    again = f"SEED={seed} TIMES={given.times} ROWS={','.join(str(r.number) for r in chosen) or 'none'}"
+    print(f"again: make faults {again} ARGS='--end {end} --defects {','.join(defects) or 'none'}{short}'", flush=True)
     runner = Runner(seed, end, whole=not given.short, keep=given.keep)
     rows: dict[int, Outcome] = {}
     found: dict[str, Outcome] = {}
@@ -53,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m tests.fault", description=__doc__)
     made.add_argument("--rows", type=numbers, help="numbers, like 1,5,13, in this order; or none (default: all)")
     made.add_argument(
-        "--defects", type=names, help="planted defects, by name; or none (default: all, or none when rows are named)"
+        "--defects", type=defects_named, help="planted defects, by name; or none (default: all, or none when rows are named)"
     )
     made.add_argument("--seed", type=int, help="to tell a story again")
     made.add_argument("--end", type=int, help="the story's end, µs UTC (default: the last full hour)")
@@ -72,8 +74,21 @@ def names(text: str) -> list[str]:
 
 
 def numbers(text: str) -> list[int]:
-    """The same of numbers."""
-    return [int(x) for x in names(text)]
+    """The same of rows' numbers. Raises: ArgumentTypeError, for one that no row has."""
+    found = [int(x) for x in names(text)]
+    if strange := set(found) - RUN.keys():
+        raise argparse.ArgumentTypeError(
+            f"no row has the number {', '.join(map(str, sorted(strange)))}: 1 to {max(RUN)}, or none"
+        )
+    return found
+
+
+def defects_named(text: str) -> list[str]:
+    """The same of planted defects. Raises: ArgumentTypeError, for one that there is not."""
+    found = names(text)
+    if strange := set(found) - BREAKS.keys():
+        raise argparse.ArgumentTypeError(f"no defect is called {', '.join(sorted(strange))}: {', '.join(BREAKS)}, or none")
+    return found
 
 
 class Runner:
@@ -102,7 +117,7 @@ class Runner:
 
     def repeat(self, name: str, times: int, run: Callable[[Trial], object]) -> Outcome:
         """Run with one seed after another."""
-        outcome = Outcome(notes=[] if self.whole else ["in short"])
+        outcome = Outcome(seed=self.seed, notes=[] if self.whole else ["in short"])
         for n in range(times):
             self._once(name, range(self.seed + n, self.seed + n + SEEDS_TRIED * 1_000, 1_000), run, outcome)
         return outcome
@@ -125,7 +140,7 @@ class Runner:
                 (folder / "failure.txt").write_text(traceback.format_exc())
             outcome.times += 1
             if trial is not None:
-                outcome.took(trial.seconds)
+                outcome.took(trial.resumed)
                 outcome.notes += trial.notes
             self._told(name, folder, time.monotonic() - started, failure, trial)
             if failure is not None:
@@ -137,7 +152,7 @@ class Runner:
         outcome.failures.append("no seed was suited")
 
     def _told(self, name: str, folder: Path, took_s: float, failure: str | None, trial: Trial | None) -> None:
-        resumed = trial.seconds if trial else {}
+        resumed = {what: round(took.seconds, 2) for what, took in trial.resumed.items()} if trial else {}
         print(
             f"  {'FAILED' if failure else 'holds'} after {took_s:.0f} s; resumed {resumed}; {trial.counts if trial else {}}",
             flush=True,

@@ -73,16 +73,19 @@ def intake_once(house: House, ledger: Ledger) -> list[Violation]:
 
 
 def _accepted_once(house: House, ledger: Ledger) -> list[Violation]:
-    """One acceptance an acknowledged fact; every other sending a duplicate or a conflict."""
+    """One acceptance an acknowledged fact, every other sending a duplicate or a conflict; no sending less than acknowledged."""
     bad = []
     by_id: dict[tuple[str, str], list[str]] = defaultdict(list)
     for e in ledger.facts:
         if e["event_id"] is not None:
             by_id[(e["agency"], e["event_id"])].append(e["verdict"])
     for agency, ids in house.acknowledged.items():
-        for event_id in sorted(ids):
+        for event_id, times in sorted(ids.items()):
             verdicts = by_id.get((agency, event_id), [])
             wanted = house.conflicts.get(event_id, 0)
+            if len(verdicts) < times:
+                text = f"{agency} {event_id} was acknowledged {times} times and is in the intake {len(verdicts)} times"
+                bad.append(Violation("I1", text))
             if verdicts.count(ACCEPTED) != 1:
                 bad.append(Violation("I1", f"acknowledged {agency} {event_id} is accepted {verdicts.count(ACCEPTED)} times"))
             elif verdicts[0] != ACCEPTED or verdicts.count(CONFLICT) != wanted or set(verdicts) - {ACCEPTED, DUPLICATE, CONFLICT}:

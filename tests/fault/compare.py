@@ -37,8 +37,10 @@ class Comparison:
             )
 
 
-def compare(house: House, oracle: Oracle) -> Comparison:
+def compare(house: House, oracle: Oracle, *, truth: bool = True) -> Comparison:
     """Fact ids and their states, episodes and interviews, reasons, recommendations, GP messages, as the tables hold them.
+
+    Without `truth`, only what no clock and no words change: which child each fact is on, and where each fact stands (I5).
 
     When a recommendation is raised is compared for children on whom nobody decided and whose matches nobody undid; and not
     where days were let pass: what rises by itself is then raised by whatever entry comes next, a receipt or the clock's.
@@ -56,9 +58,9 @@ def compare(house: House, oracle: Oracle) -> Comparison:
     told_of = [(number, about, orjson.loads(bytes(data))) for number, about, data in rows]
     decided = {a for (a,) in house.rows("select about from conclusion where kind in ('convened', 'declined', 'closed')")}
     apart = {_cluster(oracle, data) for _, about, data in told_of if about in decided} | undone
-    out = compare_views(oracle, told, views(house).values(), apart)
+    out = compare_views(oracle, told, views(house).values(), apart, truth=truth)
     compare_answers(out, oracle, told, answers)
-    if not any(e.details["us"] for e in house.history.of("clock shifted")):
+    if truth and not any(e.details["us"] for e in house.history.of("clock shifted")):
         at = {e["number"]: e["accepted_at"] for e in ledger.entries}
         compare_raised(out, oracle, raised(oracle, told, answers, at), [(n, d) for n, _, d in told_of], apart)
     return out
@@ -136,9 +138,9 @@ def _of(oracle: Oracle, key: Raised) -> int:
 
 
 def compare_views(
-    oracle: Oracle, told: list[Told], documents: Iterable[dict[str, Any]], apart: Collection[int] = ()
+    oracle: Oracle, told: list[Told], documents: Iterable[dict[str, Any]], apart: Collection[int] = (), *, truth: bool = True
 ) -> Comparison:
-    """All that a child view says by itself. `documents`: the views of every child not merged away.
+    """All that a child view says by itself; without `truth`, its facts alone. `documents`: of every child not merged away.
 
     Recommendations of the clusters in `apart` are left to `tests.fault.deeds`: somebody decided.
     """
@@ -162,6 +164,8 @@ def compare_views(
             continue
         child = oracle.child(facts, told, people, view["as_of"], home)
         _facts(out, child, view)
+        if not truth:
+            continue
         _episodes(out, child, view)
         _risk(out, child, view)
         if not apart:

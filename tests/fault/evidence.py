@@ -71,6 +71,11 @@ def read_ledger(house: House) -> Ledger:
     return Ledger(entries, bad, fence[0])
 
 
+def accepted(house: House, agency: str) -> set[str]:
+    """Ids of the agency's facts that the ledger topic calls accepted."""
+    return {e["event_id"] for e in read_ledger(house).facts if e["agency"] == agency and e["verdict"] == ACCEPTED}
+
+
 def views(house: House) -> dict[str, dict[str, Any]]:
     """What a reader is shown of each living child, by child id, as of when the house last judged it."""
     with reading(house.settings) as shown:

@@ -59,8 +59,7 @@ def zombie(house: House, least_s: float) -> None:
 
     house.wait("another worker goes on where unify-0 was", taken_over, 60)
     took = time.monotonic() - since
-    house.resumed_s["worker frozen"] = round(took, 2)
-    house.history.note("resumed", after="worker frozen", seconds=took, bound_s=FROZEN_S * house.slack)
+    house.took("worker frozen", took, FROZEN_S)
     time.sleep(max(0.0, least_s - took))  # the fault itself
     before = len(house.crew.workers["unify-0"].deaths)
     house.thaw("unify-0")

@@ -16,7 +16,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
@@ -50,10 +50,14 @@ class Way:
 
 
 class Proxy:
-    """Carries 127.0.0.1:`port` (in network namespace `netns`, if given) to 127.0.0.1:`target` here. Use as a context manager."""
+    """Carries 127.0.0.1:`port` (in network namespace `netns`, if given) to 127.0.0.1:`target` here. Use as a context manager.
+
+    `met`: how often its weather has struck: connections `refused` and `reset`, chunks `late` and `delayed`.
+    """
 
     def __init__(self, target: int, *, port: int = 0, netns: str | None = None, seed: int = 0) -> None:
         self.target, self.weather, self._rng = target, Weather(), Random(seed)
+        self.met: Counter[str] = Counter()
         self._listener = listen(port, netns)
         self.port: int = self._listener.getsockname()[1]
         self._ways: list[Way] = []
@@ -90,6 +94,7 @@ class Proxy:
     def _accept(self, selector: Any) -> None:
         near, _ = self._listener.accept()
         if self.weather.cut:
+            self.met["refused"] += 1
             reset(near)
             return
         try:
@@ -112,6 +117,8 @@ class Proxy:
             data = b""
         if data:
             late = RETRANSMIT_S if self._rng.random() < self.weather.loss else 0.0
+            self.met["late"] += late > 0
+            self.met["delayed"] += self.weather.delay_s > 0
             due = time.monotonic() + self.weather.delay_s + late
             way.chunks.append((max(due, way.chunks[-1][0]) if way.chunks else due, data))
         else:
@@ -143,6 +150,7 @@ class Proxy:
             with contextlib.suppress(KeyError, ValueError):
                 selector.unregister(way.source)
             reset(way.source)
+            self.met["reset"] += 1
         self._ways.clear()
 
 

@@ -17,13 +17,12 @@ from tests.fault.trial import Lacking, Trial
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row. `within_s`: the longest until entries flow again (I6); `needs`: of `NEEDS`; `tested`: in `make test` as well."""
+    """One row. `needs`: of `NEEDS`; `tested`: in `make test` as well."""
 
     number: int
     title: str
     injected: str
     holds: str
-    within_s: float
     needs: tuple[str, ...] = ()
     tested: bool = False
 

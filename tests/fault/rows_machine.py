@@ -7,17 +7,23 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from random import Random
 from statistics import median
 from typing import Final
 
 import psutil
 import psycopg
 
+from infra.postgres import Postgres
 from producers.errors import SpoolUnwritable
+from producers.halton.facts import SimulatedFact
+from tests.fault.evidence import accepted
 from tests.fault.harness import House
 from tests.fault.proxy import Proxy, namespace
+from tests.fault.rows_servers import sightline
 from tests.fault.rows_workers import in_flight
 from tests.fault.trial import Trial
 from tests.services import LocalServices, PartName
@@ -27,7 +33,12 @@ NETWORK_S: Final = 30.0
 """A half-open connection is noticed after a session timeout or the keepalives, some ten seconds; then everything begins anew."""
 
 SOAK_MIN: Final = 30
-SOAK_HZ: Final = 200
+SOAK_HZ: Final = 100
+FRESH: Final = 0.1
+"""Of what is said in a soak so much is news; the rest was said before."""
+
+LEAST_RATE: Final = 0.8
+"""Of what was to be said in a second."""
 
 
 @contextlib.contextmanager
@@ -66,7 +77,9 @@ def disk_full(trial: Trial) -> None:
             for part, folder in places.items():
                 in_flight(house)
                 ballast = fill(folder)
-                time.sleep(5.0)  # full for a while
+                house.wait(f"{part} has met the full disk", partial(met_the_end, own, part), 90)
+                said = sightline(house, "status")
+                assert ROOM.format(part=part) in said, f"status does not say what to do: {said[-500:]}"
                 alive = own.parts[part].identity is not None
                 ballast.unlink()
                 if own.parts[part].identity is None:
@@ -75,6 +88,19 @@ def disk_full(trial: Trial) -> None:
                 house.resumes(f"disk full under {part}", time.monotonic(), DISK_S)
         house.settle()
         trial.holds(house)
+
+
+ROOM: Final = "no room where {part} keeps its data"
+
+
+def met_the_end(own: LocalServices, part: PartName) -> bool:
+    """Has a server wanted to write and could not? PostgreSQL writes into files that it has, until it needs a new one."""
+    if "No space left on device" in (server := own.parts[part]).logged():
+        return True
+    if isinstance(server, Postgres):
+        with psycopg.connect(server.dsn("postgres", superuser=True), autocommit=True) as conn:
+            conn.execute("select pg_switch_wal()")
+    return False
 
 
 def move_to_small_disk(own: LocalServices, part: PartName, folder: Path, stack: contextlib.ExitStack) -> None:
@@ -98,20 +124,21 @@ def full_spool(trial: Trial) -> None:
         house._clients[agency].close(1)
         client = house.open_client(agency, small / "spool")
         mine = [f for f in house.story.facts if f.agency == agency]
-        ballast, refused = None, 0
+        ballast, refused, kept = None, 0, set[str]()
         for n, fact in enumerate(mine):
             if n == len(mine) // 2:
                 ballast = fill(small)
             try:
                 house.publish([fact])
+                kept.add(fact.key)
             except SpoolUnwritable as err:
                 refused += "with room" in str(err)
         assert ballast is not None and refused > 0, "the spool took everything"
         ballast.unlink()
-        with contextlib.suppress(SpoolUnwritable):
-            house.publish(mine)
         client.close(1)
-        house.open_client(agency, small / "spool")
+        house.open_client(agency, small / "spool").flush(60)
+        house.settle()
+        assert kept and kept <= accepted(house, agency), "I1: what the spool had taken did not arrive"
         house.publish(house.story.facts)
         house.flush(house.story.facts)
         trial.holds(house, least={"accepted": 40})
@@ -127,9 +154,7 @@ def network(trial: Trial) -> None:
         stack.enter_context(namespace(name))
         proxies = {p: stack.enter_context(Proxy(n, port=n, netns=name, seed=trial.seed)) for p, n in ports.items()}
         house = stack.enter_context(trial.house("network", prefix=(shutil.which("ip") or "ip", "netns", "exec", name)))
-        trial.notes.append(
-            "no netem here: a TCP proxy of our own in a network namespace; loss is chunks late by a retransmission"
-        )
+        trial.notes.append("a TCP proxy of our own in a network namespace, not netem; loss is chunks late by a retransmission")
         with house.people.busy(1.0), house.talking(house.story.facts, 30):
             house.wait("entries flow", lambda: house.now().relayed > 0)
             for part in ("kafka", "postgres"):
@@ -143,21 +168,31 @@ def network(trial: Trial) -> None:
                 house.resumes(f"{part}: 500 ms delay", time.monotonic(), NETWORK_S * 2)
                 proxies[part].weather.delay_s = 0.0
                 proxies[part].weather.loss = 0.05
+                house.wait(f"{part}: chunks came late", partial(late, proxies[part], 20), 60)
                 house.resumes(f"{part}: 5 % late", time.monotonic(), NETWORK_S)
                 proxies[part].weather.loss = 0.0
+                met = proxies[part].met
+                assert min(met["reset"], met["refused"], met["delayed"]) > 0, f"the bad network met nobody: {met}"
         house.settle(180)
         trial.holds(house)
+
+
+def late(proxy: Proxy, times: int) -> bool:
+    """Have so many chunks come late?"""
+    return proxy.met["late"] >= times
 
 
 def soak(trial: Trial) -> None:
     """Row 20."""
     minutes = float(os.environ.get("SIGHTLINE_FAULT_SOAK_MIN", SOAK_MIN if trial.whole else 1))
-    with trial.house("soak", children=400, environment={"SIGHTLINE_FAULT_ROWS": "500"}) as house:
+    fresh = round(minutes * 60 * SOAK_HZ * FRESH)
+    with trial.house("soak", children=fresh // 2, environment={"SIGHTLINE_FAULT_ROWS": "500"}) as house:
         samples: dict[str, list[tuple[float, int]]] = {}
         house.wait("the house has a counter", lambda: house.now().number >= 0)
+        said = news_among_copies(house.story.facts, Random(f"soak/{trial.seed}"))
         begun, first = time.monotonic(), house.now().number
         until = begun + minutes * 60
-        with house.people.busy(5.0), house.talking(house.story.facts, SOAK_HZ):
+        with house.people.busy(5.0), house.talking(said, SOAK_HZ):
             while time.monotonic() < until:
                 time.sleep(min(5.0, minutes * 3))  # the pace of samples
                 for one in house.crew.workers.values():
@@ -166,10 +201,16 @@ def soak(trial: Trial) -> None:
                         samples.setdefault(one.name, []).append((process.memory_info().rss / 2**20, process.num_fds()))
             house.resumes("soak", time.monotonic(), 5)
         rate = (house.now().number - first) / (time.monotonic() - begun)
-        trial.notes.append(f"{minutes:g} minutes at {rate:.0f} entries/s ({SOAK_HZ} facts/s wanted)")
+        trial.notes.append(f"{minutes:g} minutes at {rate:.0f} entries/s, {len(house.story.facts)} facts, the rest copies")
+        assert rate >= SOAK_HZ * LEAST_RATE, f"{rate:.0f} entries/s is no load"
         house.settle()
         flat(trial, house, samples)
         trial.holds(house)
+
+
+def news_among_copies(facts: Sequence[SimulatedFact], rng: Random) -> list[SimulatedFact]:
+    """These facts in order, each followed by copies of what was said before: what is known grows all the time, at one pace."""
+    return [f for n, fact in enumerate(facts) for f in (fact, *rng.choices(facts[: n + 1], k=round(1 / FRESH) - 1))]
 
 
 def flat(trial: Trial, house: House, samples: dict[str, list[tuple[float, int]]]) -> None:

@@ -69,12 +69,7 @@ def practice_away(trial: Trial) -> None:
         assert stood == before
         trial.suited(end > (stood[0][0] if stood else 0) + 1, "too little waits for the practices")
         house.crew.wake("deliver")
-        since = time.monotonic()
-        took = house.wait("the practices have everything", house.settled, 60)
-        house.resumed_s["practice back"] = round(took, 2)
-        house.history.note(
-            "resumed", after="practice back", seconds=time.monotonic() - since, bound_s=WORKER_S * BUSY_MACHINE * house.slack
-        )
+        house.took("practice back", house.wait("the practices have everything", house.settled, 60), WORKER_S * BUSY_MACHINE)
         pointers = [house.codec.decode(r.value).value for r in house.read("gp.messages")]
         assert all(a["number"] <= b["number"] for a, b in pairwise(pointers)), "I3: not in order"
         house.people.decide(1.0)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from tests.fault.checker import check
 from tests.fault.compare import compare
 from tests.fault.evidence import Violation
-from tests.fault.harness import House
+from tests.fault.harness import House, Took
 from tests.fault.oracle import Oracle
 from tests.fault.story import Story, tell
 from tests.services import Services
@@ -20,7 +20,6 @@ from tests.services import Services
 CHILDREN: Final = 160
 """Some 200 facts: enough for every kind of thing, told within three seconds."""
 
-BUSY: Final = 1.5
 ROUNDS: Final = 3
 """Of deciding at the end, where people decide at all: convened is held, accepted is read, declined is disagreed with."""
 
@@ -56,7 +55,7 @@ class Trial:
     end: int
     whole: bool = False
     sabotage: str | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
+    resumed: dict[str, Took] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     say: Callable[[str], None] = print
@@ -87,19 +86,17 @@ class Trial:
             try:
                 yield house
             finally:
-                self.seconds |= house.resumed_s
-                if house.slack > BUSY:
-                    self.notes.append(f"machine busy: bounds x {house.slack:.1f}")
+                self.resumed |= house.resumed
 
-    def holds(self, house: House, *, truth: bool = True, least: Mapping[str, int] = LEAST) -> dict[str, int]:
-        """Every check of a house that has come to rest, by the oracle too; enough was looked at.
+    def holds(self, house: House, *, placed: bool = True, truth: bool = True, least: Mapping[str, int] = LEAST) -> dict[str, int]:
+        """Every check of a house that has come to rest, by the oracle too; enough was looked at. See `judge`.
 
         Raises: Broken.
         """
-        found, seen = self.judge(house, truth=truth)
+        found, seen = self.judge(house, placed=placed, truth=truth)
         if found:
             raise Broken(found)
-        few = {k: seen.get(k, 0) for k, n in least.items() if seen.get(k, 0) < n and (truth or k != "children")}
+        few = {k: seen.get(k, 0) for k, n in least.items() if seen.get(k, 0) < n and (placed or k != "children")}
         assert not few, f"too little was looked at: {few} of {dict(least)}"
         return seen
 
@@ -112,16 +109,19 @@ class Trial:
         if left := [v for v in found if v.invariant not in invariants or place not in v.what]:
             raise Broken(left)
 
-    def judge(self, house: House, *, truth: bool = True) -> tuple[list[Violation], dict[str, int]]:
-        """What is broken, and how much was looked at."""
+    def judge(self, house: House, *, placed: bool = True, truth: bool = True) -> tuple[list[Violation], dict[str, int]]:
+        """What is broken, and how much was looked at.
+
+        `placed`: the oracle knows on which child every fact belongs, and says so (I5); `truth`: and what the views say of it.
+        """
         oracle = self.oracle(house)
         house.reviewed(oracle.people.answer)
         for _ in range(ROUNDS if house.people.active else 0):
             house.people.decide(0.8)
             house.settle()
         found, seen = check(house)
-        if truth:
-            beside = compare(house, oracle)
+        if placed:
+            beside = compare(house, oracle, truth=truth)
             found = [*found, *beside.violations]
             seen |= {k: n for k, n in beside.counts.items() if k not in seen} | {"children": beside.counts["children"]}
         for k, n in seen.items():

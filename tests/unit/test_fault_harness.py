@@ -12,7 +12,7 @@ import pytest
 
 from tests.fault.deeds import deeds
 from tests.fault.evidence import Ledger
-from tests.fault.harness import House
+from tests.fault.harness import House, Took
 from tests.fault.history import History, Seen
 from tests.fault.report import Outcome, write
 from tests.fault.rows import ROWS, RUN
@@ -162,14 +162,16 @@ class TestReport:
     def test_a_part_leaves_the_rest(self, tmp_path: Path) -> None:
         """Rows that did not run now keep their line; what never ran counts as failed, and what lacks something says so."""
         path = tmp_path / "faults.md"
-        write({1: Outcome(3, {"a worker": 1.25}), 7: Outcome(lacking="root")}, {"dedupe-off": Outcome(1)}, path)
+        took = {"a worker": Took(1.25, 5, 1.0), "a server": Took(12.0, 10, 1.5)}
+        write({1: Outcome(3, 40, took), 7: Outcome(lacking="root")}, {"dedupe-off": Outcome(1, 9)}, path)
         write({5: Outcome(2, failures=["seed 7: Broken: 1 violations of I1 | more"])}, {}, path)
         lines = {x.split("|")[1].strip(): x for x in path.read_text().splitlines() if x.startswith("| ")}
-        assert lines["1"].endswith("| a worker 1.2 | 3 | holds |")
+        assert "| a worker 1.2 of 5, a server 12.0 of 10 (machine busy: × 1.5) | 3: seed 40 to 42, " in lines["1"]
+        assert lines["1"].endswith(" | holds |")
         assert lines["7"].endswith("| **failed**: did not run, lacks root |")
         assert "**failed** 1 of 2: seed 7: Broken: 1 violations of I1 / more" in lines["5"]
         assert lines["2"].endswith("| **failed**: not run yet |")
-        assert lines["dedupe-off"].endswith("| 1 | holds |")
+        assert "| 1: seed 9, " in lines["dedupe-off"]
         assert {*map(str, range(1, 24)), *BREAKS} <= lines.keys()
 
     def test_every_row_has_a_function(self) -> None:
