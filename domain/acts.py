@@ -181,6 +181,7 @@ def _give_back(do: Doing, holder: Json | None) -> Found:
 
 
 def _exception(do: Doing) -> Found:
+    """What was done about the exception that was seen: another may have come in its place since."""
     if do.act["actor_role"] not in EXCEPTION_ROLES:
         return Refused("not-permitted")
     message = do.message()
@@ -188,6 +189,8 @@ def _exception(do: Doing) -> Found:
         return Refused("no-such-thing")
     if message.exception is None:
         return Refused("no-exception")
+    if (do.act["based_on"] or 0) < message.exception.number:
+        return Refused("stale-decision")
     if message.resolved is not None:
         return []
     return [("gp_exception_resolved", {**do.who, "message_id": message.message_id, "resolution": do.value["resolution"]})]

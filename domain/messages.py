@@ -162,6 +162,7 @@ def _exception(message: Message) -> Json | None:
     at, text = message.settled or (None, None)
     return {
         "why": raised.data["why"],
+        "version": raised.number,
         "for_role": raised.data["for_role"],
         "at": raised.accepted_at,
         "due_at": raised.data.get("due_at"),

@@ -535,6 +535,7 @@ def others() -> list[Json]:
                 "receipts": [{"at": NOW - 3 * DAY_US, "state": "REJECTED", "reason": "NOT_OUR_PATIENT"}],
                 "exception": {
                     "why": "REJECTED",
+                    "version": 40,
                     "for_role": "icart_health",
                     "at": NOW - 3 * DAY_US,
                     "due_at": NOW - 2 * DAY_US,

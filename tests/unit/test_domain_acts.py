@@ -35,6 +35,8 @@ def act(child: Child, record: str, now: int = NOW, **value: Any) -> Refused | li
     view = child.view(now)
     by, role = ACTORS.get(record, ("m1", "icart_manager"))
     rec = view["recommendations"][0] if view["recommendations"] else {"recommendation_id": "none", "version": 0}
+    if record == "GpExceptionResolved" and view["messages"] and view["messages"][0]["exception"]:
+        rec = rec | {"version": view["messages"][0]["exception"]["version"]}
     envelope = {
         "actor_id": value.pop("by", by),
         "actor_role": value.pop("role", role),
@@ -364,6 +366,20 @@ class TestException:
         assert "Rang the practice" == child.view()["messages"][0]["exception"]["resolution"]
         assert [] == act(child, "GpExceptionResolved")
         assert [] == child.concludes()
+
+    def test_another_has_come_in_its_place(self) -> None:
+        """What was done about a message nobody had read is no answer to a practice that says it is not theirs."""
+        child = TestReceipt.sent()
+        due = child.view()["messages"][0]["due_at"]
+        child.concludes(due, fired=due)
+        unread = child.view(due)["messages"][0]["exception"]
+        act(child, "GpReceipt", due, state="REJECTED", reason="NOT_OUR_PATIENT")
+        child.concludes(due)
+        rejected = child.view(due)["messages"][0]["exception"]
+        assert ("UNREAD", "REJECTED") == (unread["why"], rejected["why"])
+        assert "stale-decision" == refusal(act(child, "GpExceptionResolved", due, based_on=unread["version"]))
+        assert "stale-decision" == refusal(act(child, "GpExceptionResolved", due, based_on=None))
+        assert [] != act(child, "GpExceptionResolved", due, based_on=rejected["version"])
 
     def test_taken(self) -> None:
         """It becomes one person's; another takes it over only once it was passed on to them."""

@@ -89,7 +89,7 @@ class Taken(Act):
     taken: bool
 
 
-class Resolution(Act):
+class Resolution(Based):
     """What was done."""
 
     resolution: Text

@@ -264,9 +264,10 @@ class ExceptionPassedOn(Shape):
 
 
 class GpException(Shape):
-    """Why a message needs a person, and what was done."""
+    """Why a message needs a person, and what was done. `version` is what an act on it is `based_on`."""
 
     why: str
+    version: int
     for_role: str
     at: int
     due_at: int | None

@@ -54,7 +54,7 @@ def exception_rows(house: House, visitor: Visitor, number: int = 1) -> Page:
                     "due_at": message["exception"]["due_at"],
                     "taken": message["exception"]["taken"],
                     "passed_on": message["exception"]["passed_on"],
-                    "version": child["version"],
+                    "version": message["exception"]["version"],
                 }
             )
     return page_of(rows, number, listed)
