@@ -26,9 +26,9 @@ class SearchTerms:
     identifier: str | None = None
 
     def sieve(self) -> list[str]:
-        """Strings that `searched` of every presentation that fits contains."""
+        """Strings that `searched` of every presentation that fits contains; without NUL, which a database's text cannot hold."""
         words = [f" {w}" for w in normalised_name(self.name).split()]
-        whole = [f" {w} " for w in (self.birth_date, _number(self.identifier)) if w]
+        whole = [f" {w} " for w in (self.birth_date, _number(self.identifier).replace("\0", "")) if w]
         return words + whole
 
     def score(self, fields: Mapping[str, Any]) -> int | None:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.dialects import postgresql
 
 from domain.times import DAY_US
-from projections.accounts import AccountError
+from projections.accounts import NUL, AccountError
 from projections.keep_tables import access_record, practice_credential
 
 ROTATION_US: Final = 7 * DAY_US
@@ -171,7 +171,8 @@ def practice_of(conn: Connection, client_id: str, secret: str, *, now: int) -> s
 
     No lockout: 256 bits cannot be guessed, and a lock would let a stranger cut a practice off.
     """
-    row = conn.execute(select(practice_credential).where(practice_credential.c.client_id == client_id)).one_or_none()
+    theirs = select(practice_credential).where(practice_credential.c.client_id == client_id)
+    row = None if NUL in client_id else conn.execute(theirs).one_or_none()
     kept = row.secret_hash if row is not None else _hash("")
     right = hmac.compare_digest(kept, _hash(secret))
     if row is None or not right or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):

@@ -47,6 +47,8 @@ SESSIONS_KEPT_US: Final = 7 * DAY_US
 PASSWORD_CHARS_MIN: Final = 12
 PASSWORD_CHARS_MAX: Final = 256
 NAME_CHARS_MAX: Final = 120
+NUL: Final = "\0"
+"""In no name and no client id: PostgreSQL's text cannot hold it, and to ask for it is an error there."""
 
 _HASHER: Final = PasswordHasher()
 _DECOY: Final = _HASHER.hash(secrets.token_urlsafe(16))
@@ -139,7 +141,8 @@ def sign_in(conn: Connection, name: str, password: str, *, now: int) -> tuple[Ac
 
     A failure is counted: commit in either case.
     """
-    row = conn.execute(select(account_table).where(account_table.c.name == _canonical(name)).with_for_update()).one_or_none()
+    named = select(account_table).where(account_table.c.name == _canonical(name)).with_for_update()
+    row = None if NUL in name else conn.execute(named).one_or_none()
     if row is None:
         _verify(_DECOY, password)
         return None

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DataError
 
 from domain.saying import said
 from domain.searching import SearchTerms
@@ -114,6 +115,8 @@ class World:
         return int(found["version"]) if found else None
 
     def search(self, terms: SearchTerms, limit: int, offset: int = 0) -> Sequence[Json]:
+        _no_nul(parameters=terms.sieve())
+
         def fits(v: Json) -> bool:
             name = f"{v['name']['given']} {v['name']['family']}".casefold()
             numbers = [i["value"] for p in v["identity"] for i in p["identifiers"]]
@@ -347,10 +350,16 @@ class World:
 
 
 def keep_engine(folder: Path) -> Engine:
-    """An empty `keep` in a file: threads each take a connection, as in PostgreSQL."""
+    """An empty `keep` in a file: threads each take a connection, and no text holds NUL, as in PostgreSQL."""
     engine = create_engine(f"sqlite:///{folder / 'keep.sqlite'}", connect_args={"timeout": 10})
+    event.listen(engine, "before_cursor_execute", _no_nul, named=True)
     keep_metadata.create_all(engine)
     return engine
+
+
+def _no_nul(*, parameters: object, **_: object) -> None:
+    if "\\x00" in repr(parameters):
+        raise DataError("a statement", None, ValueError("text cannot contain NUL"))
 
 
 def with_accounts(engine: Engine, *, now: int = NOW) -> dict[str, tuple[str, str]]:

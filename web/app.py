@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from web import api, gp
 from web.config import WebConfig
-from web.errors import DEFECT, TOO_LONG, for_programs, install_handlers
+from web.errors import DEFECT, for_programs, install_handlers
 from web.house import House
 from web.pages import ROUTERS
 from web.ports import Unavailable
@@ -23,7 +23,6 @@ from web.security import Guard
 EVERY_ROUTER: Final = (*ROUTERS, *api.ROUTERS, gp.router)
 """Pages, JSON API, GP API: what a crawl has to reach."""
 
-FORM_TOO_LONG: Final = b"The form is longer than 64 KiB. Go back and shorten it.\n"
 NONCE_HERE: Final = "nonce-of-this-answer"
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 
@@ -58,13 +57,11 @@ def create_app(config: WebConfig) -> FastAPI:
     broken = house.environment.get_template("broken.html")
     error_page = broken.render(**house.common, cspNonce=NONCE_HERE, now=0, role=None, csrf="", path="")
 
-    def failed(path: str, status: int, request_id: str, nonce: str) -> tuple[bytes, str]:
-        answer = for_programs(path, DEFECT if status == 500 else TOO_LONG, request_id)
+    def failed(path: str, request_id: str, nonce: str) -> tuple[bytes, str]:
+        answer = for_programs(path, DEFECT, request_id)
         if answer is not None:
             return bytes(answer.body), str(answer.media_type)
-        if status == 500:
-            return error_page.replace(NONCE_HERE, nonce).encode(), "text/html; charset=utf-8"
-        return FORM_TOO_LONG, "text/plain; charset=utf-8"
+        return error_page.replace(NONCE_HERE, nonce).encode(), "text/html; charset=utf-8"
 
     app.add_middleware(Guard, secure=config.secure_cookies, failed=failed)
     return app

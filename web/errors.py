@@ -17,10 +17,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from domain.problems import InvalidFact
+from projections.accounts import FAILURES_MAX, LOCKED_US
 from projections.reading import CatchingUp
 from web.acting import BadTicket, SaidOtherwise
-from web.house import BadForm, Forbidden, NotFound, NotSignedIn, Visitor, house_of
+from web.house import FIELDS_MAX, BadForm, Forbidden, NotFound, NotSignedIn, Visitor, WrongPassword, form_of, house_of
 from web.ports import Unavailable
+from web.security import BODY_BYTES_MAX, BodyTooLong
 
 log: Final = structlog.get_logger("web")
 
@@ -44,7 +46,21 @@ class Unauthorised(Exception):
 
 
 TROUBLES: Final[Mapping[type[Exception], Trouble]] = {
-    NotSignedIn: Trouble(401, "not-signed-in", "Your session has ended", "Sign in again. Nothing was sent or recorded.", "login"),
+    NotSignedIn: Trouble(
+        401,
+        "not-signed-in",
+        "Your session has ended",
+        "Sign in again. Nothing was recorded just now; what was sent before stands.",
+        "login",
+    ),
+    WrongPassword: Trouble(
+        401,
+        "wrong-password",
+        "The name or the password is not right",
+        f"After {FAILURES_MAX} wrong passwords an account rests for {LOCKED_US // 60_000_000} minutes; an administrator can "
+        "reset it.",
+        "login",
+    ),
     Unauthorised: Trouble(
         401, "not-signed-in", "No valid credential", "Use the practice's client id and secret as HTTP Basic.", "login"
     ),
@@ -79,6 +95,13 @@ TROUBLES: Final[Mapping[type[Exception], Trouble]] = {
         "This form was already sent",
         "What you first sent stands. To add something, open the page again.",
         "conflict",
+    ),
+    BodyTooLong: Trouble(
+        413,
+        "too-long",
+        "The request is too long",
+        f"It may have {BODY_BYTES_MAX // 1024} KiB at most. Nothing was recorded: shorten it and send it again.",
+        "too-long",
     ),
     InvalidFact: Trouble(
         400, "invalid", "Something in the form cannot be recorded", "Go back and check what you entered.", "invalid"
@@ -117,7 +140,18 @@ DEFECT: Final = Trouble(
     "id. If a child may be at risk now, do not wait: call.",
     "exception",
 )
-TOO_LONG: Final = Trouble(413, "too-long", "The request is too long", "It may have 64 KiB at most.", "too-long")
+UNREADABLE: Final = Trouble(
+    400,
+    "unreadable",
+    "The request cannot be read",
+    f"Its body is not what its content type says. A form has no files and at most {FIELDS_MAX} fields; JSON is not nested deep. "
+    "Nothing was recorded.",
+    "structure",
+)
+"""Every 400 of the framework's own is about a body."""
+
+UNREAD: Final = (TROUBLES[BodyTooLong], UNREADABLE)
+"""Reading the body broke off: nothing of it can be given back, and to read on would be to wait for what has come already."""
 
 
 def for_programs(path: str, trouble: Trouble, request_id: str) -> JSONResponse | None:
@@ -152,19 +186,26 @@ async def respond(request: Request, trouble: Trouble, details: list[dict[str, st
         return outcome(trouble)
     if path.startswith("/api/"):
         return problem(trouble, request.state.request_id, details)
-    typed = await _typed(request)
-    if trouble.code == "not-signed-in" and not typed:
-        return RedirectResponse(f"/sign-in?next={quote(path)}", 303)
+    if trouble.code == "not-signed-in" and request.method in ("GET", "HEAD"):
+        return _to_sign_in(request)
+    typed = {} if trouble in UNREAD else await _typed(request)
     visitor = await _who(request) if trouble.status < 500 and trouble.status != 401 else None
     return house_of(request).page(
         request, "trouble.html", visitor, status=trouble.status, trouble=trouble, typed=typed, details=details or []
     )
 
 
+def _to_sign_in(request: Request) -> Response:
+    """Sign in, and come back. Where htmx asked for a part of a page, the whole page leaves: a part is nothing to come back to."""
+    if "hx-target" in request.headers:
+        return Response(status_code=401, headers={"hx-redirect": "/sign-in"})
+    return RedirectResponse(f"/sign-in?next={quote(request.url.path)}", 303)
+
+
 async def _who(request: Request) -> Visitor | None:
     """Who is signed in, if anybody: their way on stands on the page of an error too."""
     with suppress(NotSignedIn, SQLAlchemyError):
-        return await run_in_threadpool(house_of(request).visitor, request)
+        return await run_in_threadpool(house_of(request).visitor, request, touch=False)
     return None
 
 
@@ -189,7 +230,10 @@ async def _typed(request: Request) -> dict[str, str]:
     """What somebody typed, given back to them so that it is not lost (only in answer to their own POST)."""
     if request.method != "POST" or "form" not in request.headers.get("content-type", ""):
         return {}
-    form = await request.form()
+    try:
+        form = await form_of(request)
+    except HTTPException:
+        return {}
     return {k: v for k, v in form.items() if k not in NOT_TEXT and isinstance(v, str) and len(v.strip()) > 20}
 
 
@@ -197,6 +241,8 @@ async def _http(request: Request, err: Exception) -> Response:
     status = err.status_code if isinstance(err, HTTPException) else 500
     if status == 404:
         return await respond(request, TROUBLES[NotFound])
+    if status == 400:
+        return await respond(request, UNREADABLE)
     title = {405: "This address does not take that"}.get(status, "This request cannot be answered")
     return await respond(request, Trouble(status, f"http-{status}", title, "Check the address and try again.", "not-supported"))
 

@@ -110,7 +110,7 @@ async def answer(request: Request, house: TheHouse, ods: Practice, message_id: U
         state, reason = receipt(await request.json())
         if reason is not None and reason not in code_lists()["gp-reject-reason"].codes:
             raise ValueError(f"parameter `reason` must be one of {', '.join(code_lists()['gp-reject-reason'].codes)}")
-    except ValueError as err:  # also bad JSON, whose text could quote the body: say our own words
+    except (ValueError, RecursionError) as err:  # also bad JSON, whose text could quote the body: say our own words
         text = str(err) if str(err).startswith(("parameter", "send a")) else "The body is not JSON"
         return outcome(Trouble(400, "invalid", "The receipt is not valid", text, "invalid"))
     return await run_in_threadpool(

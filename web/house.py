@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 
 from projections.accesses import record_access
 from projections.accounts import Account, names_of, session_account
@@ -36,10 +38,16 @@ PURPOSES: Final[Mapping[str, str]] = {
 """Why somebody looks. The first is what a child page opened from the queue means."""
 
 SEARCH_PURPOSES: Final = ("REFERRAL_CHECK", "STRATEGY_DISCUSSION", "OWN_CASE", "OVERSIGHT")
+FIELDS_MAX: Final = 100
+"""Of a posted form: the longest has some 20."""
 
 
 class NotSignedIn(Exception):
     """No session, or it has ended."""
+
+
+class WrongPassword(Exception):
+    """Name, password or lock say no to a sign-in, and nothing says which."""
 
 
 class Forbidden(Exception):
@@ -143,11 +151,22 @@ def house_of(request: Request) -> House:
     return house
 
 
-def with_right(right: Right | None) -> Callable[[Request], Visitor]:
-    """A dependency: the visitor, who has this right. Raises: NotSignedIn, Forbidden."""
+async def form_of(request: Request) -> FormData:
+    """The fields that were posted. Raises: HTTPException (a file, too many fields, too long, or broken)."""
+    try:
+        return await request.form(max_files=0, max_fields=FIELDS_MAX)
+    except ValueError as err:  # Starlette's, of a charset that is none or does not fit
+        raise HTTPException(400) from err
+
+
+def with_right(right: Right | None, *, touch: bool = True) -> Callable[[Request], Visitor]:
+    """A dependency: the visitor, who has this right. Without `touch` asking does not keep the session alive.
+
+    Raises: NotSignedIn, Forbidden.
+    """
 
     def dependency(request: Request) -> Visitor:
-        visitor = house_of(request).visitor(request)
+        visitor = house_of(request).visitor(request, touch=touch)
         if right is not None and not may(visitor.role, right):
             raise Forbidden
         return visitor
@@ -165,4 +184,10 @@ Matcher = Annotated[Visitor, Depends(with_right(Right.MATCH))]
 GpResolver = Annotated[Visitor, Depends(with_right(Right.GP_EXCEPTIONS))]
 Operator = Annotated[Visitor, Depends(with_right(Right.OPERATE))]
 Analyst = Annotated[Visitor, Depends(with_right(Right.BOARD))]
+Screen = Annotated[Visitor, Depends(with_right(None, touch=False))]
+"""Whoever's screen asks by itself: nobody need be sitting at it (shared desks in iCART)."""
+
+ChildScreen = Annotated[Visitor, Depends(with_right(Right.CHILDREN, touch=False))]
+"""The same, of a screen that shows children."""
+
 TheHouse = Annotated[House, Depends(house_of)]

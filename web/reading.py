@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import structlog
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, LeaderNotAvailableError
 from sqlalchemy.exc import SQLAlchemyError
 
 from domain.searching import SearchTerms
@@ -80,7 +80,7 @@ class Lag:
         """[{topic, partition, behind}] for every intake partition.
 
         Raises:
-            KafkaError: the broker does not answer.
+            KafkaError: the broker does not answer, or does not know yet who leads a partition.
         """
         with self._lock:
             if time.monotonic() - self._asked > LAG_OLD_S:
@@ -95,7 +95,11 @@ class Lag:
         with closing(KafkaConsumer(**self._access.options(), group_id=None, enable_auto_commit=False)) as consumer:
             names = [self._access.topic(t) for t in self._topics]
             tps = [TopicPartition(n, p) for n in names for p in sorted(consumer.partitions_for_topic(n) or ())]
-            return {(self._access.short(tp.topic), tp.partition): end for tp, end in consumer.end_offsets(tps).items()}
+            try:
+                ends = consumer.end_offsets(tps)
+            except KeyError as err:  # kafka-python's, while a leader is unknown
+                raise LeaderNotAvailableError from err
+            return {(self._access.short(tp.topic), tp.partition): end for tp, end in ends.items()}
 
 
 class ViewsReading:

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import structlog
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log: Final = structlog.get_logger("web")
@@ -56,10 +57,10 @@ def content_security_policy(nonce: str) -> str:
 class Guard:
     """Outermost: request id, nonce, body limit, security headers, the log line, and an error that gives nothing away.
 
-    `failed` makes that answer: (body, media type) for a path, status (413 or 500), request id and nonce.
+    `failed` makes that answer: (body, media type) for a path, request id and nonce.
     """
 
-    def __init__(self, app: ASGIApp, *, secure: bool, failed: Callable[[str, int, str, str], tuple[bytes, str]]) -> None:
+    def __init__(self, app: ASGIApp, *, secure: bool, failed: Callable[[str, str, str], tuple[bytes, str]]) -> None:
         self._app = app
         self._secure = secure
         self._failed = failed
@@ -90,16 +91,13 @@ class Guard:
 
         try:
             await self._app(scope, limited, answer)
-        except BodyTooLong:
-            if not started:
-                await _plain(answer, 413, *self._failed(scope["path"], 413, state["request_id"], state["nonce"]))
         except Exception as err:  # whatever it is, its text may hold personal data: only type and place are logged (I7)
             place = traceback.extract_tb(err.__traceback__)[-1]
             log.error(  # noqa: TRY400 - a traceback quotes values
                 "request failed", error=type(err).__name__, at=f"{place.name}:{place.lineno}", request_id=state["request_id"]
             )
             if not started:
-                await _plain(answer, 500, *self._failed(scope["path"], 500, state["request_id"], state["nonce"]))
+                await _plain(answer, 500, *self._failed(scope["path"], state["request_id"], state["nonce"]))
         finally:
             failed = sys.exc_info()[0] is not None  # the client went away
             route = getattr(scope.get("route"), "path", "none")
@@ -118,8 +116,11 @@ class Guard:
             headers["strict-transport-security"] = "max-age=31536000"
 
 
-class BodyTooLong(Exception):
-    """A request body over the limit."""
+class BodyTooLong(HTTPException):
+    """A request body over the limit; of this kind because FastAPI makes a 400 of every other error while it reads one."""
+
+    def __init__(self) -> None:
+        super().__init__(413)
 
 
 async def _plain(send: Send, status: int, body: bytes, kind: str) -> None:

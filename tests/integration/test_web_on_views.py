@@ -262,6 +262,18 @@ class TestEveryWayOut:
         assert world.every in found[1][3]
         assert world.every not in found[0][3]
 
+    def test_what_no_database_can_hold(self, world: World) -> None:
+        """A NUL in a number, a name or a client id is nobody's; the search is recorded."""
+        person, stranger = world.living.person("icart_health"), world.living.stranger()
+        found = person.api("/api/search", {"identifier": f"{NHS[0]}\0", "purpose": "OVERSIGHT"})
+        assert (200, '{"items":[],"more":false}') == (found.status, found.body)
+        with world.living.keep.connect() as conn:
+            query = "select action, children from access_record order by at desc limit 1"
+            assert ("POST /api/search", "[]") == tuple(conn.exec_driver_sql(query).one())
+        assert 400 == stranger.sign_in("edt\0").status
+        assert 401 == stranger.api("/api/session", {"name": "edt\0", "password": "wrong password"}).status
+        assert 401 == stranger.http.get("/fhir/r4/Communication", auth=("client\0", "secret")).status_code
+
 
 def read_of(world: World, ods: str) -> str:
     """The list of a practice's waiting messages."""

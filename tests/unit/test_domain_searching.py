@@ -37,6 +37,13 @@ def test_best_first() -> None:
     assert len(set(scores)) == 4
 
 
+def test_no_sieve_holds_nul() -> None:
+    """No database takes it, and nobody has such a number."""
+    terms = SearchTerms("elif\0", None, "A123\0")
+    assert [" elif", " A123 "] == terms.sieve()
+    assert terms.score(ELIF) is None
+
+
 WORDS = st.one_of(st.none(), st.text("aébO’'- 19", max_size=9))
 
 

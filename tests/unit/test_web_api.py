@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from tests.webfixtures import Site, site
 from tests.webworld import CALLUM, CALLUM_REC, LETTER, MATCH, MIA, MIA_REC, PASSWORD, PRACTICE
 from web.ports import Json
+from web.security import BODY_BYTES_MAX
 
 __all__ = ["site"]
 
@@ -36,6 +37,13 @@ class TestSession:
         assert 204 == client.delete("/api/session", headers={"x-csrf-token": opened.json()["csrf_token"]}).status_code
         problem = client.get("/api/queue")
         assert (401, "application/problem+json") == (problem.status_code, problem.headers["content-type"])
+
+    @pytest.mark.parametrize("name", ["icart_manager", "nobody-here", "edt\0"])
+    def test_a_wrong_password_says_neither_name_nor_password(self, site: Site, name: str) -> None:
+        """The words of the page, whether there is such a name or not; nobody's session has ended."""
+        told = site.stranger().post("/api/session", json={"name": name, "password": "not this one"})
+        assert (401, "urn:sightline:problem:wrong-password") == (told.status_code, told.json()["type"])
+        assert "The name or the password is not right" == told.json()["title"]
 
     def test_a_change_needs_the_token(self, site: Site) -> None:
         """403 problem, nothing sent."""
@@ -87,6 +95,18 @@ class TestReads:
         assert 422 == answer.status_code
         assert {"birth_date", "purpose"} == {e["field"] for e in answer.json()["errors"]}
         assert not any(w in answer.text for w in ("Secret", "tomorrow", "CURIOSITY"))
+
+    def test_a_long_body_says_the_limit(self, site: Site) -> None:
+        """413 and not 400, although FastAPI reads it."""
+        answer = site.person("icart_police").post("/api/search", json={"name": "x" * BODY_BYTES_MAX, "purpose": "OWN_CASE"})
+        assert (413, "urn:sightline:problem:too-long") == (answer.status_code, answer.json()["type"])
+        assert "64 KiB" in answer.json()["detail"]
+
+    @pytest.mark.parametrize("body", [b"[" * 60_000, b"\xff", b"1" * 5_000], ids=["nested", "not UTF-8", "a long number"])
+    def test_a_body_that_cannot_be_read_says_so(self, site: Site, body: bytes) -> None:
+        """400 about the body, not about the address."""
+        answer = site.person("icart_police").post("/api/search", content=body, headers={"content-type": "application/json"})
+        assert (400, "urn:sightline:problem:unreadable") == (answer.status_code, answer.json()["type"])
 
     def test_operations(self, site: Site) -> None:
         """For the administrator only."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+from base64 import b64encode
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,7 @@ from tests.webfixtures import Site, site
 from tests.webworld import LOST_MESSAGE, MESSAGE, MIA, OTHER_PRACTICE, PRACTICE, World
 from web.fhir import EXTENSION, NotACsogMessage, gp_content, inbox_bundle, message_bundle, receipt
 from web.ports import Json
+from web.security import BODY_BYTES_MAX
 
 __all__ = ["site"]
 
@@ -157,6 +159,7 @@ class TestDoor:
             {"authorization": b"Basic \xe9\xe9=="},
             {"authorization": "Bearer x"},
             {"authorization": "Basic bm9ib2R5Og=="},
+            {"authorization": f"Basic {b64encode(bytes(1) + b':secret').decode()}"},
         ):
             answer = site.stranger().get("/fhir/r4/Communication", headers=headers)
             assert 401 == answer.status_code
@@ -198,7 +201,15 @@ class TestDoor:
 
     @pytest.mark.parametrize(
         "body",
-        [receipt_of("LOST"), receipt_of("REJECTED"), receipt_of("READ", "DECEASED"), receipt_of("REJECTED", "NO_SUCH"), [], "{"],
+        [
+            receipt_of("LOST"),
+            receipt_of("REJECTED"),
+            receipt_of("READ", "DECEASED"),
+            receipt_of("REJECTED", "NO_SUCH"),
+            [],
+            "{",
+            "[" * 60_000,
+        ],
     )
     def test_a_bad_receipt_says_what_is_wrong(self, site: Site, body: object) -> None:
         """400, an OperationOutcome, nothing sent."""
@@ -207,6 +218,12 @@ class TestDoor:
         assert 400 == answer.status_code
         OperationOutcome.model_validate(answer.json())
         assert [] == site.world.sent
+
+    def test_a_long_receipt_says_the_limit(self, site: Site) -> None:
+        """413, an OperationOutcome."""
+        answer = site.stranger().post(f"{READ}/$receipt", auth=site.practices[PRACTICE], content=b" " * (BODY_BYTES_MAX + 1))
+        assert (413, True) == (answer.status_code, "64 KiB" in answer.text)
+        OperationOutcome.model_validate(answer.json())
 
     def test_rejected(self, site: Site) -> None:
         """With its reason."""

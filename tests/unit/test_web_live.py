@@ -136,6 +136,45 @@ def test_a_stream_ends_with_its_session_and_keeps_none_alive(site: Site) -> None
     assert 0 == site.app.state.house.feed.streams
 
 
+def test_a_screen_whose_session_has_ended_is_led_to_sign_in(site: Site) -> None:
+    """A last event; what htmx then asks for says where the whole page goes. A plain request is redirected as ever."""
+    client, request = site.person("edt"), request_of(site, "edt")
+
+    async def what(house: House) -> list[str]:
+        stream = live.live_queue(request, house, house.visitor(request)).body_iterator  # type: ignore[attr-defined]
+        await anext(stream)
+        site.now += 31 * 60 * 1_000_000
+        return [str(x) async for x in stream]
+
+    assert "event: queue\ndata: changed\n\n" == run(site, what)[-1]
+    asked = client.get("/queue/rows", headers={"hx-request": "true", "hx-target": "rows"})
+    assert (401, "/sign-in", "") == (asked.status_code, asked.headers["hx-redirect"], asked.text)
+    assert 303 == client.get("/queue/rows").status_code
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/queue/rows",
+        "/decisions/rows",
+        "/pulse",
+        f"/acts/{CALLUM}",
+        "/live/queue",
+        f"/live/children/{CALLUM}?version=1",
+        "/live/pulse",
+    ],
+)
+def test_an_unattended_screen_idles_out(site: Site, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a screen asks for by itself, every nine minutes: after half an hour the session is over all the same."""
+    monkeypatch.setattr(live, "STREAMS_MAX", 0)  # a stream answers at once, and is asked for again
+    client, seen = site.person("icart_manager"), []
+    for _ in range(4):
+        site.now += 9 * 60 * 1_000_000
+        seen.append(client.get(path).status_code)
+    assert 303 == seen[3]
+    assert 303 not in seen[:3]
+
+
 def site_id() -> Any:
     """The child's id as a UUID."""
     from uuid import UUID

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -32,6 +33,12 @@ class TestSignIn:
         told = [sign_in(site.stranger(), name, "not this one") for name in ("icart_manager", "nobody-here")]
         assert {400} == {t.status_code for t in told}
         assert all("The name or the password is not right" in t.text for t in told)
+
+    def test_a_name_that_no_account_can_have(self, site: Site) -> None:
+        """A NUL, which the database does not take: the same answer as for any other name."""
+        told = sign_in(site.stranger(), "edt\0", PASSWORD)
+        assert 400 == told.status_code
+        assert "The name or the password is not right" in told.text
 
     def test_five_wrong_passwords_lock_for_a_while(self, site: Site) -> None:
         """The right password is refused while locked, and accepted after."""
@@ -105,9 +112,30 @@ class TestHeaders:
         assert "crown" not in page.casefold()
 
     def test_a_long_body_is_refused(self, site: Site) -> None:
-        """Over 64 KiB."""
+        """Over 64 KiB, with the limit in words; to a stranger it is their session that has ended."""
         long = {"csrf": "x" * (BODY_BYTES_MAX + 1)}
-        assert 413 == site.person("edt").post("/search", data=long).status_code
+        answer = site.person("edt").post("/search", data=long)
+        assert (413, True) == (answer.status_code, "64 KiB" in answer.text)
+        assert 401 == site.stranger().post("/search", data=long).status_code
+
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            {"files": {"photo": ("photo.jpg", b"not for here")}},
+            {"files": [(f"field-{n}", (None, "x")) for n in range(101)]},
+            {"data": {f"field-{n}": "x" for n in range(101)}},
+            {"content": b"--wrong", "headers": {"content-type": "multipart/form-data; boundary=right"}},
+            {"content": b"", "headers": {"content-type": "multipart/form-data"}},
+            {"content": b"--b--", "headers": {"content-type": "multipart/form-data; boundary=b; charset=a\0b"}},
+        ],
+        ids=["a file", "many parts", "many fields", "another boundary", "no boundary", "a charset that is none"],
+    )
+    def test_a_form_that_cannot_be_read_is_refused(self, site: Site, sent: dict[str, Any]) -> None:
+        """400 in words, never a defect; without a session that is what is said."""
+        answer = site.person("edt").post("/search", **sent)
+        assert (400, True) == (answer.status_code, "The request cannot be read" in answer.text)
+        assert 401 == site.stranger().post("/search", **sent).status_code
+        assert 404 == site.person("edt").post("/nowhere", **sent).status_code
 
 
 class TestQueue:
@@ -241,6 +269,17 @@ class TestDecision:
         assert 401 == answer.status_code
         assert WHY in answer.text
 
+    def test_what_is_posted_after_the_session_ended_is_answered(self, site: Site) -> None:
+        """Also without a long text: it says that nothing was recorded, and leads to no address that takes no GET."""
+        client = site.person("icart_social_worker")
+        path = f"/children/{CALLUM}/case"
+        data = fields(client.get(f"/children/{CALLUM}"), path) | {"taken": "yes"}
+        site.now += 31 * 60 * 1_000_000
+        answer = client.post(path, data=data)
+        assert (401, True) == (answer.status_code, "Nothing was recorded just now" in answer.text)
+        assert 'href="/sign-in"' in answer.text
+        assert [] == site.world.sent
+
     def test_only_those_who_decide_decide(self, site: Site) -> None:
         """A social worker has no form, and a made-up POST is refused."""
         client = site.person("icart_social_worker")
@@ -332,6 +371,16 @@ class TestAccessRecords:
         assert "No child found" in answer.text
         assert "Nobody" not in str(answer.url)
         assert [("icart_health", "POST /search", "REFERRAL_CHECK", "[]")] == site.accesses()
+
+    def test_a_number_that_nobody_can_have(self, site: Site) -> None:
+        """A NUL, which the database does not take: no child is found, and the search is recorded."""
+        client = site.person("icart_health")
+        data = {"csrf": csrf(client.get("/search")), "identifier": "X876200118001\0", "purpose": "REFERRAL_CHECK"}
+        answer = client.post("/search", data=data)
+        assert (200, True) == (answer.status_code, "No child found" in answer.text)
+        asked = {"name": "Callum\0", "identifier": "\0", "purpose": "REFERRAL_CHECK"}
+        assert [] == client.post("/api/search", json=asked).json()["items"]
+        assert ["[]", "[]"] == [children for *_, children in site.accesses()]
 
     def test_no_record_no_page(self, site: Site) -> None:
         """When `keep` cannot take the record, nothing of the child is shown."""

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from projections.accounts import ABSOLUTE_US, end_session, sign_in
-from web.house import Anyone, BadForm, House, NotSignedIn, TheHouse, Visitor, house_of
+from web.house import Anyone, BadForm, House, TheHouse, Visitor, WrongPassword, house_of
 from web.ports import Json
 from web.roles import RIGHTS
 from web.security import CSRF_HEADER, csrf_token, same_token
@@ -37,7 +37,7 @@ def open_session(house: TheHouse, response: Response, body: SignIn) -> Json:
     with house.config.keep_engine.begin() as conn:
         found = sign_in(conn, body.name, body.password, now=house.now())
     if found is None:
-        raise NotSignedIn
+        raise WrongPassword
     account, token = found
     secure = house.config.secure_cookies
     response.set_cookie(house.cookie, token, max_age=ABSOLUTE_US // 1_000_000, httponly=True, secure=secure, samesite="lax")

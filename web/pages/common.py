@@ -13,7 +13,7 @@ from fastapi.responses import RedirectResponse
 from domain.sharing import records_beside
 from web.acting import Ticket
 from web.forms import Form
-from web.house import BadForm, House, NotFound, Visitor, house_of
+from web.house import BadForm, House, NotFound, Visitor, form_of, house_of
 from web.ports import Entry, Json, Unavailable
 from web.security import CSRF_FIELD, csrf_token, same_token
 
@@ -23,7 +23,7 @@ HIDDEN: Final = (CSRF_FIELD, "ticket")
 async def posted(request: Request) -> Form:
     """The form of a POST, once its token is right. Raises: BadForm."""
     house = house_of(request)
-    data = await request.form(max_files=0, max_fields=100)
+    data = await form_of(request)
     values = {k: v for k, v in data.items() if isinstance(v, str)}
     holder = request.cookies.get(house.cookie) or request.cookies.get(f"{house.cookie}-form", "")
     if not holder or not same_token(values.get(CSRF_FIELD, ""), csrf_token(house.config.secret, holder)):

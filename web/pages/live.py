@@ -11,7 +11,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from web.feed import STREAMS_MAX
-from web.house import Anyone, ChildReader, House, NotSignedIn, TheHouse
+from web.house import ChildScreen, House, NotSignedIn, Screen, TheHouse
 from web.pages.common import child_for
 
 router: Final = APIRouter(include_in_schema=False)
@@ -27,15 +27,16 @@ Event = Callable[[], str | None]
 
 
 @router.get("/live/queue")
-def live_queue(request: Request, house: TheHouse, visitor: ChildReader) -> Response:
+def live_queue(request: Request, house: TheHouse, visitor: ChildScreen) -> Response:
     """Event `queue` whenever the ledger has moved."""
     del visitor
-    return _stream(house, request, lambda: _event("queue", "changed"))
+    changed = _event("queue", "changed")
+    return _stream(house, request, lambda: changed, last=changed)
 
 
 @router.get("/live/children/{child_id}")
 def live_child(
-    *, request: Request, house: TheHouse, visitor: ChildReader, child_id: UUID, version: int, recommendation: UUID | None = None
+    *, request: Request, house: TheHouse, visitor: ChildScreen, child_id: UUID, version: int, recommendation: UUID | None = None
 ) -> Response:
     """Event `changed` when the child's view is newer than `version`: a banner, no content. It leads back to the page it is on."""
     child_for(house, visitor, child_id)
@@ -50,20 +51,21 @@ def live_child(
 
 
 @router.get("/live/pulse")
-def live_pulse(request: Request, house: TheHouse, visitor: Anyone) -> Response:
+def live_pulse(request: Request, house: TheHouse, visitor: Screen) -> Response:
     """Event `pulse` whenever the ledger has moved."""
     del visitor
-    return _stream(house, request, lambda: _event("pulse", "changed"))
+    changed = _event("pulse", "changed")
+    return _stream(house, request, lambda: changed, last=changed)
 
 
 @router.get("/pulse")
-def pulse(request: Request, house: TheHouse, visitor: Anyone) -> Response:
+def pulse(request: Request, house: TheHouse, visitor: Screen) -> Response:
     """The counts alone; no personal data."""
     return house.page(request, "pulse.html", visitor, pulse=house.reading.pulse())
 
 
 @router.get("/acts/{event_id}")
-def act_state(house: TheHouse, visitor: Anyone, event_id: UUID) -> Response:
+def act_state(house: TheHouse, visitor: Screen, event_id: UUID) -> Response:
     """Whether the ledger has answered an act: 204 not yet; else htmx is told to ask again by pressing the form's button."""
     del visitor
     if house.reading.entry_for(str(event_id)) is None:
@@ -76,14 +78,17 @@ def _event(name: str, data: str) -> str:
     return f"event: {name}\n{lines}\n\n"
 
 
-def _stream(house: House, request: Request, event: Event) -> Response:
+def _stream(house: House, request: Request, event: Event, last: str = "") -> Response:
     if house.feed.streams >= STREAMS_MAX:
         return PlainTextResponse("too many live screens; reload to see what is new\n", 503, headers={"retry-after": "30"})
-    return StreamingResponse(_events(house, request, event), media_type="text/event-stream")
+    return StreamingResponse(_events(house, request, event, last), media_type="text/event-stream")
 
 
-async def _events(house: House, request: Request, event: Event) -> AsyncIterator[str]:
-    """Events until the reader goes away, the session ends, or the house stops. Listening does not keep a session alive."""
+async def _events(house: House, request: Request, event: Event, last: str) -> AsyncIterator[str]:
+    """Events until the reader goes away, the session ends, or the house stops. Listening does not keep a session alive.
+
+    `last` is told when the session has ended: what the screen then asks for leads it to the sign-in page.
+    """
     house.feed.streams += 1
     try:
         at = house.feed.position
@@ -98,6 +103,8 @@ async def _events(house: House, request: Request, event: Event) -> AsyncIterator
             at = max(at, found)
             if told:
                 await house.feed.pause(APART_S)
+        if last and not house.feed.stopping:
+            yield last
     finally:
         house.feed.streams -= 1
 

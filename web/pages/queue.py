@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from domain.times import DAY_US
-from web.house import ChildReader, House, Taker, TheHouse, Visitor
+from web.house import ChildReader, ChildScreen, House, Taker, TheHouse, Visitor
 from web.pages.common import Posted, act, child_for, plain_conflict
 from web.paging import ROWS, Page, PageNumber, first_of, page_of
 from web.ports import Json
@@ -54,7 +54,7 @@ def queue(request: Request, house: TheHouse, visitor: ChildReader, page: PageNum
 
 
 @router.get("/queue/rows")
-def rows(request: Request, house: TheHouse, visitor: ChildReader, page: PageNumber = 1) -> Response:
+def rows(request: Request, house: TheHouse, visitor: ChildScreen, page: PageNumber = 1) -> Response:
     """The rows alone, asked for when the ledger has moved."""
     return _queue(request, house, visitor, "queue_rows.html", page)
 
@@ -66,7 +66,7 @@ def decisions(request: Request, house: TheHouse, visitor: ChildReader, page: Pag
 
 
 @router.get("/decisions/rows")
-def decided(request: Request, house: TheHouse, visitor: ChildReader, page: PageNumber = 1) -> Response:
+def decided(request: Request, house: TheHouse, visitor: ChildScreen, page: PageNumber = 1) -> Response:
     """The decisions alone, asked for when the ledger has moved."""
     return _decisions(request, house, visitor, "decisions_rows.html", page)
 

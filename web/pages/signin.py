@@ -9,8 +9,9 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from projections.accounts import ABSOLUTE_US, LOCKED_US, end_session, sign_in
-from web.house import House, NotSignedIn, TheHouse
+from projections.accounts import ABSOLUTE_US, end_session, sign_in
+from web.errors import TROUBLES
+from web.house import House, NotSignedIn, TheHouse, WrongPassword
 from web.pages.common import Posted
 from web.roles import Right, may
 
@@ -46,11 +47,8 @@ def sign_in_post(request: Request, house: TheHouse, form: Posted) -> Response:
         found = sign_in(conn, form.get("name"), form.values.get("password", ""), now=house.now())
     target = form.get("next")
     if found is None:
-        minutes = LOCKED_US // 60_000_000
-        form.errors["name"] = (
-            f"The name or the password is not right. After 5 wrong passwords an account rests for {minutes} minutes; "
-            "an administrator can reset it."
-        )
+        told = TROUBLES[WrongPassword]
+        form.errors["name"] = f"{told.title}. {told.text}"
         return _form(house, request, target, form.get("name"), form.summary)
     account, token = found
     answer = RedirectResponse(target if LOCAL.match(target) else first_page(account.role), 303)
