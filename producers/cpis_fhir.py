@@ -4,7 +4,9 @@ A CarePlan with its Patient becomes one `CpisStatusChanged`; its CareTeam gives 
 its Flag says that the national service shows it. Reading is pure and knows no order: `join` takes every resource at hand.
 A CarePlan or Flag without what it names waits (`producers.waiting`). A plan does not wait for its CareTeam: a telephone
 number is no reason to withhold that a child is on a plan; when the team comes, a fuller fact supersedes the first.
-A plan whose status is entered-in-error was never so: what was told of it last is retracted, once.
+A later version that names another child, type or start corrects what was told: views know a plan by these, so its fact supersedes
+the last one told of it, and every other is retracted.
+A plan whose status is entered-in-error was never so: each fact that was told of it is retracted, once.
 """
 
 from __future__ import annotations
@@ -49,8 +51,9 @@ _HISTORY: Final = re.compile(r"/_history/[^/]*\Z")
 class Sent:
     """What was last published of a CarePlan: the fact's id, its content's id, and whether its CareTeam was missing.
 
-    `facts`: every fact told of it so far and not withdrawn, this one included: all are withdrawn with it. `updated`: the version
-    that was found to be in error.
+    `facts`: every fact told of it so far and not withdrawn, this one included: all are withdrawn with it. `updated`: the latest
+    version told, or found to be in error. `plan`: the child, type and start that `facts` tell of. `earlier`: ids of the
+    contents told before this one. A `sent.json` of before these two were kept has neither.
     """
 
     event_id: str
@@ -58,6 +61,8 @@ class Sent:
     bare: bool
     facts: tuple[str, ...] = ()
     updated: str = ""
+    plan: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,18 +276,45 @@ def _tell(plan: Resource, subject: dict[str, Any], body: dict[str, Any], desk: _
         "reported_by": "CP-IS", "regime": "UKGDPR", "sensitivity": "SPECIAL", "scope": "PARTNERSHIP",
     }  # fmt: skip
     content = event_id(plan.ref, "CpisStatusChanged", {"envelope": envelope, **body})
+    named = (subject["local_id"], body["plan_type"], body["start_date"])
     before = desk.before.get(plan.ref)
-    if before is not None and before.content == content:
-        desk.counts["told_before"] += 1
+    corrects = before is not None and before.plan not in ((), named)
+    if before is not None and _told_before(plan, content, before, desk, corrects=corrects):
         return
-    if before is not None and before.bare:
+    if before is not None and (before.bare or corrects):
         envelope["supersedes"] = before.event_id
     value = {"envelope": envelope, **body}
     chosen = event_id(plan.ref, "CpisStatusChanged", value)
     envelope["event_id"] = chosen
-    told = () if before is None or before.content == ERROR else before.facts or (before.event_id,)
-    desk.after[plan.ref] = Sent(chosen, content, bare, (*(f for f in told if f != chosen), chosen))
     desk.drafts.append(Draft("CpisStatusChanged", value, plan.file, plan.line))
+    told = () if before is None or before.content == ERROR else before.facts or (before.event_id,)
+    if before is not None and corrects:
+        others = (f for f in told if f != before.event_id)
+        desk.drafts += [_retraction(plan, subject, fact, envelope["recorded_at"]) for fact in others]
+        told = ()
+    facts = (*(f for f in told if f != chosen), chosen)
+    latest = max(updated(plan), before.updated if before else "")
+    desk.after[plan.ref] = Sent(chosen, content, bare, facts, latest, named, _contents(before))
+
+
+def _told_before(plan: Resource, content: str, before: Sent, desk: _Desk, *, corrects: bool) -> bool:
+    """This version was told, or gives another plan than a later one that was: it adds nothing."""
+    if content not in (before.content, *before.earlier) and not (corrects and _older(plan, before)):
+        return False
+    if corrects and not _older(plan, before):
+        message = "does not tell whether this version, told before another one, holds again: nothing is told"
+        desk.say(plan, "meta.lastUpdated", "version-unclear", message, kept=True)
+    desk.counts["told_before"] += 1
+    return True
+
+
+def _older(plan: Resource, before: Sent) -> bool:
+    """Both versions are dated, and this one is the earlier."""
+    return "" < updated(plan) < before.updated
+
+
+def _contents(before: Sent | None) -> tuple[str, ...]:
+    return (*before.earlier, before.content) if before else ()
 
 
 def _withdraw(plan: Resource, subject: dict[str, Any], desk: _Desk) -> None:
@@ -294,7 +326,7 @@ def _withdraw(plan: Resource, subject: dict[str, Any], desk: _Desk) -> None:
         )
         return
     facts = before.facts or (before.event_id,)
-    if before.content == ERROR:
+    if before.content == ERROR or _older(plan, before):
         desk.counts["told_before"] += 1
         return
     said = updated(plan) or text(plan.node, "created")
@@ -304,15 +336,19 @@ def _withdraw(plan: Resource, subject: dict[str, Any], desk: _Desk) -> None:
             plan, "meta.lastUpdated", "required", "is required of a plan entered in error (when was it found?): nothing is told"
         )
         return
-    for fact in facts:
-        envelope: dict[str, Any] = {
-            "agency": AGENCY, "subject": subject, "occurred_at": at, "recorded_at": at, "reported_by": "CP-IS",
-            "regime": "UKGDPR", "sensitivity": "SPECIAL", "scope": "PARTNERSHIP", "retracts": fact,
-        }  # fmt: skip
-        value = {"envelope": envelope, "reason": "ENTERED_IN_ERROR"}
-        envelope["event_id"] = event_id(plan.ref, "Retraction", {"retracts": fact, "at": at})
-        desk.drafts.append(Draft("Retraction", value, plan.file, plan.line))
-    desk.after[plan.ref] = Sent(desk.drafts[-1].value["envelope"]["event_id"], ERROR, bare=False, updated=said or "")
+    desk.drafts += [_retraction(plan, subject, fact, at) for fact in facts]
+    chosen = desk.drafts[-1].value["envelope"]["event_id"]
+    desk.after[plan.ref] = Sent(chosen, ERROR, bare=False, updated=said or "", earlier=_contents(before))
+
+
+def _retraction(plan: Resource, subject: dict[str, Any], fact: str, at: int) -> Draft:
+    """What withdraws one fact that was told of the plan, as found to be wrong at `at`."""
+    envelope: dict[str, Any] = {
+        "agency": AGENCY, "subject": subject, "occurred_at": at, "recorded_at": at, "reported_by": "CP-IS",
+        "regime": "UKGDPR", "sensitivity": "SPECIAL", "scope": "PARTNERSHIP", "retracts": fact,
+    }  # fmt: skip
+    envelope["event_id"] = event_id(plan.ref, "Retraction", {"retracts": fact, "at": at})
+    return Draft("Retraction", {"envelope": envelope, "reason": "ENTERED_IN_ERROR"}, plan.file, plan.line)
 
 
 def _subject(patient: Resource, desk: _Desk) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class WaitingRoom:
     def _sent(self) -> Mapping[str, Sent]:
         with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
             return {
-                ref: Sent(**{**kept, "facts": tuple(kept.get("facts", ()))})
+                ref: Sent(**{**kept, **{name: tuple(kept.get(name, ())) for name in ("facts", "plan", "earlier")}})
                 for ref, kept in json.loads((self._folder / "sent.json").read_text()).items()
             }
         return {}  # lost: facts go out again under the ids they had, and count once

@@ -148,12 +148,14 @@ class Reading:
             best = sorted(ids, key=lambda c: (-ids[c], c))
             return self._views(conn, best[offset : offset + limit])
 
-    def child_by_identifier(self, system: str, value: str) -> str | None:
-        """The child that a checked identifier (nhs, upn, la, pnc) stands on; None when it stands on none, or on several."""
+    def children_by_identifier(self, system: str, value: str) -> list[str]:
+        """The children that a checked identifier (nhs, upn, la, pnc) stands on; several while a match is undecided."""
         with self._caught_up() as conn:
-            sql = "select distinct p.child_id from block b join presentation p using (presentation_id) where b.key = :k"
-            rows = conn.execute(text(sql), {"k": block_key((system, value))}).all()
-        return rows[0].child_id if len(rows) == 1 else None
+            sql = (
+                "select distinct p.child_id from block b join presentation p using (presentation_id) where b.key = :k "
+                "order by p.child_id"
+            )
+            return [r.child_id for r in conn.execute(text(sql), {"k": block_key((system, value))})]
 
     # -- matches and recommendations ----------------------------------------------------------------------------------
 

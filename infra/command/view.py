@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import getpass
 import json
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import datetime
+from typing import Final
 
 import click
 from rich.console import Console
 
+from domain import identifiers
+from domain.matching import SYSTEMS
 from domain.problems import SightlineError
 from domain.sharing import Reader, records_beside, redact
 from domain.times import LONDON, to_us
@@ -18,7 +22,11 @@ from infra.errors import InfraError
 from infra.settings import Settings
 from projections.accesses import record_access
 
-SYSTEMS = {"nhs": "nhs_number", "upn": "upn", "la": "la_child_id", "pnc": "pnc"}
+CHECKS: Final[Mapping[str, Callable[[str], str | None]]] = {
+    "nhs": identifiers.nhs_number, "upn": identifiers.upn, "la": identifiers.la_child_id, "pnc": identifiers.pnc,
+}  # fmt: skip
+"""System → the number as it is kept; None when it is none."""
+
 ROLES = ("icart_social_worker", "icart_manager", "icart_police", "icart_health", "icart_education", "edt")
 
 
@@ -71,16 +79,16 @@ def lookup(  # noqa: PLR0917  the command's options
     """The redacted view, once the access record is committed.
 
     Raises:
-        InfraError: no such child, or the options are not usable.
+        InfraError: no such child, several records with that number, or the options are not usable.
     """
     reading = assembly.reading(settings)
     if (identifier is None) == (child_id is None):
         raise InfraError("give either --identifier SYSTEM:VALUE or --child CHILD")
+    several = False
     if identifier is not None:
-        system, _, value = identifier.partition(":")
-        if system not in SYSTEMS or not value:
-            raise InfraError("--identifier is SYSTEM:VALUE with one of nhs, upn, la, pnc")
-        child_id = reading.child_by_identifier(system, value.replace(" ", "").upper())
+        found = reading.children_by_identifier(*checked(identifier))
+        several = len(found) > 1
+        child_id = found[0] if len(found) == 1 else None
     view = (
         None
         if child_id is None
@@ -102,9 +110,30 @@ def lookup(  # noqa: PLR0917  the command's options
             children=shown,
             now=assembly.now_us(),
         )
+    if several:
+        raise InfraError(
+            "several records carry that number, and nobody has said that they are one child: "
+            "their possible match is to be decided (page Possible matches); --child shows one of them"
+        )
     if told is None:
         raise InfraError("no child is known by that")
     return told
+
+
+def checked(identifier: str) -> tuple[str, str]:
+    """(system, number as it is kept) of SYSTEM:VALUE as typed.
+
+    Raises:
+        InfraError: no such system, or the value is not one of its numbers.
+    """
+    system, _, value = identifier.partition(":")
+    system = system.strip().lower()
+    if system not in CHECKS or not value:
+        raise InfraError("--identifier is SYSTEM:VALUE with one of nhs, upn, la, pnc")
+    found = CHECKS[system](value)
+    if found is None:
+        raise InfraError(f"that is not a valid {SYSTEMS[system]}: nothing was looked up; see whether it was mistyped")
+    return system, found
 
 
 def instant(text: str | None) -> int | None:

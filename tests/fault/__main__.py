@@ -35,15 +35,17 @@ def main(arguments: list[str] | None = None) -> int:
     again = f"SEED={seed} TIMES={given.times} ROWS={','.join(str(r.number) for r in chosen) or 'none'}"
     print(f"again: make faults {again} ARGS='--end {end} --defects {','.join(defects) or 'none'}{short}'", flush=True)
     runner = Runner(seed, end, whole=not given.short, keep=given.keep)
+    report = runner.folder / PATH.name if given.no_report else PATH
     rows: dict[int, Outcome] = {}
     found: dict[str, Outcome] = {}
     try:
         for name in defects:
             found[name] = runner.repeat(f"defect {name}", 1, lambda trial, name=name: caught(trial, name))  # type: ignore[misc]
+            write(rows, found, report)
         for row in chosen:
             rows[row.number] = runner.row(row, given.times)
+            write(rows, found, report)  # what has been seen stays, however the rest ends
     finally:
-        write(rows, found, runner.folder / PATH.name if given.no_report else PATH)
         runner.close()
     bad = [k for k, v in [*rows.items(), *found.items()] if not v.good]
     print(f"{len(rows) + len(found) - len(bad)} hold, {len(bad)} do not{': ' if bad else ''}{', '.join(map(str, bad))}")

@@ -9,10 +9,20 @@ from typing import ClassVar
 import psycopg
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import create_engine, insert
 from sqlalchemy.exc import StatementError
 
+from infra import assembly
 from infra.command import COMMANDS, in_one_line, main, sightline
+from infra.command.view import checked
+from infra.errors import InfraError
 from infra.figures import LATE_S, ROOM_BYTES, troubles
+from projections.accesses import Access, unpublished_accesses
+from projections.book import block_key
+from projections.reading import Reading
+from projections.tables import block, presentation, relay, views_metadata
+from schemas.policies import reference
+from tests.webworld import keep_engine
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -68,6 +78,84 @@ class TestAServerIsAway:
     def test_a_fault_of_ours_is_none(self) -> None:
         """It keeps its traceback."""
         assert in_one_line(KeyError("x")) is None
+
+
+class TestANumber:
+    """`sightline view --identifier`: what is looked up, and what is said when it is not one child's."""
+
+    NHS = "9990000018"
+
+    @pytest.mark.parametrize(
+        ("typed", "kept"),
+        [
+            ("nhs:999-000-0018", ("nhs", NHS)),
+            ("NHS: 999 000 0018", ("nhs", NHS)),
+            ("upn:r876252705460", ("upn", "R876252705460")),
+            ("la:hal-1024", ("la", "HAL-1024")),
+            ("pnc:77/12345p", ("pnc", "1977/0012345P")),
+        ],
+    )
+    def test_as_typed(self, typed: str, kept: tuple[str, str]) -> None:
+        """Spaces, hyphens, lower case and short years are no other number."""
+        assert kept == checked(typed)
+
+    @pytest.mark.parametrize("typed", ["nhs:9990000019", "upn:A876252705460", "la:1024", "pnc:1977/0012345A"])
+    def test_mistyped(self, typed: str) -> None:
+        """It is said, without the value: "no child" would say that somebody was looked for."""
+        with pytest.raises(InfraError, match="is not a valid") as told:
+            checked(typed)
+        assert typed.partition(":")[2] not in str(told.value)
+
+    @pytest.mark.parametrize("typed", ["nhs:", "gp:1", NHS, ""])
+    def test_no_number(self, typed: str) -> None:
+        """How one is given is said."""
+        with pytest.raises(InfraError, match="is SYSTEM:VALUE"):
+            checked(typed)
+
+    @pytest.mark.parametrize(("children", "said"), [((), "no child is known"), (("c-1", "c-2"), "several records")])
+    def test_a_number_on_no_child_or_on_several(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        children: tuple[str, ...],
+        said: str,
+    ) -> None:
+        """What nobody has decided is not "no child". Either look is recorded as one without hits; no value is shown (I7)."""
+        assert 1 == self.look(tmp_path, monkeypatch, children)
+        told = capsys.readouterr()
+        assert told.err.startswith(f"sightline: {said}")
+        assert ("possible match" in told.err) == bool(children)
+        assert not [v for v in (self.NHS, *children, "Robin") if v in told.out + told.err]
+        (record,) = self.recorded
+        assert ("view", "p", ()) == (record.action, record.purpose, record.children)
+
+    def look(self, folder: Path, monkeypatch: pytest.MonkeyPatch, children: tuple[str, ...]) -> object:
+        """The command's exit status where a record of each of these children carries the number; it keeps what was recorded."""
+        views, keep = create_engine(f"sqlite:///{folder / 'views.sqlite'}"), keep_engine(folder)
+        views_metadata.create_all(views, [block, presentation, relay])
+        with views.begin() as conn:
+            conn.execute(insert(relay).values(id=1, epoch=1, owner="", relayed=0, relayed_at=0, catching_up=False))
+            for child in children:
+                conn.execute(insert(block).values(key=block_key(("nhs", self.NHS)), presentation_id=child))
+                shown = {
+                    "agency": "health",
+                    "local_id": child,
+                    "number": 1,
+                    "accepted_at": 0,
+                    "fields": b"{}",
+                    "searched": "Robin",
+                }
+                conn.execute(insert(presentation).values(presentation_id=child, child_id=child, **shown))
+        monkeypatch.setenv("SIGHTLINE_STATE", str(folder))
+        monkeypatch.setattr(assembly, "reading", lambda _: Reading(views, reference(), assembly.now_us))
+        monkeypatch.setattr(assembly, "engine", lambda *_: keep)
+        monkeypatch.setattr("sys.argv", ["sightline", "view", "--identifier", "nhs:999 000 0018", "--purpose", "p"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        with keep.connect() as conn:
+            self.recorded: list[Access] = unpublished_accesses(conn)
+        return ended.value.code
 
 
 class TestTroubles:

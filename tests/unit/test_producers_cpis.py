@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import shutil
 import tempfile
@@ -17,9 +18,12 @@ from hypothesis import strategies as st
 from producers.cpis_fhir import Joined, join
 from producers.drafts import Draft
 from producers.errors import SourceError, SpoolInUse
-from producers.facts import prepare
+from producers.facts import prepare, spec_of
 from producers.fhir import parse
 from producers.waiting import WaitingRoom
+from projections.entries import ACCEPTED
+from schemas.validation import from_json
+from tests.fault.memory import Memory
 from tests.shared_data import shared
 
 NOW = 1_800_000_000_000_000
@@ -291,6 +295,147 @@ class TestWaiting:
             return list(found.drafts)
         finally:
             room.close()
+
+
+def version(day: str, start: str, end: str | None = None, **change: Any) -> dict[str, Any]:
+    """The plan as updated on a day of February 2026 (empty: it does not say when)."""
+    period = {"start": start, **({"end": end} if end else {})}
+    dated = {"meta": {"lastUpdated": f"2026-02-{day}T00:00:00Z"}} if day else {}
+    return {**PLAN, "period": period, "status": "completed" if end else "active", **dated, **change}
+
+
+def receive(folder: Path, *files: bytes) -> Joined:
+    """One call of the command."""
+    room = WaitingRoom(folder)
+    found = room.receive([r for n, data in enumerate(files) for r in parse(f"file{n}", data)])
+    room.told(found)
+    room.close()
+    return found
+
+
+def send(folder: Path, *versions: dict[str, Any]) -> list[Draft]:
+    """Each version of the plan by a call of its own, beside all else; what was told."""
+    return [draft for plan in versions for draft in receive(folder, PATIENT, bundle(plan, TEAM, FLAG)).drafts]
+
+
+def shown(told: Sequence[Draft]) -> list[tuple[str, str, str | None]]:
+    """Type, start and end of the plans that are shown of any child once all of it has arrived, in the order given."""
+    house = Memory(NOW)
+    for draft in told:
+        value = from_json(spec_of(draft.record), draft.value)
+        assert ACCEPTED == house.take("facts.health", draft.record, value).verdict
+    return [(p["plan_type"], p["start"], p["end"]) for view in house.views() for p in view["cpis"]["status"]]
+
+
+class TestCorrected:
+    """A later version of a plan names another start, type or child: what was told before counts no more."""
+
+    NOVEMBER, OCTOBER, ENDED = "2025-11-10", "2025-10-10", "2026-01-30"
+
+    @pytest.mark.parametrize("days", [("01", "02", "03"), ("", "", "")])
+    def test_the_start_and_then_the_end(self, folder: Path, days: tuple[str, str, str]) -> None:
+        """The plan has ended; none is open for ever from the day that was wrong. In any order of arrival."""
+        first, second, third = days
+        told = send(
+            folder,
+            version(first, self.NOVEMBER),
+            version(second, self.OCTOBER),
+            version(third, self.OCTOBER, self.ENDED),
+        )
+        assert told[0].value["envelope"]["event_id"] == told[1].value["envelope"]["supersedes"]
+        assert "supersedes" not in told[2].value["envelope"], "it was open, and then it ended: both are so"
+        for some in itertools.permutations(told):
+            assert [("CPPI", self.OCTOBER, self.ENDED)] == shown(some)
+
+    def test_after_several_tellings(self, folder: Path) -> None:
+        """Every fact of the wrong start stops to count, not the last one only; each is acceptable."""
+        told = send(
+            folder,
+            version("01", self.NOVEMBER),
+            version("02", self.NOVEMBER, self.ENDED),
+            version("03", self.OCTOBER, self.ENDED),
+        )
+        ids = [d.value["envelope"]["event_id"] for d in told]
+        assert ["CpisStatusChanged"] * 3 + ["Retraction"] == [d.record for d in told]
+        assert (ids[1], ids[0]) == (told[2].value["envelope"]["supersedes"], told[3].value["envelope"]["retracts"])
+        for draft in told:
+            prepare("health", b"s" * 16, draft.record, draft.value, NOW)
+        for some in itertools.permutations(told):
+            assert [("CPPI", self.OCTOBER, self.ENDED)] == shown(some)
+
+    def test_without_its_care_team(self, folder: Path) -> None:
+        """A bare telling, its fuller one and a correction leave one plan."""
+        bare = receive(folder, PATIENT, bundle(version("01", self.NOVEMBER), FLAG))
+        told = [*bare.drafts, *send(folder, version("01", self.NOVEMBER), version("02", self.OCTOBER))]
+        for some in itertools.permutations(told):
+            assert [("CPPI", self.OCTOBER, None)] == shown(some)
+
+    def test_the_type(self, folder: Path) -> None:
+        """A child was looked after, and never on a child protection plan."""
+        looked_after = {"category": [{"coding": [{"code": "LACI"}]}]}
+        told = send(folder, version("01", self.NOVEMBER), version("02", self.NOVEMBER, **looked_after))
+        assert [("LACI", self.NOVEMBER, None)] == shown(told) == shown(told[::-1])
+
+    def test_the_child(self, folder: Path) -> None:
+        """The plan is another child's: it leaves the first."""
+        other = PATIENT.replace(b'"P1"', b'"P2"').replace(b"9990000018", b"9990000026").replace(b"2011-10-30", b"2012-12-01")
+        theirs = {"subject": {"reference": "Patient/P2"}}
+        (first,) = send(folder, version("01", self.NOVEMBER))
+        moved = bundle(version("02", self.NOVEMBER, **theirs), {**FLAG, **theirs})
+        (second,) = receive(folder, other, moved).drafts
+        assert "P2" == second.value["envelope"]["subject"]["local_id"]
+        assert [("CPPI", self.NOVEMBER, None)] == shown([first, second]) == shown([second, first])
+
+    def test_and_back(self, folder: Path) -> None:
+        """The first start was right after all."""
+        told = send(folder, *(version(f"0{n}", start) for n, start in enumerate((self.NOVEMBER, self.OCTOBER, self.NOVEMBER), 1)))
+        for some in itertools.permutations(told):
+            assert [("CPPI", self.NOVEMBER, None)] == shown(some)
+
+    @pytest.mark.parametrize("days", [("01", "02", "03"), ("", "", "")])
+    def test_any_file_again_adds_nothing(self, folder: Path, days: tuple[str, str, str]) -> None:
+        """Also one of before the correction: an older version that comes late is none."""
+        versions = [
+            version(days[0], self.NOVEMBER, self.ENDED),
+            version(days[1], self.OCTOBER),
+            version(days[2], self.OCTOBER, self.ENDED),
+        ]
+        assert 3 == len(send(folder, *versions))
+        assert [] == send(folder, *versions, *versions[::-1])
+
+    def test_an_older_version_that_comes_late(self, folder: Path) -> None:
+        """It was never told, and is not: neither another start, nor that the plan was an error."""
+        assert 1 == len(send(folder, version("03", self.OCTOBER)))
+        assert [] == send(folder, version("01", self.NOVEMBER), version("02", self.OCTOBER, status="entered-in-error"))
+
+    def test_then_entered_in_error(self, folder: Path) -> None:
+        """Nothing of the plan is left."""
+        told = send(
+            folder,
+            version("01", self.NOVEMBER),
+            version("02", self.OCTOBER),
+            version("03", self.OCTOBER, status="entered-in-error"),
+        )
+        for some in itertools.permutations(told):
+            assert [] == shown(some)
+
+    def test_a_version_that_cannot_be_dated(self, folder: Path) -> None:
+        """Whether what was told before holds again is for its sender to say."""
+        send(folder, version("", self.NOVEMBER), version("", self.OCTOBER))
+        found = receive(folder, PATIENT, bundle(version("", self.NOVEMBER), TEAM, FLAG))
+        assert ((), True) == (found.drafts, "version-unclear" in [r.rule for r in found.reports])
+
+    def test_memory_of_an_earlier_release(self, folder: Path) -> None:
+        """It says less, is read, and what is told next is corrected as any other."""
+        told = send(folder, version("01", self.NOVEMBER))
+        kept = json.loads((folder / "sent.json").read_text())
+        for one in kept.values():
+            del one["plan"], one["earlier"]
+        (folder / "sent.json").write_text(json.dumps(kept))
+        assert [] == send(folder, version("01", self.NOVEMBER))
+        told += send(folder, version("02", self.NOVEMBER, self.ENDED), version("03", self.OCTOBER, self.ENDED))
+        for some in itertools.permutations(told):
+            assert [("CPPI", self.OCTOBER, self.ENDED)] == shown(some)
 
 
 class TestHostile:
