@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import psycopg
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import create_engine, insert
 from sqlalchemy.exc import StatementError
 
 from infra import assembly
@@ -18,10 +18,6 @@ from infra.command.view import checked
 from infra.errors import InfraError
 from infra.figures import LATE_S, ROOM_BYTES, troubles
 from projections.accesses import Access, unpublished_accesses
-from projections.book import block_key
-from projections.reading import Reading
-from projections.tables import block, presentation, relay, views_metadata
-from schemas.policies import reference
 from tests.webworld import keep_engine
 
 
@@ -132,23 +128,10 @@ class TestANumber:
 
     def look(self, folder: Path, monkeypatch: pytest.MonkeyPatch, children: tuple[str, ...]) -> object:
         """The command's exit status where a record of each of these children carries the number; it keeps what was recorded."""
-        views, keep = create_engine(f"sqlite:///{folder / 'views.sqlite'}"), keep_engine(folder)
-        views_metadata.create_all(views, [block, presentation, relay])
-        with views.begin() as conn:
-            conn.execute(insert(relay).values(id=1, epoch=1, owner="", relayed=0, relayed_at=0, catching_up=False))
-            for child in children:
-                conn.execute(insert(block).values(key=block_key(("nhs", self.NHS)), presentation_id=child))
-                shown = {
-                    "agency": "health",
-                    "local_id": child,
-                    "number": 1,
-                    "accepted_at": 0,
-                    "fields": b"{}",
-                    "searched": "Robin",
-                }
-                conn.execute(insert(presentation).values(presentation_id=child, child_id=child, **shown))
+        keep = keep_engine(folder)
+        found = SimpleNamespace(children_by_identifier=lambda *_: list(children))
         monkeypatch.setenv("SIGHTLINE_STATE", str(folder))
-        monkeypatch.setattr(assembly, "reading", lambda _: Reading(views, reference(), assembly.now_us))
+        monkeypatch.setattr(assembly, "reading", lambda _: found)
         monkeypatch.setattr(assembly, "engine", lambda *_: keep)
         monkeypatch.setattr("sys.argv", ["sightline", "view", "--identifier", "nhs:999 000 0018", "--purpose", "p"])
         with pytest.raises(SystemExit) as ended:
