@@ -20,6 +20,7 @@ from consumers.ledger_backup import back_up, entries
 from consumers.unify import Unify
 from infra import assembly
 from infra.state import REPOSITORY
+from projections import bulk
 from projections import rebuild as rebuilding
 from projections.rebuild import NotAsTheLedger, RebuildBusy, rebuild
 from tests.integration import restoring
@@ -106,6 +107,21 @@ class TestRebuild:
 
         monkeypatch.setattr(rebuilding, "_in_order", loses_one)
         with pytest.raises(NotAsTheLedger, match=r"\(fact police\): nothing was switched"):
+            made(house, entries(house.access("relay")))
+        untouched(house, before, oid)
+
+    def test_what_cannot_be_read_is_not_left_out(self, house: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Entries whose schema no entry holds, as those of a newer release: nothing is switched, and it says why."""
+        before, oid = (
+            restoring.rows(house.views_dsn, COUNTS),
+            restoring.rows(house.views_dsn, "select 'public.fact'::regclass::oid"),
+        )
+
+        def unknown(*_: Any) -> Any:
+            raise KeyError("a fingerprint")
+
+        monkeypatch.setattr(bulk, "opened", unknown)
+        with pytest.raises(NotAsTheLedger, match="no entry holds the schema of another"):
             made(house, entries(house.access("relay")))
         untouched(house, before, oid)
 

@@ -18,6 +18,7 @@ from infra import assembly
 from projections import footprint
 from projections.book import Book
 from projections.tables import FOLDED
+from projections.writing import Rows
 from schemas.policies import policy_hash, policy_text
 from tests.bench.histories import lives
 from tests.bench.workload import END, workload
@@ -247,6 +248,20 @@ def test_as_one_that_remembers_nothing(
     finally:
         for one in (*workers, again):
             one.close()
+
+
+def test_an_edge_that_comes_again(pair: tuple[Deployment, Deployment]) -> None:
+    """Removed and said anew by a person, among entries that are written at once: it is the person's from then on."""
+    worker = Worker(pair[0], pair[0], Clock())
+    try:
+        for rule, match_id in (("LOCAL_ID", None), ("CONFIRMED", "m")):
+            rows = Rows()
+            rows.edge["a", "b"] = ("a", "b", rule, match_id)
+            with worker.conn.begin():
+                rows.write(worker.conn)
+                assert (rule, match_id) == tuple(worker.conn.execute(text("select rule, match_id from edge")).one())
+    finally:
+        worker.close()
 
 
 def test_two_meet_one_new_child(pair: tuple[Deployment, Deployment]) -> None:
