@@ -23,7 +23,7 @@ from domain.labelling import rest_on_ids
 from domain.model import Conclusion, Fact, History, Json, Link, Presentation
 from domain.policy import Reference
 from domain.seen import Seen
-from domain.selection import Known, select
+from domain.selection import Known, openly, select
 from domain.signals import Situation
 from domain.times import DAY_US
 
@@ -116,7 +116,8 @@ def document(history: History, folded: Folded, reference: Reference) -> Json:
     """The document of docs/child-view.md."""
     try:
         told = _told(history, folded.known, reference, folded.recommendations, folded.messages)
-        return told | _worked_out(folded, reference, told["currency"])
+        whole = told | _worked_out(folded, reference, told["currency"])
+        return whole | {"openly": _openly(folded.known, reference)} if folded.known.sealed else whole
     except Exception:  # as in `fold`
         return bare(history, reference, folded.known.as_of, folded.known.known_at)
 
@@ -161,19 +162,35 @@ WORKED_OUT = (
 
 
 def _worked_out(folded: Folded, reference: Reference, current: list[Json]) -> Json:
-    known, today = folded.known, folded.situation.today
-    told = statuses(known, reference)
-    held, differ = grades(known, reference)
     return {
-        "evaluated_at": known.as_of, "involved": involved(known, today, reference),
-        "status": told[-1] if told else None, "status_history": told, "practice": practice(known, today),
-        "missing": [missing.shown(e, known, reference) for e in reversed(folded.situation.episodes)],
-        "interviews_unpaired": [missing.interview_shown(i, None, reference) for i in folded.situation.loose],
-        "vpas": vpas(known, reference), "cpis": cpis(known, reference), "education": education(known, today, reference),
-        "grades": held, "grade_differences": differ,
+        "evaluated_at": folded.known.as_of, **_sections(folded.known, folded.situation, reference),
         "risk": risk.shown(folded.risk, folded.situation, reference.policy, current),
         "changes_at": changes_at(folded), "due_at": due_at(folded),
     }  # fmt: skip
+
+
+def _sections(known: Known, situation: Situation, reference: Reference) -> Json:
+    """What is told by several facts together, but for risk."""
+    today = situation.today
+    told = statuses(known, reference)
+    held, differ = grades(known, reference)
+    return {
+        "involved": involved(known, today, reference),
+        "status": told[-1] if told else None, "status_history": told, "practice": practice(known, today),
+        "missing": [missing.shown(e, known, reference) for e in reversed(situation.episodes)],
+        "interviews_unpaired": [missing.interview_shown(i, None, reference) for i in situation.loose],
+        "vpas": vpas(known, reference), "cpis": cpis(known, reference), "education": education(known, today, reference),
+        "grades": held, "grade_differences": differ,
+    }  # fmt: skip
+
+
+def _openly(known: Known, reference: Reference) -> Json:
+    """The sections without sealed facts, for readers from whom these are hidden: nothing in them shows that one is there."""
+    shown = openly(known)
+    situation = Situation(shown, reference)
+    situation.look()
+    told = {"unknown": risk.unknown(situation), "protective": risk.protective(situation)}
+    return _sections(shown, situation, reference) | {"risk": told}
 
 
 def _not_evaluated(known: Known) -> list[str]:

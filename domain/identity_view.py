@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from domain import identifiers
-from domain.labelling import distinct, same_label
+from domain.labelling import rest_on_any, same_label
 from domain.model import Fact, History, Json, Presentation
 from domain.selection import Known
 
@@ -165,8 +165,7 @@ def _valid(check: Callable[[str | None], str | None], value: str) -> bool:
 
 def _any_of(agency: str, facts: Iterable[Fact]) -> Json:
     """A presentation came with each of its facts: who may see any may see it. Without facts to hand: its owner alone."""
-    labels = distinct(facts) or [same_label(agency, "OWNER")]
-    return {"sharing": labels[0], "sharing_any": labels}
+    return rest_on_any(facts, same_label(agency, "OWNER"))
 
 
 def _match(match_id: str, raised: Any, decided: Any, other: Presentation, history: History) -> Json:

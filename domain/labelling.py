@@ -54,6 +54,12 @@ def _combined(labels: list[Json], ids: list[str]) -> Json:
     return {"sharing": ordered[0], "sharing_all": ordered[1:], "facts": ids}
 
 
+def rest_on_any(facts: Iterable[Fact], otherwise: Json) -> Json:
+    """`sharing` and `sharing_any` of what came with each of `facts`: one label is enough. Without facts: `otherwise`."""
+    labels = distinct(facts) or [otherwise]
+    return {"sharing": labels[0], "sharing_any": labels}
+
+
 def distinct(facts: Iterable[Fact]) -> list[Json]:
     """The different labels of `facts`, in a fixed order."""
     return sorted({id(x): x for x in map(label_of, facts)}.values(), key=_key)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from domain.identifiers import nhs_number
-from domain.labelling import UNKNOWN, distinct, rest_on_ids
+from domain.labelling import UNKNOWN, rest_on_any, rest_on_ids
 from domain.model import Conclusion, Json
 from domain.selection import Known
 
@@ -151,7 +151,7 @@ def _parts(message: Message, known: Known) -> list[Json]:
     numbered = {p.presentation_id for p in known.presentations if nhs_number(p.fields.get("nhs_number")) == nhs}
     carried = [f for f in known.everything.values() if f.presentation_id in numbered]
     told = (("practice_ods", ods, register), ("nhs_number", nhs, carried))
-    return [{"fields": [name], "sharing_any": distinct(facts) or [UNKNOWN]} for name, value, facts in told if value is not None]
+    return [{"fields": [name], **rest_on_any(facts, UNKNOWN)} for name, value, facts in told if value is not None]
 
 
 def _exception(message: Message) -> Json | None:

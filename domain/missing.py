@@ -160,6 +160,11 @@ class Episode:
         return [f for s in self.strands for f in s.facts]
 
     @property
+    def ends(self) -> list[Fact]:
+        """The facts that say it ended."""
+        return [f for s in self.strands for f in s.ends]
+
+    @property
     def begun(self) -> list[Fact]:
         """The facts that say it began (or, when nobody reported, that it was at all)."""
         return [f for s in self.strands for f in s.reports] or self.facts
@@ -253,17 +258,17 @@ def next_overnight(us: int) -> int:
 
 
 def shown(episode: Episode, known: Known, reference: Reference) -> Json:
-    """The episode as the view lists it. What rests on the end or a grade alone is a part, withheld by itself."""
-    ends = [f for s in episode.strands for f in s.ends]
+    """The episode as the view lists it. What rests on other facts than those that say it began is a part, withheld by itself."""
+    ends = episode.ends
     grades = sorted((f for s in episode.strands for f in s.grades), key=lambda f: (f.occurred_at, f.event_id))
     latest = grades[-1] if grades else None
     end = ends[-1] if ends else None
     until = episode.ended_at if episode.ended_at is not None else known.as_of
-    first = episode.strands[0]
+    named = next((s for s in episode.strands if s.reports), episode.strands[0])
     outcome = end.body["outcome"] if end else None
     grade = latest.body["grade"] if latest else None
-    item: Json = {
-        "episode": first.episode_id, "sources": [[s.agency, s.episode_id] for s in episode.strands], "type": episode.type,
+    return {
+        "episode": named.episode_id, "sources": [[s.agency, s.episode_id] for s in episode.strands], "type": episode.type,
         "type_label": reference.label("missing-type", episode.type),
         "reported_at": min((f.occurred_at for f in episode.begun), default=None),
         "last_seen_at": max((bounded(f.body["last_seen_at"]) for s in episode.strands for f in s.reports), default=None),
@@ -274,21 +279,26 @@ def shown(episode: Episode, known: Known, reference: Reference) -> Json:
         "found_with": sorted({c for f in ends for c in f.body["found_with"]}),
         "harm": sorted({c for f in ends for c in f.body["harm"]}),
         "contradiction": contradiction(episode),
-        "interviews": [interview_shown(i, episode.ended_at, reference) for i in episode.interviews],
+        "interviews": [interview_shown(i, episode, reference) for i in episode.interviews],
         "rhi_clock": {
             "due_at": episode.due_at, "state": episode.clock,
             **rest_on([*(ends or episode.begun), *(f for i in episode.interviews for f in i.facts)]),
         },
-        **rest_on(episode.begun),
+        **rest_on(episode.begun), "parts": _parts(episode, grades),
     }  # fmt: skip
-    parts = []
-    if ends:
-        fields = ["ended_at", "outcome", "outcome_label", "overnight", "days", "found_with", "harm", "contradiction"]
-        parts.append({"fields": fields, **rest_on(ends)})
-    if grades:
-        parts.append({"fields": ["grade", "grade_label", "own_label"], **rest_on(grades)})
-    item["parts"] = parts
-    return item
+
+
+def _parts(episode: Episode, grades: list[Fact]) -> list[Json]:
+    """Fields that rest on the end, on a grade, or on an agency that told of the episode while only others reported it."""
+    first, reported = episode.strands[0], any(s.reports for s in episode.strands)
+    silent = [s for s in episode.strands if reported and not s.reports]
+    told = (
+        (["ended_at", "outcome", "outcome_label", "overnight", "days", "found_with", "harm", "contradiction"], episode.ends),
+        (["grade", "grade_label", "own_label"], grades),
+        (["started_at", "overnight", "days", "contradiction"], first.facts if first in silent else []),
+        (["sources"], [f for s in silent for f in s.facts]),
+    )
+    return [{"fields": fields, **rest_on(facts)} for fields, facts in told if facts]
 
 
 def contradiction(episode: Episode) -> str | None:
@@ -303,14 +313,15 @@ def contradiction(episode: Episode) -> str | None:
     return "; ".join(said) or None
 
 
-def interview_shown(interview: Interview, ended_at: int | None, reference: Reference) -> Json:
-    """An interview as the view lists it; `in_72h` is null while that cannot be said."""
+def interview_shown(interview: Interview, episode: Episode | None, reference: Reference) -> Json:
+    """An interview as the view lists it; `in_72h`, which rests on the return too, is null while that cannot be said."""
     done, no = interview.completed, interview.declined
+    ended_at = episode.ended_at if episode is not None else None
     completed_at = bounded(done.body["completed_at"]) if done else None
     in_time = None
     if completed_at is not None and ended_at is not None:
         in_time = completed_at <= ended_at + reference.interview_hours * HOUR_US
-    return {
+    item: Json = {
         "interview_id": interview.interview_id, "state": interview.state, "offered_at": interview.offered_at,
         "completed_at": completed_at, "declined_at": bounded(no.body["declined_at"]) if no else None,
         "reason": no.body["reason"] if no else None,
@@ -320,3 +331,6 @@ def interview_shown(interview: Interview, ended_at: int | None, reference: Refer
         "pull_labels": [reference.label("pull-factor", c) for c in (done.body["pull"] if done else ())],
         "child_words": done.body.get("child_words") if done else None, "in_72h": in_time, **rest_on(interview.facts),
     }  # fmt: skip
+    if episode is not None and in_time is not None:
+        item["parts"] = [{"fields": ["in_72h"], **rest_on(episode.ends)}]
+    return item

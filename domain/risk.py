@@ -104,7 +104,7 @@ def unknown(s: Situation) -> list[Json]:
         out.append(_general("GP practice: none received"))
     out += [_about("Missing episode: no grade received", e.begun) for e in s.episodes if e.type != "A" and not _graded(e)]
     out += [
-        _about("Missing episode: not known whether a return home interview was offered", e.begun)
+        _about("Missing episode: not known whether a return home interview was offered", [*e.begun, *e.ends])
         for e in s.episodes
         if e.ended_at is not None and not e.interviews
     ]
@@ -119,7 +119,7 @@ def unknown(s: Situation) -> list[Json]:
 def protective(s: Situation) -> list[Json]:
     """Protective facts: shown, never subtracted."""
     out = [
-        _about("Return home interview held within 72 hours", [i.completed])
+        _about("Return home interview held within 72 hours", [i.completed, *e.ends])
         for e in s.episodes
         if e.clock == "MET"
         for i in e.interviews

@@ -195,6 +195,14 @@ def put_in_force(known: Known) -> None:
             known.in_force.add(fact.event_id)
 
 
+def openly(known: Known) -> Known:
+    """What is known without sealed facts. What one of them replaced or withdrew stays so."""
+    facts = [f for f in known.facts if f.sensitivity != "SEALED"]
+    shown = Known(known.child_id, known.as_of, known.known_at, known.presentations, known.links, facts, known.states)
+    put_in_force(shown)
+    return shown
+
+
 def _version(known: Known, history: History, facts: Iterable[Fact], limit: int) -> int:
     """The highest entry that the view rests on and that may be seen to be there by every reader.
 

@@ -75,6 +75,9 @@ CONTACTS: Final[Mapping[str, str]] = {
 
 MANAGER: Final = "the iCART manager"
 
+SEALED: Final[Label] = {"agency": None, "regime": "UKGDPR", "sensitivity": "SEALED", "scope": "PARTNERSHIP"}
+"""By which it is decided who is shown the view as it is without sealed facts."""
+
 
 def decide(reader: Reader, label: Label) -> Verdict:
     """SEE, WITHHELD (something is there, ask) or HIDDEN (nothing is shown), for one reader and one label."""
@@ -135,6 +138,7 @@ def redact(view: Json, reader: Reader) -> Json:
     """The view as `reader` may see it; `view` itself is not changed. A reader who sees no children gets no content at all."""
     if reader.role not in ROLES:
         return {"withheld": True, "agency": None, "contact": MANAGER}
+    view = _open_to(reader, view)
     out: Json = {key: _kept(reader, value) for key, value in view.items()}
     if "not_evaluated" in view:
         shown = {c.get("event_id") for c in out["chronology"]}
@@ -150,14 +154,29 @@ def redact(view: Json, reader: Reader) -> Json:
 
 
 def records_beside(view: Json) -> list[str]:
-    """Presentations that a redacted view shows as perhaps, or perhaps not, the same child: whoever reads it looks at them too."""
-    listed = (m for key in ("possible_matches", "rejected_matches", "undone_matches") for m in view.get(key) or ())
+    """Presentations that a redacted view shows as perhaps, or perhaps not, the same child: whoever reads it looks at them too.
+
+    Of what was known earlier also those that were this child's then: they may be another's today.
+    """
+    own = ("identity",) if view.get("known_at") is not None else ()
+    listed = (m for key in (*own, "possible_matches", "rejected_matches", "undone_matches") for m in view.get(key) or ())
     return sorted({m["presentation_id"] for m in listed if m.get("presentation_id")})
 
 
 def stub(agency: str | None) -> Json:
     """What stands where something is withheld."""
     return {"withheld": True, "agency": agency, "contact": contact(agency)}
+
+
+def _open_to(reader: Reader, view: Json) -> Json:
+    """The view with the sections that this reader may know of: from whom sealed facts are hidden, those without them."""
+    openly: Json | None = view.get("openly")
+    if openly is None:
+        return view
+    whole = {key: value for key, value in view.items() if key != "openly"}
+    if decide(reader, SEALED) is not HIDDEN:
+        return whole
+    return whole | openly | {"risk": whole["risk"] | openly["risk"]}
 
 
 def _kept(reader: Reader, value: Any) -> Any:
@@ -181,14 +200,21 @@ _DROPPED: Final = object()
 def _item(reader: Reader, item: Json) -> Any:
     if "sharing" in item:
         seen = verdict(reader, item)
-        if seen is not SEE:
-            return stub(item["sharing"]["agency"]) if seen is WITHHELD else _DROPPED
+        if seen is HIDDEN:
+            return _DROPPED
+        if "sharing_any" in item:
+            told = [label for label in item["sharing_any"] if decide(reader, label) is not HIDDEN]
+            item = item | {"sharing": told[0], "sharing_any": told}
+        if seen is WITHHELD:
+            return stub(item["sharing"]["agency"])
     out: Json = {}
     for key, value in item.items():
         out[key] = _kept(reader, value)
     for part in item.get("parts", ()):
-        if verdict(reader, part) is not SEE:
+        seen = verdict(reader, part)
+        if seen is not SEE:
             out |= dict.fromkeys(part["fields"])
+        if seen is WITHHELD:
             out["withheld_fields"] = sorted({*out.get("withheld_fields", ()), *part["fields"]})
     return out
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from domain.model import Json
+from domain.sharing import Reader, redact
 from domain.times import to_us
 from tests.unit.children import DAY, HOUR, NOW, Child
 
@@ -107,6 +108,60 @@ class TestEpisodes:
         child = Child()
         absent(child, at(left), at(back))
         assert overnight is only(child, at(back) + HOUR)["overnight"]
+
+
+class TestWhoSees:
+    """What another agency tells of an episode is its own to share."""
+
+    @staticmethod
+    def seen(child: Child, role: str) -> Json:
+        """The one episode as a role sees it."""
+        (episode,) = redact(child.view(), Reader(role))["missing"]
+        found: Json = episode
+        return found
+
+    def test_an_earlier_start_told_by_another(self) -> None:
+        """Social care reports; only police, as law enforcement, tell when it began: education has the report, and no more."""
+        child = Child()
+        absent(child, NOW - 5 * DAY, None, "AW1", "csc")
+        began = {"episode_id": "P-77", "started_at": NOW - 5 * DAY - 7 * HOUR}
+        child.says("police", "MissingEpisodeEnded", NOW - 4 * DAY, began, regime="LED")
+        whole, episode = self.seen(child, "icart_social_worker"), self.seen(child, "icart_education")
+        assert (began["started_at"], [["police", "P-77"], ["csc", "AW1"]]) == (whole["started_at"], whole["sources"])
+        assert ("AW1", NOW - 5 * DAY, NOW - 5 * DAY) == tuple(episode[k] for k in ("episode", "reported_at", "last_seen_at"))
+        rest = ("started_at", "sources", "ended_at", "overnight", "days", "contradiction")
+        assert [None] * 6 == [episode[k] for k in rest] and {*rest} <= {*episode["withheld_fields"]}
+        assert not [x for x in ("P-77", str(began["started_at"])) if x in str(episode)]
+
+    def test_a_later_telling_of_another(self) -> None:
+        """Then it began as was reported, which all may see; whose the other telling is they may not."""
+        child = Child()
+        absent(child, NOW - 5 * DAY, None, "AW1", "csc")
+        child.says("police", "MissingEpisodeGraded", NOW - 5 * DAY + HOUR, {"episode_id": "P-77", "grade": "HIGH"}, regime="LED")
+        episode = self.seen(child, "icart_education")
+        assert (NOW - 5 * DAY, 5, True) == tuple(episode[k] for k in ("started_at", "days", "overnight"))
+        assert ["grade", "grade_label", "own_label", "sources"] == episode["withheld_fields"]
+
+    def test_a_grade_before_the_report(self) -> None:
+        """While the child is away, how long is told by whoever told of it first."""
+        child = Child()
+        child.says("police", "MissingEpisodeGraded", NOW - 5 * DAY, {"episode_id": "P-77"}, regime="LED")
+        absent(child, NOW - 5 * DAY + HOUR, None, "AW1", "csc")
+        episode = self.seen(child, "icart_education")
+        assert [None] * 3 == [episode[k] for k in ("started_at", "days", "overnight")]
+
+    @pytest.mark.parametrize(("role", "in_time"), [("icart_social_worker", True), ("icart_education", None)])
+    def test_whether_in_time_rests_on_the_return(self, role: str, *, in_time: bool | None) -> None:
+        """Who may not see when the child was back cannot work it out from the interview, nor from what is not known."""
+        child = Child()
+        absent(child, NOW - 5 * DAY, None)
+        child.says("police", "MissingEpisodeEnded", NOW - 4 * DAY, regime="LED")
+        asked = [u for u in redact(child.view(), Reader(role))["risk"]["unknown"] if "interview was offered" in u["text"]]
+        assert (in_time is not None) == bool(asked)
+        child.says("rhi", "ReturnHomeInterviewCompleted", NOW - 3 * DAY)
+        assert in_time is self.seen(child, role)["interviews"][0]["in_72h"]
+        held = [p for p in redact(child.view(), Reader(role))["risk"]["protective"] if "72 hours" in p["text"]]
+        assert (in_time is not None) == bool(held)
 
 
 class TestInterviews:

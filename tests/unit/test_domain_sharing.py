@@ -12,7 +12,20 @@ from hypothesis import strategies as st
 
 from domain.explain import explain
 from domain.model import Json
-from domain.sharing import AGENCIES, HIDDEN, READERS, ROLES, SEE, WITHHELD, Reader, decide, redact, table, table_text
+from domain.sharing import (
+    AGENCIES,
+    HIDDEN,
+    READERS,
+    ROLES,
+    SEE,
+    WITHHELD,
+    Reader,
+    decide,
+    records_beside,
+    redact,
+    table,
+    table_text,
+)
 from tests.unit.children import DAY, HOUR, NOW, Child, r19
 from tests.unit.test_domain_conclude import csog
 from tests.unit.test_domain_fold import MENU
@@ -126,6 +139,13 @@ def secrets(draw: st.DrawFn) -> Child:
     return child
 
 
+SECTIONS = (
+    "name", "birth_date", "sex", "said_by", "identity", "currency", "chronology", "involved", "status", "status_history",
+    "practice", "missing", "interviews_unpaired", "vpas", "cpis", "education", "grades", "grade_differences",
+)  # fmt: skip
+"""Of a view: what is told, and what is made of it but for risk."""
+
+
 class TestRedact:
     """On every way out."""
 
@@ -149,7 +169,8 @@ class TestRedact:
         for role in SEATS:
             redact(view, Reader(role))
         assert before == json.dumps(view)
-        assert before == json.dumps(redact(view, Reader("icart_manager")))
+        view.pop("openly", None)
+        assert json.dumps(view) == json.dumps(redact(view, Reader("icart_manager")))
 
     @settings(max_examples=60, deadline=None)
     @given(secrets(), st.sampled_from(SEATS))
@@ -179,6 +200,61 @@ class TestRedact:
         after = self.seen(child, "icart_police")
         for key in ("involved", "chronology", "currency", "identity", "risk"):
             assert before[key] == after[key]
+
+    @settings(max_examples=150, deadline=None)
+    @given(secrets(), st.sampled_from([r for r in SEATS if r != "icart_manager"]))
+    def test_no_section_shows_that_a_sealed_fact_is_there(self, child: Child, role: str) -> None:
+        """Each reads as if it had never been said: no label, no null, no "withheld", nothing ended or met by it."""
+        seen = self.seen(child, role)
+        told = tuple(f for f in child.history.facts if f.sensitivity != "SEALED")
+        gone = {f.presentation_id for f in child.history.facts} - {f.presentation_id for f in told}
+        shown = tuple(p for p in child.history.presentations if p.presentation_id not in gone)
+        child.history = replace(child.history, facts=told, presentations=shown)
+        without = self.seen(child, role)
+        assert "openly" not in seen
+        assert {k: without[k] for k in SECTIONS} == {k: seen[k] for k in SECTIONS}
+        assert [without["risk"][k] for k in ("unknown", "protective")] == [seen["risk"][k] for k in ("unknown", "protective")]
+
+    @pytest.mark.parametrize("role", [r for r in SEATS if r != "icart_manager"])
+    def test_a_sealed_fact_of_a_record_that_is_shown(self, role: str) -> None:
+        """One presentation brought both: its labels name the ordinary one alone, also where the sealed one comes first."""
+        child = Child()
+        child.says("health", "InvolvementRecorded", NOW - 2 * DAY)
+        child.says("health", "InvolvementRecorded", NOW - DAY, regime="LED", sensitivity="SEALED")
+        open_label = {"agency": "health", "regime": "UKGDPR", "sensitivity": "ORDINARY", "scope": "PARTNERSHIP"}
+        whole = child.view()
+        assert "SEALED" == whole["identity"][0]["sharing"]["sensitivity"]
+        for key in ("identity", "possible_matches"):
+            (item,) = redact({key: whole["identity"]} | {"identity": whole["identity"]}, Reader(role))[key]
+            assert (open_label, [open_label]) == (item["sharing"], item["sharing_any"])
+        assert "SEALED" not in json.dumps(redact(whole, Reader(role)))
+        assert whole["identity"] == redact(whole, Reader("icart_manager"))["identity"]
+
+    def test_a_message_whose_practice_is_sealed(self) -> None:
+        """Number and practice say nothing of sealed facts that tell them: not by a label, and not by being named as withheld."""
+        child = csog(body={})
+        child.says("health", "GpRegistration", NOW - 30 * DAY, sensitivity="SEALED")
+        child.concludes()
+        assert ("N81001", False) == self.message(child)
+        facts = (replace(f, sensitivity="SEALED") if f.record == "GpRegistration" else f for f in child.history.facts)
+        child.history = replace(child.history, facts=tuple(facts))
+        assert (None, False) == self.message(child)
+
+    def message(self, child: Child) -> tuple[str | None, bool]:
+        """Practice of the one message as police see it, and whether its being there or withheld is told."""
+        message = self.seen(child, "icart_police")["messages"][0]
+        told = "practice_ods" in message.get("withheld_fields", ()) or "SEALED" in json.dumps(message)
+        return message["practice_ods"], told
+
+    def test_a_stricter_correction(self) -> None:
+        """It hides itself, not what it corrects: that stays in the chronology under its own label, as replaced."""
+        child = Child()
+        first = child.says("police", "VulnerabilitySubmission", NOW - 2 * DAY, {"narrative": "At an address of concern"})
+        child.says("police", "VulnerabilitySubmission", NOW - DAY, supersedes=first.event_id, sensitivity="SEALED")
+        seen = self.seen(child, "icart_education")
+        assert [(first.event_id, "SUPERSEDED")] == [(c["event_id"], c["state"]) for c in seen["chronology"]]
+        assert "At an address of concern" == seen["chronology"][0]["body"]["narrative"]
+        assert [] == seen["vpas"]
 
     def test_a_sensitive_service(self) -> None:
         """Involvement is shown, detail is not (ContactPoint's class of sensitive services)."""
@@ -272,6 +348,20 @@ class TestExplain:
     def test_no_children_for_the_board(self) -> None:
         """One line."""
         assert ["Information withheld; contact the iCART manager."] == explain(redact(r19().view(), Reader("board_analyst")))
+
+
+def test_records_beside_a_view_of_the_past() -> None:
+    """What was known then is of records that another child may have today: those that are shown, and never those withheld."""
+    child = Child()
+    mine, moved = child.shows("csc"), child.shows("police")
+    child.says("csc", "SocialCareStatus", NOW - 20 * DAY)
+    child.says("police", "MissingEpisodeReported", NOW - 20 * DAY)
+    child.moves(moved, "another child", NOW - 5 * DAY)
+    assert [] == records_beside(redact(child.view(), Reader("icart_health")))
+    then = redact(child.view(NOW, NOW - 10 * DAY), Reader("icart_health"))
+    assert sorted([mine, moved]) == records_beside(then)
+    child.history = replace(child.history, facts=tuple(replace(f, scope="OWNER") for f in child.history.facts))
+    assert [mine] == records_beside(redact(child.view(NOW, NOW - 10 * DAY), Reader("icart_social_worker")))
 
 
 @pytest.mark.parametrize("label", [{"sensitivity": "SEALED"}, {"scope": "OWNER"}])

@@ -172,6 +172,40 @@ def test_redaction_withholds_a_grade_as_a_part() -> None:
     assert "grade" in seen["missing"][0]["withheld_fields"]
 
 
+@pytest.mark.parametrize("record", ["ReturnHomeInterviewCompleted", "MissingEpisodeEnded", "SocialCareStatus"])
+def test_a_page_with_a_sealed_fact(site: Site, record: str) -> None:
+    """It is whole, and reads as it would without; only reasons that rest on it say that something is withheld."""
+    child = Child()
+    child.says("csc", "SocialCareStatus", NOW - 20 * DAY, {"status": "EARLY_HELP"})
+    child.says("police", "MissingEpisodeReported", NOW - 9 * DAY)
+    child.says("police", "MissingEpisodeEnded", NOW - 8 * DAY)
+    child.says("csc" if record == "SocialCareStatus" else "police", record, NOW - 7 * DAY, sensitivity="SEALED")
+    view = child.view(NOW)
+    site.world.views = {view["child_id"]: view}
+    answer = site.person("icart_health").get(f"/children/{view['child_id']}")
+    assert 200 == answer.status_code
+    told = answer.text.split('id="missing"')[1]
+    assert [] == [w for w in ("withheld", "SEALED") if w in told]
+    assert "Early help" in answer.text and "Overdue" in told
+
+
+def test_a_start_that_is_withheld(site: Site) -> None:
+    """The page says so, and when it was reported; the other agency's number and time are not in it."""
+    child = Child()
+    child.says("csc", "MissingEpisodeReported", NOW - 5 * DAY, {"episode_id": "AW1"})
+    began = {"episode_id": "P-77", "started_at": NOW - 5 * DAY - 7 * HOUR}
+    child.says("police", "MissingEpisodeEnded", NOW - 4 * DAY, began, regime="LED")
+    child.says("csc", "MissingEpisodeReported", NOW - 9 * DAY, {"episode_id": "AW0"})
+    view = child.view(NOW)
+    site.world.views = {view["child_id"]: view}
+    page, answer = (site.person("icart_education").get(f"{at}/children/{view['child_id']}") for at in ("", "/api"))
+    assert (200, 200) == (page.status_code, answer.status_code)
+    assert "Missing, reported 20 February 2026 at midday, start withheld" in page.text
+    assert [None, NOW - 9 * DAY] == [e["started_at"] for e in answer.json()["missing"]]
+    assert "P-77" not in page.text + answer.text
+    models.ChildView.model_validate(answer.json())
+
+
 def broken(*_: object) -> None:
     """A rule with a defect."""
     raise KeyError("a defect of ours")

@@ -106,6 +106,27 @@ class TestRecordedChildren:
         beside = sorted(m["presentation_id"] for k in ("possible_matches", "rejected_matches") for m in view[k])
         assert [CALLUM, *(an_id(f"child of {p}") for p in beside)] == json.loads(site.accesses()[-1][3])
 
+    def test_the_api_of_a_match_shows_the_whole_child(self, site: Site) -> None:
+        """With what may be the same child, now or before: each of those is recorded beside the pair."""
+        answer = site.person("icart_manager").get(f"/api/matches/{MATCH}").json()
+        beside = sorted(m["presentation_id"] for k in ("possible_matches", "rejected_matches") for m in answer["child"][k])
+        assert 2 == len(beside)
+        wanted = [CALLUM, an_id("other"), *(an_id(f"child of {p}") for p in beside)]
+        assert wanted == json.loads(site.accesses()[-1][3])
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            f"/children/{CALLUM}?known_at-day=1&known_at-month=3&known_at-year=2026",
+            f"/api/children/{CALLUM}?known_at=2026-03-01T12:00:00Z",
+        ],
+    )
+    def test_what_was_known_then_is_of_whoever_has_it_today(self, site: Site, path: str) -> None:
+        """After an undo the record is another child's, who is looked at too."""
+        assert 200 == site.person("icart_manager").get(path).status_code
+        for record in site.world.views[CALLUM]["identity"]:
+            assert an_id(f"child of {record['presentation_id']}") in json.loads(site.accesses()[-1][3])
+
 
 class TestGpExceptions:
     """A named person's: taken, given back, and late ones said to be."""

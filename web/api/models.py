@@ -363,7 +363,7 @@ class Missing(Labelled):
     """A missing episode, as all agencies together tell it."""
 
     episode: str
-    sources: list[tuple[str, str]]
+    sources: list[tuple[str, str]] | None
     type: str | None
     type_label: str | None
     reported_at: int | None

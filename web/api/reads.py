@@ -18,8 +18,8 @@ from web.house import Analyst, Anyone, ChildReader, GpResolver, Matcher, NotFoun
 from web.pages.board import tables
 from web.pages.common import beside, child_for
 from web.pages.gp_exceptions import exception_rows
+from web.pages.matches import children_in, match_rows, redacted_pair
 from web.pages.matches import load as load_match
-from web.pages.matches import match_rows, redacted_pair
 from web.pages.operations import LETTERS_MAX
 from web.pages.queue import decided_rows, queue_rows
 from web.pages.recommendations import load as load_recommendation
@@ -133,7 +133,7 @@ def match(request: Request, house: TheHouse, visitor: Matcher, match_id: UUID) -
     if found is None:
         raise NotFound
     shown, view = found
-    house.shown(request, visitor, "MATCHING", [c for c in (view["child_id"], pair.other_child_id) if c])
+    house.shown(request, visitor, "MATCHING", [*children_in(pair), *beside(house, view)])
     return {
         "match_id": pair.match_id, "state": pair.state, "version": pair.version, "presentation": shown, "child": view,
         "history": list(pair.history),

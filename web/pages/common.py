@@ -41,7 +41,7 @@ def child_for(house: House, visitor: Visitor, child_id: UUID, as_of: int | None 
 
 
 def beside(house: House, view: Json) -> Sequence[str]:
-    """The children whose records a redacted view shows as perhaps, or perhaps not, the same: they are looked at too (I7)."""
+    """The children whose records a redacted view shows beside the child's own of today: they are looked at too (I7)."""
     shown = records_beside(view)
     return house.reading.children_of(shown) if shown else ()
 

@@ -78,7 +78,7 @@ def match_rows(house: House, visitor: Visitor, state: str, number: int = 1) -> t
         found = redacted_pair(house, visitor, pair)
         if found is not None:
             shown, child = found
-            children += _children(pair)
+            children += children_in(pair)
             rows.append(
                 {
                     "match_id": pair.match_id,
@@ -116,7 +116,7 @@ def decide(request: Request, house: TheHouse, visitor: Matcher, match_id: UUID, 
     form.body["match_id"] = str(match_id)
     if redacted_pair(house, visitor, pair) is None:
         raise NotFound
-    house.shown(request, visitor, "MATCHING", _children(pair))
+    house.shown(request, visitor, "MATCHING", children_in(pair))
     conflict = plain_conflict(
         house,
         request,
@@ -140,7 +140,7 @@ def load(house: House, match_id: UUID) -> MatchPair:
     return pair
 
 
-def _children(pair: MatchPair) -> list[str]:
+def children_in(pair: MatchPair) -> list[str]:
     """The children of whom the page shows something (I7): of each side, also a record that is on another child."""
     return [c for c in (pair.child["child_id"], pair.other_child_id) if c]
 
@@ -153,7 +153,7 @@ def _page(
         raise NotFound
     shown, child = found
     may_know(child)
-    house.shown(request, visitor, "MATCHING", _children(pair))
+    house.shown(request, visitor, "MATCHING", children_in(pair))
     identity = [i for i in seen(child.get("identity", [])) if i["presentation_id"] != shown["presentation_id"]]
     values: dict[str, Any] = {
         "pair": pair,
