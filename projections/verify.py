@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -82,7 +83,7 @@ def _compare_children(
     sql = f"select {columns} from child order by child_id"
     rows = living.execute(text(sql)).all()
     if sample is not None and rows:
-        rows = rows[:: max(1, len(rows) // sample)][:sample]
+        rows = random.sample(rows, min(sample, len(rows)))  # others each time
     found: list[Difference] = []
     for some in chunks(rows, CHUNK // 2):
         with clean.begin():

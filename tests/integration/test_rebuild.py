@@ -161,6 +161,19 @@ class TestRebuild:
             reader.commit()
             assert number[0][0] == done.result(ENDS_S)
 
+    def test_what_differs_is_found_and_mended(self, house: Deployment, tmp_path: Path) -> None:
+        """`sightline verify` names a row that is not what the ledger gives; `sightline rebuild` puts it right."""
+        assert "5 children compared, 0 differences" in restoring.sightline(house, tmp_path, "verify", "--sample", "5")
+        first, last = "select min(child_id) from child", "select max(number) from fact"
+        with psycopg.connect(house.views_dsn) as conn:
+            ((child,),) = conn.execute(f"update child set urgency = urgency + 1 where child_id = ({first}) returning child_id")
+            ((fact,),) = conn.execute(f"delete from fact where number = ({last}) returning agency || '/' || event_id")
+        restoring.sightline(house, tmp_path, "verify", status=1)
+        found = {(d.table, d.key, d.side) for d in restoring.differences(house, house)[1]}
+        assert {("child", child, "differs"), ("fact", fact, "only clean")} <= found
+        assert 0 < restoring.rebuilt(house)
+        assert [] == restoring.differences(house, house)[1]
+
     def test_two_at_once(self, house: Deployment) -> None:
         """The second is refused before it touches anything; so is a comparison: it would see half of a rebuild."""
         engine = assembly.long_engine(house.views_dsn, "other")
