@@ -18,9 +18,7 @@ SHOWN: int = 20
 
 
 @click.command()
-@click.option(
-    "--sample", type=click.IntRange(min=1), help="Compare where so many children stand, drawn anew each time, not all."
-)
+@click.option("--sample", type=click.IntRange(min=1), help="Compare where so many children stand, drawn anew each time, not all.")
 @click.option("--json", "as_json", is_flag=True, help="For a script.")
 def command(*, sample: int | None, as_json: bool) -> None:
     """Compare the living views with a clean fold of the ledger, byte for byte (I2). Exit status 1 when they differ.
