@@ -185,8 +185,8 @@ def late(proxy: Proxy, times: int) -> bool:
 def soak(trial: Trial) -> None:
     """Row 20."""
     minutes = float(os.environ.get("SIGHTLINE_FAULT_SOAK_MIN", SOAK_MIN if trial.whole else 1))
-    fresh = round(minutes * 60 * SOAK_HZ * LEAST_RATE * FRESH)  # one a child, nearly
-    with trial.house("soak", children=fresh, environment={"SIGHTLINE_FAULT_ROWS": "500"}) as house:
+    fresh = round(minutes * 60 * SOAK_HZ * LEAST_RATE * FRESH)  # a child brings one or less
+    with trial.house("soak", children=2 * fresh, environment={"SIGHTLINE_FAULT_ROWS": "500"}) as house:
         samples: dict[str, list[tuple[float, int]]] = {}
         house.wait("the house has a counter", lambda: house.now().number >= 0)
         said = news_among_copies(house.story.facts, Random(f"soak/{trial.seed}"))
