@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Mapping
 from typing import Final
 
 UPN_LETTERS: Final = "ABCDEFGHJKLMNPQRTUVWXYZ"
@@ -95,6 +96,12 @@ def la_child_id(text: str | None) -> str | None:
     """A local authority's child id, `<authority>-<number>`, upper case. Without its authority it names nobody: None."""
     found = re.sub(r"\s+", "", text or "").upper()
     return found if _LA_CHILD_ID.match(found) else None
+
+
+CHECKS: Final[Mapping[str, Callable[[str | None], str | None]]] = {
+    "nhs_number": nhs_number, "upn": upn, "la_child_id": la_child_id, "pnc": pnc,
+}  # fmt: skip
+"""Field of a subject → the number as it is kept, or None when it is none."""
 
 
 def ods(text: str | None) -> str | None:

@@ -124,14 +124,6 @@ def _traced(number: str | None, status: str | None) -> str | None:
     return identifiers.nhs_number(number) if status == TRACED else None
 
 
-CHECKS: Final = (
-    ("nhs_number", identifiers.nhs_number),
-    ("upn", identifiers.upn),
-    ("la_child_id", identifiers.la_child_id),
-    ("pnc", identifiers.pnc),
-)
-
-
 def _shown(shown: Presentation, known: Known, facts: Sequence[Fact]) -> Json:
     link = known.links[shown.presentation_id]
     linked = {"rule": link.rule, "evidence": list(link.evidence), "at": link.from_at, "by": link.by}
@@ -150,7 +142,7 @@ def _shown(shown: Presentation, known: Known, facts: Sequence[Fact]) -> Json:
 
 def _identifiers(fields: Mapping[str, str | None]) -> list[Json]:
     out = []
-    for system, check in CHECKS:
+    for system, check in identifiers.CHECKS.items():
         if value := fields.get(system):
             valid = _valid(check, value)
             trusted = valid and (system != "nhs_number" or fields.get("nhs_number_status") == TRACED)

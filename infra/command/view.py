@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import datetime
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from domain import identifiers
+from domain.identifiers import CHECKS
 from domain.matching import SYSTEMS
 from domain.problems import SightlineError
 from domain.sharing import Reader, records_beside, redact
@@ -22,11 +22,7 @@ from infra.errors import InfraError
 from infra.settings import Settings
 from projections.accesses import record_access
 
-CHECKS: Final[Mapping[str, Callable[[str], str | None]]] = {
-    "nhs": identifiers.nhs_number, "upn": identifiers.upn, "la": identifiers.la_child_id, "pnc": identifiers.pnc,
-}  # fmt: skip
-"""System → the number as it is kept; None when it is none."""
-
+FIELDS: Final[Mapping[str, str]] = {"nhs": "nhs_number", "upn": "upn", "la": "la_child_id", "pnc": "pnc"}
 ROLES = ("icart_social_worker", "icart_manager", "icart_police", "icart_health", "icart_education", "edt")
 
 
@@ -84,11 +80,8 @@ def lookup(  # noqa: PLR0917  the command's options
     reading = assembly.reading(settings)
     if (identifier is None) == (child_id is None):
         raise InfraError("give either --identifier SYSTEM:VALUE or --child CHILD")
-    several = False
-    if identifier is not None:
-        found = reading.children_by_identifier(*checked(identifier))
-        several = len(found) > 1
-        child_id = found[0] if len(found) == 1 else None
+    found = [child_id] if identifier is None else reading.children_by_identifier(*checked(identifier))
+    child_id = found[0] if len(found) == 1 else None
     view = (
         None
         if child_id is None
@@ -110,7 +103,7 @@ def lookup(  # noqa: PLR0917  the command's options
             children=shown,
             now=assembly.now_us(),
         )
-    if several:
+    if len(found) > 1:
         raise InfraError(
             "several records carry that number, and nobody has said that they are one child: "
             "their possible match is to be decided (page Possible matches); --child shows one of them"
@@ -128,9 +121,9 @@ def checked(identifier: str) -> tuple[str, str]:
     """
     system, _, value = identifier.partition(":")
     system = system.strip().lower()
-    if system not in CHECKS or not value:
+    if system not in FIELDS or not value:
         raise InfraError("--identifier is SYSTEM:VALUE with one of nhs, upn, la, pnc")
-    found = CHECKS[system](value)
+    found = CHECKS[FIELDS[system]](value)
     if found is None:
         raise InfraError(f"that is not a valid {SYSTEMS[system]}: nothing was looked up; see whether it was mistyped")
     return system, found

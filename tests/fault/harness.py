@@ -26,6 +26,7 @@ from producers.halton.facts import SimulatedFact
 from schemas.topics import AGENCIES, topics
 from tests.fault.crew import ROOT, WORKERS, Crew, Point, Worker
 from tests.fault.history import SAMPLE_S, History, Seen, look, watch_moves
+from tests.fault.meanwhile import meanwhile
 from tests.fault.people import People
 from tests.fault.poison import spoiled
 from tests.fault.story import Story
@@ -244,22 +245,18 @@ class House:
 
         At most `hertz` a second: each is on its agency's disk before the next is said.
         """
-        enough = threading.Event()
         said = 0
 
-        def talk() -> None:
+        def talk(enough: threading.Event) -> None:
             nonlocal said
             while not enough.wait(1 / hertz):
                 self.publish([facts[said % len(facts)]])
                 said += 1
 
-        thread = threading.Thread(target=talk, name="talker", daemon=True)
-        thread.start()
         try:
-            yield
+            with meanwhile("talker", talk, 10):
+                yield
         finally:
-            enough.set()
-            thread.join(10)
             self.publish(facts[said:])
         self.flush(facts)
 

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from domain.problems import SightlineError
 from producers.acts import ActProducer
 from projections.reading import CatchingUp
+from tests.fault.meanwhile import meanwhile
 from tests.looking import reading
 
 if TYPE_CHECKING:
@@ -221,17 +222,12 @@ class People:
     @contextlib.contextmanager
     def busy(self, pause_s: float = 0.5) -> Iterator[None]:
         """They decide, and ask what became of it, again and again while a fault strikes."""
-        enough, self.active = threading.Event(), True
+        self.active = True
 
-        def work() -> None:
+        def work(enough: threading.Event) -> None:
             while not enough.wait(pause_s):
                 self.decide()
                 self.listen()
 
-        thread = threading.Thread(target=work, name="people", daemon=True)
-        thread.start()
-        try:
+        with meanwhile("people", work, 60):
             yield
-        finally:
-            enough.set()
-            thread.join(60)

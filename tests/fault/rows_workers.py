@@ -18,6 +18,7 @@ from tests.fault.evidence import views
 from tests.fault.harness import EVERYTHING, House, Late, Point
 from tests.fault.history import Seen
 from tests.fault.lives import zombie
+from tests.fault.meanwhile import meanwhile
 from tests.fault.trial import Trial
 
 WORKER_S: Final = 5.0
@@ -170,9 +171,9 @@ def rebuild_killed(trial: Trial) -> None:
 @contextmanager
 def served(house: House, shown: dict[str, Any]) -> Iterator[None]:
     """Somebody reads every child's view all the time, and once more at the end: each time it is what was `shown` before."""
-    enough, strange = threading.Event(), list[object]()
+    strange = list[object]()
 
-    def look() -> None:
+    def look(enough: threading.Event) -> None:
         while not strange:
             last = enough.is_set()
             try:
@@ -182,13 +183,8 @@ def served(house: House, shown: dict[str, Any]) -> Iterator[None]:
             if last:
                 return
 
-    thread = threading.Thread(target=look, name="reader", daemon=True)
-    thread.start()
-    try:
+    with meanwhile("reader", look, 60) as thread:
         yield
-    finally:
-        enough.set()
-        thread.join(60)
     assert not thread.is_alive()
     assert not strange, f"the old views were not served as they were: {strange[0]}"
 

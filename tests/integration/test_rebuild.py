@@ -64,10 +64,14 @@ def facts_seen(worker: Unify, engine: Engine, presentation_ids: list[str]) -> in
     return sum(len(book.facts[p]) for p in presentation_ids)
 
 
-def untouched(d: Deployment, before: list[tuple[Any, ...]], oid: list[tuple[Any, ...]]) -> None:
+def living(d: Deployment) -> tuple[list[tuple[Any, ...]], ...]:
+    """What the living tables hold, and which they are."""
+    return restoring.rows(d.views_dsn, COUNTS), restoring.rows(d.views_dsn, "select 'public.fact'::regclass::oid")
+
+
+def untouched(d: Deployment, before: tuple[list[tuple[Any, ...]], ...]) -> None:
     """The living tables are the ones that were there, and nothing stands beside them."""
-    assert before == restoring.rows(d.views_dsn, COUNTS)
-    assert oid == restoring.rows(d.views_dsn, "select 'public.fact'::regclass::oid")
+    assert before == living(d)
     assert [] == restoring.rows(d.views_dsn, "select 1 from pg_namespace where nspname = 'rebuilt'")
 
 
@@ -93,10 +97,7 @@ class TestRebuild:
 
     def test_what_is_not_as_the_ledger_is_not_switched(self, house: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
         """A fact missing from the new tables: they are thrown away, table and kind are named, the old ones serve."""
-        before, oid = (
-            restoring.rows(house.views_dsn, COUNTS),
-            restoring.rows(house.views_dsn, "select 'public.fact'::regclass::oid"),
-        )
+        before = living(house)
         in_order = rebuilding._in_order
 
         def loses_one(conn: Connection, parts: Any) -> Any:
@@ -108,14 +109,11 @@ class TestRebuild:
         monkeypatch.setattr(rebuilding, "_in_order", loses_one)
         with pytest.raises(NotAsTheLedger, match=r"\(fact police\): nothing was switched"):
             made(house, entries(house.access("relay")))
-        untouched(house, before, oid)
+        untouched(house, before)
 
     def test_what_cannot_be_read_is_not_left_out(self, house: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
         """Entries whose schema no entry holds, as those of a newer release: nothing is switched, and it says why."""
-        before, oid = (
-            restoring.rows(house.views_dsn, COUNTS),
-            restoring.rows(house.views_dsn, "select 'public.fact'::regclass::oid"),
-        )
+        before = living(house)
 
         def unknown(*_: Any) -> Any:
             raise KeyError("a fingerprint")
@@ -123,14 +121,11 @@ class TestRebuild:
         monkeypatch.setattr(bulk, "opened", unknown)
         with pytest.raises(NotAsTheLedger, match="no entry holds the schema of another"):
             made(house, entries(house.access("relay")))
-        untouched(house, before, oid)
+        untouched(house, before)
 
     def test_ended_midway(self, house: Deployment) -> None:
         """Ctrl-C while entries are read: nothing is left of it, and the next one runs."""
-        before, oid = (
-            restoring.rows(house.views_dsn, COUNTS),
-            restoring.rows(house.views_dsn, "select 'public.fact'::regclass::oid"),
-        )
+        before = living(house)
 
         def ended() -> Iterator[bytes]:
             for n, value in enumerate(entries(house.access("relay"))):
@@ -140,7 +135,7 @@ class TestRebuild:
 
         with pytest.raises(KeyboardInterrupt):
             made(house, ended())
-        untouched(house, before, oid)
+        untouched(house, before)
         assert restoring.rows(house.views_dsn, "select number from counter")[0][0] == restoring.rebuilt(house)
 
     def test_a_reader_is_not_ended(self, house: Deployment) -> None:
