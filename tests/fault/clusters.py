@@ -24,11 +24,18 @@ class Shown:
     agency: str
     fields: tuple[tuple[str, str], ...]
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.agency, self.fields))
+
     def get(self, name: str) -> str:
         """A field, or nothing."""
-        return dict(self.fields).get(name, "")
+        return next((v for k, v in self.fields if k == name), "")
 
-    @property
+    @cached_property
     def holder(self) -> tuple[str, str]:
         """Whose record it is."""
         return (self.agency, self.get("local_id"))
@@ -105,6 +112,12 @@ def joined(a: Shown, b: Shown, under: Iterable[Shown]) -> str | None:
     return "person" if full and not differ(a, b) else None
 
 
+def grounds(s: Shown) -> list[tuple[str, ...]]:
+    """All by which another presentation can be joined to this one: who shares none of it is joined by no rule and no person."""
+    numbers = [("number", scheme, n) for scheme, n in s.numbers.items()]
+    return [("holder", *s.holder), *numbers, *([("plain", *s.plain)] if all(s.plain) else [])]
+
+
 class People:
     """Presentations and the children they make, when a reviewer confirms exactly the true pairs."""
 
@@ -141,9 +154,12 @@ class People:
     def _clusters(self) -> list[frozenset[Shown]]:
         near: dict[Shown, set[Shown]] = defaultdict(set)
         under: dict[tuple[str, str], list[Shown]] = defaultdict(list)
+        sharing: dict[tuple[str, ...], list[Shown]] = defaultdict(list)
         for s in self.all:
             under[s.holder].append(s)
-        for a, b in combinations(self.all, 2):
+            for ground in grounds(s):
+                sharing[ground].append(s)
+        for a, b in dict.fromkeys(pair for some in sharing.values() for pair in combinations(some, 2)):
             how = joined(a, b, under[a.holder])
             if how == "rule" or (how == "person" and self.answer(*a.holder, *b.holder) == "MatchConfirmed"):
                 near[a].add(b)

@@ -12,7 +12,7 @@ import orjson
 from tests.fault.clusters import Shown
 from tests.fault.evidence import ACCEPTED, SHOWN, Ledger, Violation, read_ledger, views
 from tests.fault.harness import House
-from tests.fault.oracle import HOUR, Child, Oracle, Told
+from tests.fault.oracle import HOUR, Child, Corrections, Oracle, Told
 from tests.fault.walk import Answer, Raised, raised
 
 Reasons = dict[str, tuple[int, frozenset[str]]]
@@ -152,7 +152,7 @@ def compare_views(
             text = f"children {v['child_id']} and {by_facts[keys]['child_id']} show the same {len(keys)} facts: one child twice"
             out.violations.append(Violation("I5", text))
         by_facts[keys] = v
-    home = {f.key: oracle.people.cluster_of[oracle.people.of[f.key]] for f in told}
+    corrections = Corrections(told)
     children = list(oracle.children(told))
     for people, facts in children:
         keys = frozenset(f.key for f in facts)
@@ -162,7 +162,7 @@ def compare_views(
             text = f"lacks {sorted(keys - near)[:SHOWN]}, has {sorted(near - keys)[:SHOWN]}"
             out.violations.append(Violation("I5", f"no view holds exactly the {len(keys)} facts of a child; the nearest {text}"))
             continue
-        child = oracle.child(facts, told, people, view["as_of"], home)
+        child = oracle.child(facts, corrections, people, view["as_of"], oracle.home)
         _facts(out, child, view)
         if not truth:
             continue

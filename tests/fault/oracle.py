@@ -9,7 +9,7 @@ Instants are µs since 1970 (UTC).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -381,25 +381,32 @@ def _four_after(us: int) -> int:
     return round(at.timestamp() * 1e6)
 
 
-def states(facts: Iterable[Told], home: Mapping[str, int]) -> dict[str, str]:
-    """CURRENT, SUPERSEDED or RETRACTED by key: corrections by the same agency, in any order.
+class Corrections:
+    """Facts that replace or withdraw others, by what they correct: they may be on any child, and come before it."""
 
-    A retraction acts unless itself retracted.
+    def __init__(self, told: Iterable[Told] = ()) -> None:
+        self._of: dict[str, list[Told]] = defaultdict(list)
+        for fact in told:
+            self.add(fact)
 
-    `home` is the child of each fact: on another child's view than the correction's own, the old fact reads SUPERSEDED.
-    """
-    known = {f.key: f for f in facts}
-    out = dict.fromkeys(known, "CURRENT")
-    for f in known.values():
-        old = known.get(f.env["supersedes"] or "")
-        if old is not None and old.agency == f.agency:
-            out[old.key] = "SUPERSEDED"
-    withdrawn = {f.env["retracts"] for f in known.values() if f.env["retracts"]}
-    for f in known.values():
-        old = known.get(f.env["retracts"] or "")
-        if old is not None and old.agency == f.agency and f.key not in withdrawn:
-            out[old.key] = "RETRACTED" if home[old.key] == home[f.key] else "SUPERSEDED"
-    return out
+    def add(self, fact: Told) -> None:
+        """Know one more."""
+        for old in {fact.env["supersedes"], fact.env["retracts"]} - {None}:
+            self._of[old].append(fact)
+
+    def of(self, fact: Told, kind: str) -> list[Told]:
+        """What says that it `supersedes` or `retracts` this one, by the same agency."""
+        return [f for f in self._of.get(fact.key, ()) if f.env[kind] == fact.key and f.agency == fact.agency]
+
+    def state(self, fact: Told, home: Callable[[str], object]) -> str:
+        """CURRENT, SUPERSEDED or RETRACTED. A retraction acts unless somebody retracts it in turn.
+
+        `home` gives the child of a fact: on another child's view than the correction's own, the old fact reads SUPERSEDED.
+        """
+        said = [f for f in self.of(fact, "retracts") if all(g.env["retracts"] != f.key for g in self._of.get(f.key, ()))]
+        if said:
+            return "RETRACTED" if home(said[-1].key) == home(fact.key) else "SUPERSEDED"
+        return "SUPERSEDED" if self.of(fact, "supersedes") else "CURRENT"
 
 
 class Oracle:
@@ -426,18 +433,24 @@ class Oracle:
         return out
 
     def child(
-        self, facts: list[Told], everything: list[Told], presentations: Iterable[Shown], as_of: int, home: Mapping[str, int]
+        self,
+        facts: list[Told],
+        corrections: Corrections,
+        presentations: Iterable[Shown],
+        as_of: int,
+        home: Callable[[str], object],
     ) -> Child:
-        """One child of these facts at `as_of`; corrections may come from `everything`."""
+        """One child of these facts at `as_of`. `home`: see `Corrections.state`."""
         births = [b for s in presentations if (b := s.get("birth_date")) and b > "1990"]
-        return Child(facts, states(everything, home), as_of, births, self.policy, self._closed, self._breaks)
+        states = {f.key: corrections.state(f, home) for f in facts}
+        return Child(facts, states, as_of, births, self.policy, self._closed, self._breaks)
 
-    def seen(self, facts: list[Told], known: list[Told], raised: int, now: Child) -> Child:
+    def seen(self, facts: list[Told], corrections: Corrections, raised: int, now: Child) -> Child:
         """What a recommendation raised at entry `raised` listed, weighed at the instant of `now`.
 
         `facts` were on the child by then. One withdrawn since is left out, one that was only replaced since is not.
         """
-        gone = {f.env["supersedes"] for f in known if f.number <= raised and f.env["supersedes"]}
+        gone = {f.key for f in facts if any(c.number <= raised for c in corrections.of(f, "supersedes"))}
         left = [f for f in facts if now.states[f.key] != "RETRACTED" and f.key not in gone]
         return Child(left, {f.key: "CURRENT" for f in left}, now.as_of, now.births, self.policy, self._closed, self._breaks)
 
@@ -462,10 +475,14 @@ class Oracle:
             or now.points - seen.points >= self.policy["reraise"]["points"]
         )
 
+    def home(self, key: str) -> int:
+        """The final child of a fact, by a number of its own."""
+        return self.people.cluster_of[self.people.of[key]]
+
     def children(self, told: list[Told]) -> Iterator[tuple[frozenset[Shown], list[Told]]]:
         """The final children with their facts."""
         by: dict[int, list[Told]] = defaultdict(list)
         for f in told:
-            by[self.people.cluster_of[self.people.of[f.key]]].append(f)
+            by[self.home(f.key)].append(f)
         for n, facts in sorted(by.items()):
             yield self.people.clusters[n], facts

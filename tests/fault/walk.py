@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from tests.fault.clusters import Shown, joined
-from tests.fault.oracle import Child, Oracle, Told
+from tests.fault.clusters import Shown, grounds, joined
+from tests.fault.oracle import Child, Corrections, Oracle, Told
 
 Reason = tuple[str, int, frozenset[str]]
 Raised = tuple[int, str, frozenset[Reason]]
@@ -37,16 +37,19 @@ class Children:
     edges: dict[Shown, Counter[Shown]] = field(default_factory=lambda: defaultdict(Counter))
     order: dict[Shown, int] = field(default_factory=dict)
     under: dict[tuple[str, str], list[Shown]] = field(default_factory=lambda: defaultdict(list))
+    sharing: dict[tuple[str, ...], list[Shown]] = field(default_factory=lambda: defaultdict(list))
     ruled: set[frozenset[Shown]] = field(default_factory=set)
 
     def show(self, new: Shown) -> list[Shown]:
         """A presentation is there; the rules join it to those before, or take links under its local id away. Whom that moves."""
         if new in self.order:
             return []
-        for old in self.order:
+        for old in dict.fromkeys(s for ground in grounds(new) for s in self.sharing[ground]):
             if old.holder != new.holder and joined(new, old, ()) == "rule":
                 self.join(new, old, 1)
         self.order[new] = len(self.order)
+        for ground in grounds(new):
+            self.sharing[ground].append(new)
         mine = self.under[new.holder]
         mine.append(new)
         moved = []
@@ -73,6 +76,10 @@ class Children:
                 queue += [s for s, n in self.edges[at].items() if n > 0]
         return frozenset(group)
 
+    def home(self, start: Shown) -> Shown:
+        """The child that a presentation is of, by its oldest."""
+        return self.founder(self.of(start))
+
     def founder(self, group: Iterable[Shown]) -> Shown:
         """Its oldest presentation: a merge keeps the older child."""
         return min(group, key=lambda s: self.order[s])
@@ -83,17 +90,18 @@ def raised(oracle: Oracle, told: Sequence[Told], answers: Sequence[Answer], at: 
     people = oracle.people
     facts = {f.number: f for f in told}
     acts = {a.number: a for a in answers}
-    children, known = Children(), list[Told]()
+    children, corrections = Children(), Corrections()
     by: dict[Shown, list[Told]] = defaultdict(list)
     waiting: dict[Shown, tuple[int, Child]] = {}
     on: dict[Shown, tuple[Shown, int]] = {}
     out: Counter[Raised] = Counter()
+
     for number in sorted(facts.keys() | acts.keys()):
         if (fact := facts.get(number)) is not None:
             mine = people.of[fact.key]
             touched = _groups(children, [mine, *children.show(mine)])
             by[mine].append(fact)
-            known.append(fact)
+            corrections.add(fact)
         else:
             answer = acts[number]
             if not {answer.one, answer.other} <= children.order.keys():
@@ -105,15 +113,14 @@ def raised(oracle: Oracle, told: Sequence[Told], answers: Sequence[Answer], at: 
                 if on.get(s, (None, 0))[0] != children.founder(group):
                     on[s] = (children.founder(group), number)
             here = [f for s in group for f in by[s]]
-            home = {f.key: hash(children.founder(children.of(people.of[f.key]))) for f in known}
-            child = oracle.child(here, known, group, at[number], home)
+            child = oracle.child(here, corrections, group, at[number], lambda key: children.home(people.of[key]))
             before = [s for s in waiting if s in group]
             if child.basis is None:
                 continue
             if before:
                 raised_at, listed = waiting[before[0]]
                 old = [f for f in here if f.number <= raised_at and on[people.of[f.key]][1] <= raised_at]
-                if not oracle.news(child, listed, oracle.seen(old, known, raised_at, child)):
+                if not oracle.news(child, listed, oracle.seen(old, corrections, raised_at, child)):
                     continue
             waiting[before[0] if before else children.founder(group)] = (number, child)
             out[(number, child.basis, frozenset((r, p, f) for r, (p, f) in child.reasons.items()))] += 1
