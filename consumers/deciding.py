@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -29,8 +29,9 @@ NOT_THE_OWNER = "not-the-owner"
 class Decider:
     """Decides about records in order, on a book that holds every child they may concern."""
 
-    def __init__(self, reference: Reference) -> None:
-        self._reference = reference
+    def __init__(self, reference: Reference, same: Callable[[Prepared, bytes], bool]) -> None:
+        """`same`: does a record say what has this content hash? See `Preparer.same`."""
+        self._reference, self._same = reference, same
         self._book = Book()
         self._known: dict[tuple[str, str], tuple[bytes, str, str | None]] = {}
 
@@ -67,7 +68,7 @@ class Decider:
         return matching.person(Presentation(item.presentation_id or "", item.agency or "", 0, 0, item.subject))
 
     def _again(self, item: Prepared, entry: Entry, before: tuple[bytes, str, str | None]) -> set[str]:
-        same = before[0] == item.content
+        same = self._same(item, before[0])
         entry.verdict, entry.reason = (DUPLICATE, before[2]) if same else (CONFLICT, "same-id-other-content")
         return set()
 

@@ -95,7 +95,7 @@ class Preparer:
             return refuse(
                 named, "wrong-agency", (Problem("envelope.agency", "wrong-agency", "names another agency than the topic's"),)
             )
-        content = keyed_hash(self._secret, record.name, orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode())[:16]
+        content = self._hash(record.name, stated(value))
         pid, local_only = self._presentation(agency, value) if agency is not None else (None, False)
         return Prepared(
             intake,
@@ -113,11 +113,29 @@ class Preparer:
             local_only,
         )
 
+    def same(self, item: Prepared, content: bytes) -> bool:
+        """Is this the content hash of what `item` says? The first releases took it of what is left empty as well."""
+        return content == item.content or (item.value is not None and content == self._hash(item.record or "", item.value))
+
+    def _hash(self, record: str, value: Json) -> bytes:
+        return keyed_hash(self._secret, record, orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode())[:16]
+
     def _presentation(self, agency: str, value: Json) -> tuple[str, bool]:
         """The presentation's id: a keyed hash of agency and fields as sent; and whether it gives a local id alone."""
         subject = value["envelope"]["subject"]
         fields = [f"{n}={subject[n]}" for n in SUBJECT_FIELDS if subject[n] is not None]
         return keyed_hash(self._secret, "presentation", agency, *fields).hex()[:32], len(fields) == 1
+
+
+def stated(value: Json) -> Json:
+    """The value without the fields that are left empty: whoever knows more fields or fewer reads the same from the same bytes."""
+    return {k: _stated(v) for k, v in value.items() if v is not None and v != []}
+
+
+def _stated(value: object) -> object:
+    if isinstance(value, dict):
+        return stated(value)
+    return [_stated(v) for v in value] if isinstance(value, list) else value
 
 
 def _event_id(value: Json) -> str | None:

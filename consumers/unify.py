@@ -104,7 +104,7 @@ class Unify:
         self._codec, self._keys, self._reference, self._now = codec, keys, reference, now_us
         self._policy = policy
         self._preparer = Preparer(codec, secret, now_us)
-        self._decider = Decider(reference)
+        self._decider = Decider(reference, self._preparer.same)
         self._ledger_end = ledger_end
         self._counter, self._left = Counter(0, 0, 0, 0), list[Any]()
         self._book, self._stands = Book(), Counter(0, 0, 0, 0)

@@ -57,7 +57,7 @@ def rebuild(
     """Make every folded table anew from `values` (encoded entries in number order), and put it in the living one's place.
 
     What was decided meanwhile, and what the relay has not sent yet, is taken over from the living ledger rows while nobody else
-    is at them. `pool` is a `crew`, and is shut down here. Returns the number of entries.
+    is at them. `pool` is a `crew`, and is shut down here. Returns the number of the last entry that is in them.
 
     Raises:
         RebuildBusy, NotAsTheLedger; whatever reading `values` raises. The living views are then as they were.
@@ -69,13 +69,11 @@ def rebuild(
         try:
             build(conn, SCHEMA, indexed=False)
             try:
-                expected, done = _fill(conn, values, pool, progress)
+                expected = _fill(conn, values, pool, progress)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)  # nobody writes any more: to check, or to throw away
             _check(conn, expected)
-            while len(tail := _living_tail(conn)) >= CHUNK:
-                done += applier.catch_up(conn, tail, 0)
-            return done + _switch(engine, applier)
+            return _switch(engine, conn, applier)
         finally:
             with conn.begin():
                 conn.execute(text(f"drop schema if exists {SCHEMA} cascade"))
@@ -116,8 +114,8 @@ def enter(conn: Connection, schema: str) -> None:
 # -- filling ----------------------------------------------------------------------------------------------------------
 
 
-def _fill(conn: Connection, values: Iterable[bytes], pool: ProcessPoolExecutor, progress: Progress) -> tuple[Tally, int]:
-    """Every table from `values`, by the pool; what they must hold, and how many entries there were."""
+def _fill(conn: Connection, values: Iterable[bytes], pool: ProcessPoolExecutor, progress: Progress) -> Tally:
+    """Every table from `values`, by the pool; what they must hold."""
     parts, writers = list(_runs(pool, chunks(values, RUN), {}, progress)), dict[str, str]()
     for part, _ in parts:
         writers |= part.writers
@@ -128,7 +126,7 @@ def _fill(conn: Connection, values: Iterable[bytes], pool: ProcessPoolExecutor, 
         raise NotAsTheLedger("no entry holds the schema of another, as a newer release's might: nothing was switched")
     indexing = [pool.submit(crew.index, t) for t in bulk.COPIED if t not in MOVED]
     index(conn, SCHEMA, SMALL)
-    expected, done = _in_order(conn, found), sum(p.entries for p in found)
+    expected = _in_order(conn, found)
     index(conn, SCHEMA, MOVED)
     for future in indexing:
         future.result()
@@ -139,7 +137,7 @@ def _fill(conn: Connection, values: Iterable[bytes], pool: ProcessPoolExecutor, 
     expected["child", "", "rows"] = len(ids)
     if folded != len(ids):
         raise NotAsTheLedger(f"{len(ids)} children, {folded} folded: nothing was switched")
-    return expected, done
+    return expected
 
 
 def _runs(
@@ -201,24 +199,27 @@ def _check(conn: Connection, expected: Tally) -> None:
 # -- switching --------------------------------------------------------------------------------------------------------
 
 
-def _living_tail(conn: Connection) -> list[bytes]:
-    with conn.begin():
-        sql = "select value from public.ledger where number > (select number from counter where id = 1) order by number limit :n"
-        return [bytes(r.value) for r in conn.execute(text(sql), {"n": CHUNK})]
+def _switch(engine: Engine, conn: Connection, applier: Applier) -> int:
+    """Nobody else at the living tables: the last entries, then the new tables take the old ones' place. The last number.
 
-
-def _switch(engine: Engine, applier: Applier) -> int:
-    """Nobody else at the living tables: the last entries, then the new tables take the old ones' place."""
-    with engine.connect() as holder, engine.connect() as conn:
-        enter(conn, SCHEMA)
-        with _alone_at_the_tables(holder):
-            number = holder.execute(text("select number from counter where id = 1")).scalar_one()
-            incarnation = holder.execute(text("select incarnation from counter where id = 1")).scalar_one()
+    Raises: RebuildBusy.
+    """
+    with engine.connect() as holder:
+        for _ in range(HOLD_TRIES):
+            _follow(conn, applier)
+            if (transaction := _hold(holder)) is not None:
+                break
+            time.sleep(random.uniform(0.05, 0.15))  # noqa: S311  no secret: those who waited for us go first
+        else:
+            raise RebuildBusy(
+                "somebody has held on to the living tables all the time: end what reads them for long, then try again"
+            )
+        with transaction:
+            number, incarnation = holder.execute(text("select number, incarnation from counter where id = 1")).one()
             sql = "select value from ledger where number > (select number from rebuilt.counter where id = 1) order by number"
-            tail = [bytes(r.value) for r in holder.execute(text(sql))]
-            done = applier.catch_up(conn, tail, incarnation)
+            applier.catch_up(conn, [bytes(r.value) for r in holder.execute(text(sql))], incarnation)
             holder.execute(_KEEP_EPOCHS)
-            there = holder.execute(text("select number from rebuilt.counter where id = 1")).scalar_one()
+            there = int(holder.execute(text("select number from rebuilt.counter where id = 1")).scalar_one())
             if there < number:
                 raise AssertionError(f"rebuilt up to {there}, living up to {number}")
             for table in FOLDED:
@@ -226,29 +227,35 @@ def _switch(engine: Engine, applier: Applier) -> int:
                 holder.execute(text(f'alter table rebuilt."{table.name}" set schema public'))
             holder.execute(text("delete from footprint"))  # nobody follows over a switch, and what was erased lies there as well
             holder.execute(text("drop schema rebuilt"))
-            return done
+            return there
 
 
-def _alone_at_the_tables(holder: Connection) -> RootTransaction:
+def _follow(conn: Connection, applier: Applier) -> None:
+    """Catch up with the living ledger rows until less than a chunk is left: what is left is done while everybody waits."""
+    sql = "select value from public.ledger where number > (select number from counter where id = 1) order by number limit :n"
+    while True:
+        with conn.begin():
+            tail = [bytes(r.value) for r in conn.execute(text(sql), {"n": CHUNK})]
+        if len(tail) < CHUNK:
+            return
+        applier.catch_up(conn, tail, 0)
+
+
+def _hold(holder: Connection) -> RootTransaction | None:
     """A transaction that holds every living table. All are asked for at once, and given back soon where somebody holds one of
-    them and may want another that we have: he is never the one whom PostgreSQL ends.
-
-    Raises: RebuildBusy.
+    them and may want another that we have: he is never the one whom PostgreSQL ends. None then.
     """
-    for _ in range(HOLD_TRIES):
-        transaction = holder.begin()
-        try:
-            holder.execute(text(f"set local statement_timeout = {HOLD_MS}"))
-            holder.execute(_HOLD)
-            holder.execute(text("set local statement_timeout to default"))
-        except OperationalError as err:
-            transaction.rollback()
-            if getattr(err.orig, "sqlstate", None) not in HELD_BY_OTHERS:
-                raise
-            time.sleep(random.uniform(0.05, 0.15))  # noqa: S311  no secret: those who waited for us go first
-        else:
-            return transaction
-    raise RebuildBusy("somebody has held on to the living tables all the time: end what reads them for long, then try again")
+    transaction = holder.begin()
+    try:
+        holder.execute(text(f"set local statement_timeout = {HOLD_MS}"))
+        holder.execute(_HOLD)
+        holder.execute(text("set local statement_timeout to default"))
+    except OperationalError as err:
+        transaction.rollback()
+        if getattr(err.orig, "sqlstate", None) not in HELD_BY_OTHERS:
+            raise
+        return None
+    return transaction
 
 
 _HOLD = text("lock table " + ", ".join(f'public."{t.name}"' for t in FOLDED) + " in access exclusive mode")

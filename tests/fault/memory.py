@@ -56,7 +56,7 @@ class Memory:
         self.accepted: dict[str, tuple[int, int]] = {}
         self.concluded: list[tuple[int, str, dict[str, Any]]] = []
         self._preparer = Preparer(CODEC, b"s" * 32, lambda: self.clock)
-        self._decider = Decider(self.reference)
+        self._decider = Decider(self.reference, self._preparer.same)
         self._decider.begin(self.book, {})
 
     def take(self, topic: str, record: str, value: dict[str, Any]) -> Entry:

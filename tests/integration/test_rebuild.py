@@ -22,6 +22,7 @@ from infra import assembly
 from infra.state import REPOSITORY
 from projections import bulk
 from projections import rebuild as rebuilding
+from projections.folding import Applier
 from projections.rebuild import NotAsTheLedger, RebuildBusy, rebuild
 from tests.integration import restoring
 from tests.services import Deployment, Services
@@ -29,6 +30,7 @@ from tests.services import Deployment, Services
 pytestmark = pytest.mark.slow
 
 ENDS_S = 60.0
+FEW = 20
 COUNTS = "select " + ", ".join(f"(select count(*) from {t})" for t in ("fact", "child", "link", "conclusion"))
 
 
@@ -155,6 +157,43 @@ class TestRebuild:
                 time.sleep(0.7)  # longer than the switch waits: it has to come again
             reader.commit()
             assert number[0][0] == done.result(ENDS_S)
+
+    def test_a_reader_who_takes_long(self, house: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is decided while the switch waits is taken over before it holds the tables: nobody waits for that."""
+        followed, tails = list[int](), list[int]()
+        follow, catch_up = rebuilding._follow, Applier.catch_up
+
+        def follows(conn: Connection, applier: Applier) -> None:
+            follow(conn, applier)
+            followed.append(1)
+
+        def catches_up(self: Applier, conn: Connection, values: Any, incarnation: int) -> int:
+            tails.extend([len(values)] if isinstance(values, list) else [])  # the relay's are none
+            return catch_up(self, conn, values, incarnation)
+
+        monkeypatch.setattr(rebuilding, "CHUNK", FEW)
+        monkeypatch.setattr(rebuilding, "_follow", follows)
+        monkeypatch.setattr(Applier, "catch_up", catches_up)
+
+        def tries(count: int) -> None:
+            until = time.monotonic() + ENDS_S
+            while len(followed) < count:
+                assert time.monotonic() < until, "the switch does not try again"
+                assert not done.done()
+                time.sleep(0.02)
+
+        number = restoring.rows(house.views_dsn, "select number from counter")[0][0]
+        with ThreadPoolExecutor(1) as pool, psycopg.connect(house.views_dsn) as reader, restoring.workers(house):
+            reader.execute("select 1 from link limit 1")
+            done = pool.submit(made, house, entries(house.access("relay")))
+            tries(1)
+            restoring.borough(house, tmp_path, 5)
+            restoring.settled(house)
+            tries(len(followed) + 2)
+            reader.commit()
+            assert done.result(ENDS_S) > number + 2 * FEW
+        assert tails[-1] < FEW, tails
+        assert max(tails) == FEW, "all was there before the first try"
 
     def test_what_differs_is_found_and_mended(self, house: Deployment, tmp_path: Path) -> None:
         """`sightline verify` names a row that is not what the ledger gives; `sightline rebuild` puts it right."""
