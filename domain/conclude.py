@@ -139,9 +139,9 @@ def _evidence(folded: Folded) -> Conclusions:
     known, here = folded.known, folded.known.in_force
     now: dict[str, set[str]] = {}
     for rec in folded.owed:
-        lost = rec.evidence - here if rec.open else None
-        if not lost:
+        if not rec.open or rec.evidence <= here:
             continue
+        lost = rec.evidence - here
         for hit in folded.risk.hits if not now else ():
             now[hit.rule.id] = {e for f in hit.found for e in _tellings(f, known)}
         gone = {

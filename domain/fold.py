@@ -52,6 +52,7 @@ class Fold:
         self._known, self._reference = known, reference
         self._situation = Situation(known, reference)
         self._seen = Seen(known, reference)
+        self._by_id: dict[str, meetings.Recommendation] | None = None
         self._raised: list[meetings.Recommendation] | None = None
         self._owed: list[meetings.Recommendation] = []
         self._sent: messages.Sent | None = None
@@ -77,11 +78,17 @@ class Fold:
     def learn(self, conclusion: Conclusion) -> bool:
         """Let a conclusion join in that was drawn last; False as for `take`."""
         self._folded = None
-        if "recommendation_id" in conclusion.data:
-            self._raised = None
         if "message_id" in conclusion.data:
             self._sent = None
-        return self._known.learn(conclusion)
+        if not self._known.learn(conclusion):
+            return False
+        if "recommendation_id" in conclusion.data:
+            self._raised = None
+            if self._known.conclusions[-1] is not conclusion:  # of one entry, but told before others
+                self._by_id = None
+            elif self._by_id is not None:
+                meetings.learn(self._by_id, conclusion)
+        return True
 
     def at(self, as_of: int) -> Folded:
         """Select, pair and evaluate, without writing the document. `as_of` (µs UTC) never goes back."""
@@ -90,7 +97,8 @@ class Fold:
             known.as_of = as_of
             found = risk.evaluate(self._situation, self._reference.policy)
             if self._raised is None:
-                self._raised = meetings.recommendations(known)
+                self._by_id = meetings.by_id(known) if self._by_id is None else self._by_id
+                self._raised = meetings.in_order(self._by_id)
                 self._owed = [r for r in self._raised if r.owed]
             if self._sent is None:
                 self._sent = messages.messages(known)

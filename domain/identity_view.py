@@ -102,8 +102,10 @@ def merged_into(known: Known, history: History) -> str | None:
 
 def trusted_nhs_number(known: Known) -> str | None:
     """The child's checked, traced NHS number; None when there is none, or when two contradict."""
-    found = {n for p in known.presentations if (n := _traced(p.fields.get("nhs_number"), p.fields.get("nhs_number_status")))}
-    return found.pop() if len(found) == 1 else None
+    if known.traced is None:
+        fields = (p.fields for p in known.presentations)
+        known.traced = frozenset(n for f in fields if (n := _traced(f.get("nhs_number"), f.get("nhs_number_status"))))
+    return next(iter(known.traced)) if len(known.traced) == 1 else None
 
 
 def latest_birth_date(known: Known) -> str | None:

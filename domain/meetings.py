@@ -106,18 +106,33 @@ class Recommendation:
 
 def recommendations(known: Known) -> list[Recommendation]:
     """Every recommendation on this child, oldest first."""
+    return in_order(by_id(known))
+
+
+def by_id(known: Known) -> dict[str, Recommendation]:
+    """Every recommendation on this child."""
     found: dict[str, Recommendation] = {}
     for c in known.conclusions:
-        rid = c.data.get("recommendation_id")
-        if rid is None:
-            continue
-        rec = found.get(rid)
-        if rec is None:
-            if c.kind != "recommended":
-                continue
-            rec = found[rid] = Recommendation(rid, c, c.accepted_at)
-        _step(rec, c)
+        learn(found, c)
+    return found
+
+
+def in_order(found: Mapping[str, Recommendation]) -> list[Recommendation]:
+    """Oldest first."""
     return sorted(found.values(), key=lambda r: (r.raised_at, r.steps[0].number, r.recommendation_id))
+
+
+def learn(found: dict[str, Recommendation], c: Conclusion) -> None:
+    """Let a conclusion that was drawn after all others join in."""
+    rid = c.data.get("recommendation_id")
+    if rid is None:
+        return
+    rec = found.get(rid)
+    if rec is None:
+        if c.kind != "recommended":
+            return
+        rec = found[rid] = Recommendation(rid, c, c.accepted_at)
+    _step(rec, c)
 
 
 def _step(rec: Recommendation, c: Conclusion) -> None:

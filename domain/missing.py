@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from functools import lru_cache
-from itertools import takewhile
 from typing import Final
 
 from domain.labelling import rest_on
@@ -194,11 +193,9 @@ def episodes(told: Tellings, as_of: int, hours: int) -> tuple[list[Episode], lis
 def _merged(strands: Sequence[Strand]) -> list[Episode]:
     out: list[Episode] = []
     for strand in strands:
-        began = strand.started_at
-        near = takewhile(lambda e: began - e.started_at <= SAME_EPISODE_US, reversed(out))  # noqa: B023  used in this turn only
-        same = next((e for e in near if _one(e, strand, began)), None)
+        same = _near(out, strand)
         if same is None:
-            out.append(Episode([strand], strand.type, began, strand.ended_at))
+            out.append(Episode([strand], strand.type, strand.started_at, strand.ended_at))
         else:
             same.strands.append(strand)
             same.type = same.type or strand.type
@@ -207,12 +204,22 @@ def _merged(strands: Sequence[Strand]) -> list[Episode]:
     return out
 
 
-def _one(episode: Episode, strand: Strand, began: int) -> bool:
+def _near(before: Sequence[Episode], strand: Strand) -> Episode | None:
+    """The last of the episodes, which are in order, that this strand tells of as well."""
+    for episode in reversed(before):
+        if strand.started_at - episode.started_at > SAME_EPISODE_US:
+            return None
+        if _one(episode, strand):
+            return episode
+    return None
+
+
+def _one(episode: Episode, strand: Strand) -> bool:
     """Do both tell of one absence? They began near one another."""
     return (
         (episode.type is None or strand.type is None or episode.type == strand.type)
         and all(s.agency != strand.agency for s in episode.strands)
-        and (episode.ended_at is None or episode.ended_at > began)
+        and (episode.ended_at is None or episode.ended_at > strand.started_at)
         and episode.strands[0].sealed == strand.sealed
     )
 

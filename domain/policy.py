@@ -37,6 +37,15 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = {
 }  # fmt: skip
 """Records of which a rule of this kind needs one, when it does not name its `records`."""
 
+OF_EPISODES: Final = frozenset({"missing_count", "missing_overnight", "missing_repeat", "interview"})
+"""Kinds of rule that look at episodes as they are told all together."""
+
+DAILY: Final = frozenset({"graded_while", "no_provision"})
+"""Kinds of rule whose answer may be another on another day."""
+
+BESIDE: Final[Mapping[str, frozenset[str]]] = {"graded_while": frozenset({"SocialCareStatus", "CpisStatusChanged"})}
+"""Records that rules of a kind look at beside those that they need."""
+
 LISTS: Final[Mapping[str, str]] = {
     "concerns": "concern", "exploitation": "exploitation-indicator", "harm": "harm", "found_with": "found-with",
     "with_whom": "found-with", "pull": "pull-factor", "push": "push-factor",
@@ -103,12 +112,31 @@ class Policy:
     overdue_to: tuple[str, ...]
     rules: tuple[Rule, ...]
     _asked: dict[frozenset[str], tuple[Rule, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _again: dict[tuple[frozenset[str], bool, bool], frozenset[str]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def asked(self, told: frozenset[str]) -> tuple[Rule, ...]:
         """The rules that can hold where facts of the records `told` are in force, in order."""
         found = self._asked.get(told)
         if found is None:
             found = self._asked[told] = tuple(r for r in self.rules if not r.looks_at or not told.isdisjoint(r.looks_at))
+        return found
+
+    def again(self, fresh: frozenset[str], *, turned: bool, new_day: bool) -> frozenset[str]:
+        """Ids of the rules that may answer differently once facts of the records `fresh` came, episodes are told otherwise
+        (`turned`), or a day has begun.
+        """
+        key = (fresh, turned, new_day)
+        found = self._again.get(key)
+        if found is None:
+            found = self._again[key] = frozenset(
+                r.id
+                for r in self.rules
+                if not fresh.isdisjoint(r.looks_at | BESIDE.get(r.kind, frozenset()))
+                or (turned and r.kind in OF_EPISODES)
+                or (new_day and r.kind in DAILY)
+            )
         return found
 
     def rule(self, rule_id: str) -> Rule | None:

@@ -76,8 +76,9 @@ class Address:
     nhs: str | None
 
     def ever(self, practice: str) -> bool:
-        """Was the child ever with this practice?"""
-        return any(f.body["practice_ods"] == practice for f in reversed(self.known.current.get("GpRegistration", ())))
+        """Is the child with this practice, or was it ever?"""
+        told = reversed(self.known.current.get("GpRegistration", ()))
+        return practice == self.practice or any(f.body["practice_ods"] == practice for f in told)
 
 
 def _addressed(folded: Folded) -> Address:

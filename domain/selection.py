@@ -51,7 +51,8 @@ class Known:
 
     `known_number` is the entry by which a fact was known on this child; `next_fact_at` when the next one begins to be true.
     `in_force` are the ids of `current`, `sealed` those of facts that few may see; `outcomes` says which a message tells of;
-    `told_back` are the ids of submissions told back to their supervisor.
+    `told_back` are the ids of submissions told back to their supervisor; `joined` the records of facts that joined in (`take`);
+    `traced` the NHS numbers of the presentations that are checked and traced, once somebody asked.
     """
 
     child_id: str
@@ -70,6 +71,8 @@ class Known:
     sealed: set[str] = field(default_factory=set)
     outcomes: dict[str, str] = field(default_factory=dict)
     told_back: set[str] = field(default_factory=set)
+    joined: list[str] = field(default_factory=list)
+    traced: frozenset[str] | None = None
     _came: dict[str, list[Fact]] = field(default_factory=dict)
     _by_agency: dict[str, int] = field(default_factory=dict)
     _lines: dict[str, Line] = field(default_factory=dict)
@@ -120,6 +123,7 @@ class Known:
         place(self.facts, fact)
         self.everything[fact.event_id] = fact
         self.in_force.add(fact.event_id)
+        self.joined.append(fact.record)
         if self._by_agency:
             self._by_agency[fact.agency] = self._by_agency.get(fact.agency, 0) + 1
         self.version = max(self.version, fact.number)
@@ -128,6 +132,7 @@ class Known:
     def meet(self, shown: Presentation, link: Link) -> None:
         """Let a presentation join in that nobody had shown before; its facts join in after it."""
         self.presentations.append(shown)
+        self.traced = None
         self.links[shown.presentation_id] = link
 
     def learn(self, c: Conclusion) -> bool:

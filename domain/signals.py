@@ -29,15 +29,6 @@ SESSIONS_MIN: Final = 10
 NEVER: Final = 1 << 63
 """Later than any instant."""
 
-OF_EPISODES: Final = frozenset({"missing_count", "missing_overnight", "missing_repeat", "interview"})
-"""Kinds of rule that look at episodes as they are told all together."""
-
-DAILY: Final = frozenset({"graded_while", "no_provision"})
-"""Kinds of rule whose answer may be another on another day."""
-
-BESIDE: Final[Mapping[str, frozenset[str]]] = {"graded_while": frozenset({"SocialCareStatus", "CpisStatusChanged"})}
-"""Records that rules of a kind look at beside those that they need."""
-
 
 @dataclass(eq=False, slots=True)
 class Hit:
@@ -87,7 +78,8 @@ class Situation:
     """What rules look at, and what they said last: they are asked again when they may answer differently.
 
     It goes on with what is known (`Known.take`, a later `as_of`): the same as looking at all of it anew. `unsettled` are the
-    episodes that time alone may change; `starts` says when each began, `ends` when each of `ended` did, in order.
+    episodes that time alone may change; `starts` says when each began, `ends` when each of `ended` did, in order; `clocks` when
+    each began and what its interview's clock says.
     """
 
     def __init__(self, known: Known, reference: Reference) -> None:
@@ -95,14 +87,16 @@ class Situation:
         self.today = ""
         self.episodes: list[Episode] = []
         self.loose: list[Interview] = []
+        self.clocks: list[list[object]] = []
         self.unsettled: list[Episode] = []
         self.starts: list[int] = []
         self.ended: list[Episode] = []
         self.ends: list[int] = []
         self._told = missing.Tellings()
-        self._looked: dict[str, int] = {}
-        self._fresh: set[str] = set()
+        self._joined = 0
+        self._fresh: frozenset[str] = frozenset()
         self._new_day = self._turned = False
+        self._rules: tuple[Rule, ...] = ()
         self._answers: dict[str, Answer] = {}
         self._gaps: tuple[int, list[tuple[Fact, str | None]]] = (0, [])
         self._plans: tuple[int, list[Fact]] = (0, [])
@@ -112,9 +106,8 @@ class Situation:
         """Bring what rules look at to what is known now."""
         known, today, first = self.known, local_date_of(self.known.as_of), not self.today
         self._new_day, self.today = today != self.today, today
-        self._fresh = {r for r, some in known.current.items() if len(some) != self._looked.get(r)}
-        for record in self._fresh:
-            self._looked[record] = len(known.current[record])
+        self._fresh = frozenset(known.current if first else known.joined[self._joined :])
+        self._joined = len(known.joined)
         hours = self.reference.interview_hours
         if first or not self._fresh.isdisjoint(missing.TOLD):
             self._told.look(known)
@@ -127,6 +120,7 @@ class Situation:
             turned = [missing.run(e, known.as_of, hours) for e in self.unsettled]
             self._turned = any(turned)
         if self._turned:
+            self.clocks = [[e.started_at, e.clock] for e in self.episodes]
             self.unsettled = [e for e in self.episodes if e.ended_at is None or e.clock == "RUNNING"]
 
     def ahead(self, at: int) -> None:
@@ -136,10 +130,14 @@ class Situation:
     def ask(self, policy: Policy) -> tuple[list[Hit], int | None]:
         """Every rule that holds, harm triggers first, in the policy's order; when one may next answer differently (µs UTC)."""
         self.look()
-        found, signalled, until = list[Hit](), False, NEVER
-        for rule in policy.asked(frozenset(self.known.current)):
+        if self._fresh:
+            self._rules = policy.asked(frozenset(self.known.current))
+        fresh = self._fresh if self._answers else frozenset()  # nothing has been asked yet: all is
+        again = policy.again(fresh, turned=self._turned, new_day=self._new_day)
+        found, signalled, until, now = list[Hit](), False, NEVER, self.known.as_of
+        for rule in self._rules:
             answer = self._answers.get(rule.id)
-            if answer is None or self._open(rule, answer, signalled=signalled):
+            if answer is None or answer.until <= now or rule.id in again or (signalled and rule.kind == "corroboration"):
                 self._until = NEVER
                 hit = MATCHERS[rule.kind](rule, self)
                 answer = self._answers[rule.id] = Answer(hit, self._until)
@@ -148,18 +146,6 @@ class Situation:
             if answer.hit is not None:
                 found.append(answer.hit)
         return found, None if until == NEVER else until
-
-    def _open(self, rule: Rule, answer: Answer, *, signalled: bool) -> bool:
-        """May a rule answer differently than it did?"""
-        if answer.until <= self.known.as_of or not self._fresh.isdisjoint(rule.looks_at):
-            return True
-        kind = rule.kind
-        return (
-            (self._turned and kind in OF_EPISODES)
-            or (self._new_day and kind in DAILY)
-            or (signalled and kind == "corroboration")
-            or not self._fresh.isdisjoint(BESIDE.get(kind, ()))
-        )
 
     def signals(self, after: int) -> Iterator[tuple[int, Fact]]:
         """What happened after an instant and lets a rule hold that gives weak signals; some more than once."""

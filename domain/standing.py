@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from domain import meetings, messages, missing
+from domain import meetings, messages
 from domain.fold import Folded, changes_at, due_at, parts
 from domain.meetings import Recommendation
 from domain.model import History, Json
@@ -56,7 +56,7 @@ def standing(history: History, reference: Reference, as_of: int) -> Standing:
 def standing_of(folded: Folded) -> Standing:
     """The same, out of a fold already made."""
     known = folded.known
-    counts = _counts(known, folded.recommendations, folded.messages, folded.situation.episodes)
+    counts = _counts(known, folded.recommendations, folded.messages, folded.situation.clocks)
     return Standing(known.child_id, known.version, known.as_of, changes_at(folded), due_at(folded), *_owed(folded.owed), counts)
 
 
@@ -71,11 +71,11 @@ def _urgency(owed: Recommendation) -> int:
     return PASSED_ON if owed.passed is not None else IN_TIME
 
 
-def _counts(known: Known, raised: list[Recommendation], sent: messages.Sent, episodes: list[missing.Episode]) -> Json:
+def _counts(known: Known, raised: list[Recommendation], sent: messages.Sent, clocks: list[list[object]]) -> Json:
     return {
         "facts": known.by_agency,
         "recommendations": [[r.raised_at, r.state, [c.data["agency"] for c in r.steps if c.kind == "disagreed"]] for r in raised],
-        "episodes": [[e.started_at, e.clock] for e in episodes],
+        "episodes": clocks,
         "messages": _tally([m.state for m in sent.live] + ["WITHDRAWN"] * (len(sent.every) - len(sent.live))),
     }
 

@@ -24,7 +24,17 @@ LIBRARIES: Final = ("kafka-python", "fastavro", "psycopg", "sqlalchemy", "crypto
 def cpu_s(process: psutil.Process) -> float:
     """User and system CPU seconds of a process, with those of its ended children."""
     t = process.cpu_times()
-    return float(t.user + t.system + t.children_user + t.children_system)
+    try:
+        own = time.clock_gettime(~process.pid << 3 | CPUCLOCK_SCHED)
+    except OSError:
+        own = float(t.user + t.system)
+    return own + float(t.children_user + t.children_system)
+
+
+CPUCLOCK_SCHED: Final = 2
+"""Linux's clock of another process's CPU time, to the nanosecond (`clock_getcpuclockid`): /proc counts in hundredths of a second,
+which is as much as thirty facts cost.
+"""
 
 
 def server_processes(services: Services) -> dict[str, psutil.Process]:
