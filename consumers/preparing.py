@@ -114,7 +114,9 @@ class Preparer:
         )
 
     def same(self, item: Prepared, content: bytes) -> bool:
-        """Is this the content hash of what `item` says? The first releases took it of what is left empty as well."""
+        """Is this the content hash of what `item` says? Before 0.1.0 it was taken of what is left empty as well: such a hash is
+        known until a schema of it gains a field.
+        """
         return content == item.content or (item.value is not None and content == self._hash(item.record or "", item.value))
 
     def _hash(self, record: str, value: Json) -> bytes:

@@ -53,6 +53,7 @@ class Fold:
         self._situation = Situation(known, reference)
         self._seen = Seen(known, reference)
         self._by_id: dict[str, meetings.Recommendation] | None = None
+        self._learnt: list[Conclusion] = []
         self._raised: list[meetings.Recommendation] | None = None
         self._owed: list[meetings.Recommendation] = []
         self._sent: messages.Sent | None = None
@@ -84,10 +85,9 @@ class Fold:
             return False
         if "recommendation_id" in conclusion.data:
             self._raised = None
+            self._learnt.append(conclusion)
             if self._known.conclusions[-1] is not conclusion:  # of one entry, but told before others
                 self._by_id = None
-            elif self._by_id is not None:
-                meetings.learn(self._by_id, conclusion)
         return True
 
     def at(self, as_of: int) -> Folded:
@@ -97,13 +97,22 @@ class Fold:
             known.as_of = as_of
             found = risk.evaluate(self._situation, self._reference.policy)
             if self._raised is None:
-                self._by_id = meetings.by_id(known) if self._by_id is None else self._by_id
-                self._raised = meetings.in_order(self._by_id)
+                self._raised = self._recommendations()
                 self._owed = [r for r in self._raised if r.owed]
             if self._sent is None:
                 self._sent = messages.messages(known)
             self._folded = Folded(known, self._situation, self._seen, found, self._raised, self._owed, self._sent)
         return self._folded
+
+    def _recommendations(self) -> list[meetings.Recommendation]:
+        found, self._by_id = self._by_id, None  # should one fail, nothing is left half done
+        if found is None:
+            found = meetings.by_id(self._known)
+        else:
+            for conclusion in self._learnt:
+                meetings.learn(found, conclusion)
+        self._by_id, self._learnt = found, []
+        return meetings.in_order(found)
 
 
 def fold(history: History, reference: Reference, as_of: int, known_at: int | None = None) -> Json:

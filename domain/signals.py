@@ -130,7 +130,7 @@ class Situation:
     def ask(self, policy: Policy) -> tuple[list[Hit], int | None]:
         """Every rule that holds, harm triggers first, in the policy's order; when one may next answer differently (µs UTC)."""
         self.look()
-        if self._fresh:
+        if self._fresh or not self._answers:
             self._rules = policy.asked(frozenset(self.known.current))
         fresh = self._fresh if self._answers else frozenset()  # nothing has been asked yet: all is
         again = policy.again(fresh, turned=self._turned, new_day=self._new_day)

@@ -172,6 +172,7 @@ class TestRebuild:
             return catch_up(self, conn, values, incarnation)
 
         monkeypatch.setattr(rebuilding, "CHUNK", FEW)
+        monkeypatch.setattr(rebuilding, "HOLD_TRIES", 1_000)
         monkeypatch.setattr(rebuilding, "_follow", follows)
         monkeypatch.setattr(Applier, "catch_up", catches_up)
 

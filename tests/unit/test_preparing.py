@@ -60,8 +60,8 @@ def test_a_schema_has_gained_fields() -> None:
     assert newer.same(after, before.content)
 
 
-def test_what_the_first_releases_kept() -> None:
-    """Their hash is of the empty fields, too."""
+def test_what_was_kept_before_0_1_0() -> None:
+    """That hash is of the empty fields, too."""
     preparer, item = prepared(concern())
     kept = keyed_hash(SECRET, "SchoolConcern", orjson.dumps(item.value, option=orjson.OPT_SORT_KEYS).decode())[:16]
     assert kept != item.content
