@@ -190,6 +190,18 @@ class TestGoesOn:
                 assert parts_of(parts(now, REFERENCE, at)) == parts_of(fold.at(at))
         event("went on" if went_on else "never went on")
 
+    def test_what_an_older_release_does_not_understand(self) -> None:
+        """A conclusion of a newer one is a failure of this child's fold, time and again, and never of whoever passes it on."""
+        child = r19()
+        child.concludes()
+        fold = Fold(select(child.history, NOW), REFERENCE)
+        (rec,) = fold.at(NOW).recommendations
+        about = {"child_id": CHILD, "recommendation_id": rec.recommendation_id}
+        assert fold.learn(Conclusion(child.number + 1, NOW, "of a newer release", about))
+        for _ in range(2):
+            with pytest.raises(KeyError):
+                fold.at(NOW)
+
 
 def shows(history: History, first: Presentation, data: st.DataObject) -> History:
     """A record joins in, with the birth date that the others have or another one."""
