@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 import structlog
 from kafka import KafkaProducer
+from kafka.errors import KafkaError
 from sqlalchemy import Engine, create_engine
 
 from consumers.archive import Archive
@@ -30,6 +31,7 @@ from infra import migrate
 from infra.errors import InfraError
 from infra.settings import Settings
 from producers.acts import ActProducer
+from producers.kafka_link import abandon
 from projections.bulk import Tools
 from projections.collecting import collect_rarely
 from projections.crew import crew
@@ -125,15 +127,22 @@ class KeyPublisher:
         """Send; what is returned waits until all are acknowledged."""
         if self._producer is None:
             self._producer = KafkaProducer(**self._access.options(), acks="all", enable_idempotence=True, linger_ms=1)
+        producer = self._producer
         futures = []
         for (holder, record_class), (wrapped, at) in keys.items():
             value = {"holder": holder, "record_class": record_class, "wrapped": wrapped, "created_at": at}
             key = f"{holder}/{record_class}".encode()
-            futures.append(self._producer.send(self._access.topic("keys"), self._codec.encode("WrappedKey", value), key=key))
+            futures.append(producer.send(self._access.topic("keys"), self._codec.encode("WrappedKey", value), key=key))
 
         def wait() -> None:
-            for future in futures:
-                future.get(KEYS_TIMEOUT_S)
+            try:
+                for future in futures:
+                    future.get(KEYS_TIMEOUT_S)
+            except KafkaError:  # after brokers have refused it, a producer may never send again: the next key gets another one
+                if self._producer is producer:
+                    self._producer = None
+                    abandon(producer)
+                raise
 
         return wait
 

@@ -19,6 +19,7 @@ from infra.settings import Settings
 from infra.state import DEMONSTRATION
 from producers.acts import ActProducer
 from producers.errors import ProducerError
+from producers.kafka_link import abandon
 from projections.accesses import Access, mark_published, unpublished_accesses
 from schemas.registry import RegistryUnavailable
 from web.app import create_app
@@ -79,6 +80,9 @@ class AccessPublisher:
                     pass
             except (KafkaError, SQLAlchemyError, RegistryUnavailable) as err:
                 log.warning("accesses-interrupted", kind=type(err).__name__)
+                if isinstance(err, KafkaError) and self._producer is not None:  # it may never send again: the next gets another
+                    abandon(self._producer)
+                    self._producer = None
 
     def _send_some(self) -> bool:
         if self._producer is None:

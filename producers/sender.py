@@ -19,6 +19,7 @@ from producers.kafka_link import abandon, greet, in_our_words, open_producer
 from producers.spool import Spool, unwritable
 from schemas.catalogue import RecordSpec, catalogue
 from schemas.codec import HEADER, MAGIC, Codec
+from schemas.registry import RegistryUnavailable
 from schemas.topics import KafkaAccess
 
 log = structlog.get_logger(__name__)
@@ -104,7 +105,7 @@ class Sender(threading.Thread):
         """True once everything up to `number` is acknowledged; False at the timeout, or when refused for a lasting reason."""
 
         def settled() -> bool:
-            refused = self.problem is not None and not isinstance(self.problem, BrokerUnavailable)
+            refused = self.problem is not None and not isinstance(self.problem, (BrokerUnavailable, RegistryUnavailable))
             return self._spool.acked >= number or (until_refused and refused) or self._stopping
 
         with self._changed:

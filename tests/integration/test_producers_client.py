@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -24,7 +25,7 @@ from producers.facts import key_of
 from producers.kafka_link import open_consumer, open_producer
 from schemas.catalogue import catalogue
 from schemas.codec import Codec
-from schemas.registry import Registry
+from schemas.registry import Registry, RegistryUnavailable
 from tests.golden.values import VALUES
 from tests.services import Deployment, Services
 
@@ -175,6 +176,27 @@ class TestRefused:
         assert time.monotonic() - begin < 8
         assert client.access.password not in str(told.value)
         assert 1 == client.waiting
+
+    def test_a_registry_that_comes_back(self, deployment: Deployment, tmp_path: Path) -> None:
+        """Whoever waits for facts of a record never sent before waits for the registry as well, up to his limit."""
+        back = threading.Event()
+
+        class Away(Registry):
+            def lookup(self, subject: str, text: str) -> int:
+                if not back.is_set():
+                    raise RegistryUnavailable("it does not answer")
+                return super().lookup(subject, text)
+
+        access = deployment.access("agency.education")
+        with closing(
+            AgencyClient(access, "education", Codec(Away(deployment.registry_url)), SECRET, tmp_path / "spool")
+        ) as client:
+            client.publish("SchoolConcern", concern())
+            with pytest.raises(RegistryUnavailable):
+                client.flush(1)
+            threading.Timer(1, back.set).start()
+            client.flush(30)
+            assert 0 == client.waiting
 
     def test_waiting_facts_go_out_when_access_is_mended(self, deployment: Deployment, open_client: Open) -> None:
         """With the right password the next client sends what the last could not."""
