@@ -54,7 +54,7 @@ class Fold:
         self._seen = Seen(known, reference)
         self._by_id: dict[str, meetings.Recommendation] | None = None
         self._learnt: list[Conclusion] = []
-        self._raised: list[meetings.Recommendation] | None = None
+        self._raised: list[meetings.Recommendation] = []
         self._owed: list[meetings.Recommendation] = []
         self._sent: messages.Sent | None = None
         self._folded: Folded | None = None
@@ -84,7 +84,6 @@ class Fold:
         if not self._known.learn(conclusion):
             return False
         if "recommendation_id" in conclusion.data:
-            self._raised = None
             self._learnt.append(conclusion)
             if self._known.conclusions[-1] is not conclusion:  # of one entry, but told before others
                 self._by_id = None
@@ -96,7 +95,7 @@ class Fold:
         if self._folded is None or known.as_of != as_of:
             known.as_of = as_of
             found = risk.evaluate(self._situation, self._reference.policy)
-            if self._raised is None:
+            if self._by_id is None or self._learnt:
                 self._raised = self._recommendations()
                 self._owed = [r for r in self._raised if r.owed]
             if self._sent is None:

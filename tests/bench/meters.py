@@ -20,6 +20,11 @@ from tests.services import Deployment, LocalServices, Services
 MIB: Final = 1024 * 1024
 LIBRARIES: Final = ("kafka-python", "fastavro", "psycopg", "sqlalchemy", "cryptography", "orjson")
 
+CPUCLOCK_SCHED: Final = 2
+"""Linux's clock of another process's CPU time, to the nanosecond (`clock_getcpuclockid`): /proc counts in hundredths of a second,
+which is as much as thirty facts cost.
+"""
+
 
 def cpu_s(process: psutil.Process) -> float:
     """User and system CPU seconds of a process, with those of its ended children."""
@@ -29,12 +34,6 @@ def cpu_s(process: psutil.Process) -> float:
     except OSError:
         own = float(t.user + t.system)
     return own + float(t.children_user + t.children_system)
-
-
-CPUCLOCK_SCHED: Final = 2
-"""Linux's clock of another process's CPU time, to the nanosecond (`clock_getcpuclockid`): /proc counts in hundredths of a second,
-which is as much as thirty facts cost.
-"""
 
 
 def server_processes(services: Services) -> dict[str, psutil.Process]:

@@ -95,7 +95,6 @@ def raised(oracle: Oracle, told: Sequence[Told], answers: Sequence[Answer], at: 
     waiting: dict[Shown, tuple[int, Child]] = {}
     on: dict[Shown, tuple[Shown, int]] = {}
     out: Counter[Raised] = Counter()
-
     for number in sorted(facts.keys() | acts.keys()):
         if (fact := facts.get(number)) is not None:
             mine = people.of[fact.key]
