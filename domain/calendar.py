@@ -45,13 +45,12 @@ class Calendar:
 
     def between(self, first: date, last: date) -> int:
         """Open days from `first` to `last`, both included; 0 when `last` lies before `first`."""
-        span = (last - first).days + 1
-        if span <= 0:
+        if last < first:
             return 0
-        weeks, rest = divmod(span, 7)
-        tail = sum((last - timedelta(days=n)).weekday() < WEEKEND for n in range(rest))
         free = self._free_weekdays
-        return weeks * WEEKEND + tail - (bisect_right(free, last) - bisect_left(free, first))
+        return (
+            _weekdays(last.toordinal()) - _weekdays(first.toordinal() - 1) - (bisect_right(free, last) - bisect_left(free, first))
+        )
 
     @property
     def _free_weekdays(self) -> tuple[date, ...]:
@@ -60,6 +59,12 @@ class Calendar:
             spans = (a + timedelta(days=n) for a, b in self.breaks for n in range((b - a).days + 1))
             self._free.append(tuple(sorted(d for d in {*self.closed, *spans} if d.weekday() < WEEKEND)))
         return self._free[0]
+
+
+def _weekdays(ordinal: int) -> int:
+    """Weekdays from the first day there is, a Monday, to the day of this ordinal."""
+    weeks, rest = divmod(ordinal, 7)
+    return weeks * WEEKEND + min(rest, WEEKEND)
 
 
 def after_open_days(calendar: Calendar, start_us: int, days: int) -> int:

@@ -81,7 +81,7 @@ def _raised(recommendation_id: str, folded: Folded, reference: Reference, now: i
         "recommendation_id": recommendation_id, "basis": found.basis, "points": found.points,
         "triggers": [h.rule.id for h in found.hits if h.rule.trigger],
         "reasons": [
-            {"rule": h.rule.id, "points": h.points, "facts": [f.event_id for f in h.facts], "agencies": h.agencies}
+            {"rule": h.rule.id, "points": h.points, "facts": [f.event_id for f in h.facts], "agencies": list(h.agencies)}
             for h in found.hits
         ],
         "due_at": reference.register.due(policy.due_harm if found.harm else policy.due_points, now), "policy": policy.id,
@@ -106,19 +106,25 @@ def _news(earlier: Sequence[Recommendation], folded: Folded, reference: Referenc
     before = evaluate(folded.seen.upto(number, held_at), reference.policy)
     if _new_trigger(folded.risk, before, known):
         return True
-    if last.decision == "CONVENED":
+    if last.decision == "CONVENED" or folded.risk.basis is None:
         return False
-    was = before.agencies | {a for r in last.raised.data["reasons"] for a in r["agencies"]}
-    more = folded.risk.points - before.points >= reference.policy.reraise_points
-    return bool(folded.risk.basis and (more or folded.risk.agencies - was))
+    if folded.risk.points - before.points >= reference.policy.reraise_points:
+        return True
+    fresh = folded.risk.agencies - last.agencies
+    return bool(fresh) and not fresh <= before.agencies
 
 
 def _new_trigger(now: Risk, before: Risk, known: Known) -> bool:
+    if not now.harm:
+        return False
     then = {(h.rule.id, f.event_id) for h in before.hits if h.rule.trigger for f in h.found}
-    for hit in now.hits:
-        if hit.rule.trigger and any(not any((hit.rule.id, e) in then for e in _tellings(f, known)) for f in hit.found):
-            return True
-    return False
+    return any(
+        not any((hit.rule.id, e) in then for e in _tellings(f, known))
+        for hit in now.hits
+        if hit.rule.trigger
+        for f in hit.found
+        if (hit.rule.id, f.event_id) not in then
+    )
 
 
 def _tellings(fact: Fact, known: Known) -> list[str]:
@@ -139,7 +145,10 @@ def _evidence(folded: Folded) -> Conclusions:
     known, here = folded.known, folded.known.in_force
     now: dict[str, set[str]] = {}
     for rec in folded.owed:
-        if not rec.open or rec.evidence <= here:
+        if not rec.open or rec.in_force == len(rec.evidence):
+            continue
+        if rec.evidence <= here:
+            rec.in_force = len(rec.evidence)
             continue
         lost = rec.evidence - here
         for hit in folded.risk.hits if not now else ():
@@ -171,9 +180,11 @@ def _overdue(folded: Folded, reference: Reference, fired: int | None, behind: Se
 def _voices(known: Known) -> Conclusions:
     """Police submissions without the child's voice or why it is missing go back to the officer's supervisor, once (R18)."""
     unheard = known.line("voice missing", ("VulnerabilitySubmission",), _unheard).facts
-    if not unheard:
+    if len(unheard) == known.voices:
         return []
     untold = [f.event_id for f in unheard if f.event_id not in known.told_back]
+    if not untold:
+        known.voices = len(unheard)
     return [("quality_defect", {"event_id": e, "defect": "VOICE_MISSING"}) for e in untold]
 
 

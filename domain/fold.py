@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from domain import meetings, messages, missing, risk
+from domain import meetings, messages, missing, missing_view, risk
 from domain.calendar import midnight, next_midnight
 from domain.chronology import chronology, currency
 from domain.education import SCHOOL_DAYS, education, school_days
@@ -193,8 +193,8 @@ def _sections(known: Known, situation: Situation, reference: Reference) -> Json:
     return {
         "involved": involved(known, today, reference),
         "status": told[-1] if told else None, "status_history": told, "practice": practice(known, today),
-        "missing": [missing.shown(e, known, reference) for e in reversed(situation.episodes)],
-        "interviews_unpaired": [missing.interview_shown(i, None, reference) for i in situation.loose],
+        "missing": [missing_view.shown(e, known, reference) for e in reversed(situation.missing.every)],
+        "interviews_unpaired": [missing_view.interview_shown(i, None, reference) for i in situation.missing.loose],
         "vpas": vpas(known, reference), "cpis": cpis(known, reference), "education": education(known, today, reference),
         "grades": held, "grade_differences": differ,
     }  # fmt: skip
@@ -221,7 +221,7 @@ def changes_at(folded: Folded) -> int | None:
         ahead.append(folded.risk.changes_at)
     if known.next_fact_at is not None:
         ahead.append(known.next_fact_at)
-    for e in folded.situation.unsettled:
+    for e in folded.situation.missing.unsettled:
         if e.ended_at is None:
             ahead += [missing.next_overnight(known.as_of), known.as_of + DAY_US - (known.as_of - e.started_at) % DAY_US]
         elif e.due_at is not None:
@@ -240,7 +240,7 @@ def _days(folded: Folded) -> Iterable[int]:
             ends = s.known.by_day(record, last).ats
             if (n := bisect_left(ends, s.today)) < len(ends):
                 yield next_midnight(ends[n])
-    if any(last is None or last >= s.today for _, last in s.gaps()):
+    if s.gaps():
         yield next_midnight(s.today)
 
 
@@ -258,8 +258,7 @@ def _counts_on(folded: Folded) -> bool:
         return False
     top = max((at_least for r in s.reference.policy.rules if r.kind == "no_provision" for at_least, _ in r.tiers), default=0)
     days = s.reference.register.calendars[SCHOOL_DAYS]
-    spans = ((f, last) for f, last in s.gaps() if last is None or last >= s.today)
-    return any(school_days(f, last, s.today, days) < top for f, last in spans)
+    return any(school_days(f, last, s.today, days) < top for f, last in s.gaps())
 
 
 SPANS = (
@@ -278,11 +277,10 @@ BEGIN = (("CpisStatusChanged", "start_date"), ("GpRegistration", "registered_fro
 def due_at(folded: Folded) -> int | None:
     """The next instant at which something may have to be concluded; in the past when it already is and nobody has."""
     due = [at for r in folded.owed if (at := r.waits_until) is not None]
-    due += [int(m.raised.data["due_at"]) for m in folded.messages.live if m.waits]
-    due += [at for m in folded.messages.live if (at := m.exception_due) is not None]
+    due += folded.messages.dues
     s = folded.situation
-    ahead = [e.due_at for e in s.unsettled if e.ended_at is not None and e.due_at is not None]
-    ahead += [missing.next_overnight(e.started_at) for e in s.unsettled if e.ended_at is None]
+    ahead = [e.due_at for e in s.missing.unsettled if e.ended_at is not None and e.due_at is not None]
+    ahead += [missing.next_overnight(e.started_at) for e in s.missing.unsettled if e.ended_at is None]
     if folded.known.next_fact_at is not None:
         ahead.append(folded.known.next_fact_at)
     for record, first in BEGIN:

@@ -37,7 +37,8 @@ WORDS: Final[Mapping[str, str]] = {
 class Recommendation:
     """One recommendation, in its present state. `raised`: the newest `recommended` (news raises it anew while it is open).
 
-    `evidence`: the facts it was raised on, all tellings of it together.
+    `evidence`: the facts it was raised on, all tellings of it together; `in_force`: that many of them, all there were, have been
+    found in force. They stay so while what is known goes on. `agencies`: those behind the reasons given last.
     """
 
     recommendation_id: str
@@ -50,6 +51,9 @@ class Recommendation:
     changed: set[str] = field(default_factory=set)
     steps: list[Conclusion] = field(default_factory=list)
     evidence: set[str] = field(default_factory=set)
+    in_force: int = field(default=0, compare=False)
+    agencies: frozenset[str] = frozenset()
+    disagreed: list[Conclusion] = field(default_factory=list)
 
     @property
     def open(self) -> bool:
@@ -141,6 +145,7 @@ def _step(rec: Recommendation, c: Conclusion) -> None:
         case "recommended":
             rec.raised = c
             rec.evidence.update(f for r in c.data["reasons"] for f in r["facts"])
+            rec.agencies = frozenset(a for r in c.data["reasons"] for a in r["agencies"])
         case "evidence_changed":
             rec.changed |= set(c.data["facts"])
         case "recommendation_overdue" | "meeting_overdue":
@@ -150,6 +155,7 @@ def _step(rec: Recommendation, c: Conclusion) -> None:
             rec.passed = None
             return
         case "disagreed":
+            rec.disagreed.append(c)
             return
         case _:
             rec.decision, rec.decided, rec.passed = DECIDED[c.kind], c, None
@@ -167,8 +173,7 @@ def shown(rec: Recommendation, reference: Reference, facts: Mapping[str, Fact]) 
         "evidence_changed": bool(rec.changed), "history": [_history(c, reference, again=n > 0) for n, c in enumerate(rec.steps)],
         "disagreements": [
             {"at": c.accepted_at, **{k: c.data[k] for k in ("agency", "by", "by_role", "ground")}}
-            for c in rec.steps
-            if c.kind == "disagreed"
+            for c in rec.disagreed
         ],
         "open": rec.open, "held_due_at": rec.held_due_at, "passed_on": _passed(rec, reference),
     }  # fmt: skip

@@ -83,13 +83,21 @@ class Message:
         return self.live and self.state in ("WAITING", "ACCEPTED") and self.exception is None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sent:
-    """The messages on a child, oldest first; those of them that are live; how often each CSOG outcome was told."""
+    """The messages on a child, oldest first; those of them that are live; how often each CSOG outcome was told.
+
+    `dues`: when what somebody owes about them is due, µs UTC; `states`: how many are in each state.
+    `complete`: with so many outcomes, this practice and this NHS number nothing was missing. Nor is it later, as time alone makes
+    an outcome no more to be told.
+    """
 
     every: list[Message]
     live: list[Message]
     times: Mapping[str, int]
+    dues: list[int]
+    states: Mapping[str, int]
+    complete: tuple[int, str | None, str | None] | None = field(default=None, compare=False)
 
 
 def messages(known: Known) -> Sent:
@@ -104,7 +112,11 @@ def messages(known: Known) -> Sent:
         elif mid in found:
             _step(found[mid], c)
     every = sorted(found.values(), key=lambda m: (m.raised.number, m.message_id))
-    return Sent(every, [m for m in every if m.live], Counter(m.event_id for m in every))
+    live = [m for m in every if m.live]
+    dues = [int(m.raised.data["due_at"]) for m in live if m.waits]
+    dues += [at for m in live if (at := m.exception_due) is not None]
+    states = Counter(m.state if m.live else "WITHDRAWN" for m in every)
+    return Sent(every, live, Counter(m.event_id for m in every), dues, states)
 
 
 def _step(message: Message, c: Conclusion) -> None:

@@ -10,18 +10,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from functools import lru_cache
 from typing import Final
 
-from domain.labelling import rest_on
-from domain.model import Fact, Json
-from domain.policy import EPISODE, Reference
+from domain.model import Fact
+from domain.policy import EPISODE
 from domain.selection import Known, place
-from domain.times import DAY_US, HOUR_US, LONDON, bounded, local, to_us
+from domain.times import DAY_US, HOUR_US, LONDON, NEVER, bounded, local, to_us
 
 SAME_EPISODE_US: Final = 12 * HOUR_US
 """Two agencies' beginnings this near tell of one episode (default; police and home log the same absence hours apart)."""
@@ -37,6 +36,7 @@ OVERNIGHT: Final = time(4)
 class Interview:
     """One interview, from its offer on. `at`: when it came to what it is. Instants µs UTC."""
 
+    agency: str
     interview_id: str
     facts: list[Fact]
     ref: str | None = None
@@ -51,9 +51,9 @@ class Interview:
         return "COMPLETED" if self.completed is not None else "DECLINED" if self.declined is not None else "OFFERED"
 
 
-def _interview(interview_id: str, offers: list[Fact], refusals: list[Fact], held: list[Fact]) -> Interview:
+def _interview(agency: str, interview_id: str, offers: list[Fact], refusals: list[Fact], held: list[Fact]) -> Interview:
     """An interview as it was told: its facts in order of time, by record."""
-    made = Interview(interview_id, [*offers, *refusals, *held])
+    made = Interview(agency, interview_id, [*offers, *refusals, *held])
     made.ref = next((ref for f in reversed(made.facts) if (ref := f.body.get("episode_ref"))), None)
     made.offered_at = min((bounded(f.body["offered_at"]) for f in offers), default=None)
     made.declined, made.completed = refusals[-1] if refusals else None, held[-1] if held else None
@@ -108,36 +108,6 @@ INTERVIEW: Final = ("ReturnHomeInterviewOffered", "ReturnHomeInterviewDeclined",
 TOLD: Final = frozenset((*EPISODE, *INTERVIEW))
 """Records that anything is told of here."""
 
-Telling = tuple[list[Fact], list[Fact], list[Fact]]
-
-
-@dataclass(slots=True)
-class Tellings:
-    """Strands and interviews by (agency, id), as far as the facts were looked at."""
-
-    strands: dict[tuple[str, str], Strand] = field(default_factory=dict)
-    interviews: dict[tuple[str, str], Interview] = field(default_factory=dict)
-    _told: tuple[dict[tuple[str, str], Telling], dict[tuple[str, str], Telling]] = field(default_factory=lambda: ({}, {}))
-    _looked: dict[str, int] = field(default_factory=dict)
-
-    def look(self, known: Known) -> None:
-        """Take in what came since the last look."""
-        for key in self._changed(known, self._told[0], EPISODE, "episode_id"):
-            self.strands[key] = _strand(*key, *self._told[0][key])
-        for key in self._changed(known, self._told[1], INTERVIEW, "interview_id"):
-            self.interviews[key] = _interview(key[1], *self._told[1][key])
-
-    def _changed(
-        self, known: Known, told: dict[tuple[str, str], Telling], records: tuple[str, ...], names: str
-    ) -> set[tuple[str, str]]:
-        changed = set()
-        for where, record in enumerate(records):
-            for fact in known.came(record, self._looked):
-                key = (fact.agency, fact.body[names])
-                place(told.setdefault(key, ([], [], []))[where], fact)
-                changed.add(key)
-        return changed
-
 
 @dataclass(slots=True)
 class Episode:
@@ -169,39 +139,169 @@ class Episode:
         return [f for s in self.strands for f in s.reports] or self.facts
 
 
-def episodes(told: Tellings, as_of: int, hours: int) -> tuple[list[Episode], list[Interview]]:
-    """Episodes by beginning, with their interviews, at `as_of` (µs UTC); and the interviews that belong to none.
+Key = tuple[str, str]
+"""(agency, its id) of a strand or an interview."""
 
-    `hours`: how long an interview may take from the return.
+Telling = tuple[list[Fact], list[Fact], list[Fact]]
+"""Its facts by record, each in order of time."""
+
+
+class Episodes:
+    """The missing episodes of a child with their interviews. They go on with what is told: the same as pairing all of it anew.
+
+    `every` by beginning, `starts` when each began, `clocks` the same with what its interview's clock says; `ended` those that
+    ended, by when, `ends` when each did; `loose` the interviews that belong to none; `unsettled` the episodes that time alone may
+    change. `hours`: how long an interview may take from the return. What is not concerned is not looked at: of a child of whom
+    much is known that would cost more than the rest.
     """
-    found = _merged(sorted(told.strands.values(), key=lambda s: (s.started_at, s.agency, s.episode_id)))
-    loose: list[Interview] = []
-    named: dict[str, list[Episode]] = {}
-    for episode in found if told.interviews else ():
-        for strand_id in {s.episode_id for s in episode.strands}:
-            named.setdefault(strand_id, []).append(episode)
-    # of two that ended and began together it is the first that counts, so that comes last
-    ended = sorted(((e.ended_at, e.started_at, -n) for n, e in enumerate(found) if e.ended_at is not None))
-    for _, interview in sorted(told.interviews.items(), key=lambda i: (i[1].at, i[0])):
-        home = _home(interview, found, ended, named)
-        (home.interviews if home is not None else loose).append(interview)
-    for episode in found:
-        run(episode, as_of, hours)
-    return found, loose
+
+    def __init__(self, hours: int) -> None:
+        self.every: list[Episode] = []
+        self.starts: list[int] = []
+        self.clocks: list[tuple[int, str]] = []
+        self.ended: list[Episode] = []
+        self.ends: list[int] = []
+        self.loose: list[Interview] = []
+        self.unsettled: list[Episode] = []
+        self._hours = hours
+        self._strands: dict[Key, Strand] = {}
+        self._interviews: dict[Key, Interview] = {}
+        self._homes: dict[Key, Episode | None] = {}
+        self._by_ref: dict[str | None, set[Key]] = {}
+        self._by_at: list[tuple[int, Key]] = []
+        self._named: dict[str, list[Episode]] = {}
+        self._told: tuple[dict[Key, Telling], dict[Key, Telling]] = ({}, {})
+        self._looked: dict[str, int] = {}
+
+    def look(self, known: Known, *, told: bool) -> bool:
+        """Bring them to what is known now; may any say something else? `told`: something of `TOLD` may have come."""
+        again = self.unsettled
+        if told:
+            again = list({id(e): e for e in (*self._told_of(known), *self.unsettled)}.values())
+        turned = [e for e in again if run(e, known.as_of, self._hours)]
+        for episode in turned:
+            n = bisect_left(self.starts, episode.started_at)
+            while self.every[n] is not episode:
+                n += 1
+            self.clocks[n] = (episode.started_at, episode.clock)
+        if told or turned:
+            self.unsettled = [e for e in again if e.ended_at is None or e.clock == "RUNNING"]
+        return told or bool(turned)
+
+    def _told_of(self, known: Known) -> list[Episode]:
+        """Take in what came since the last look; the episodes that it made, or gave or took an interview."""
+        since, strands = NEVER, self._came(known, self._told[0], EPISODE, "episode_id")
+        for key in strands:
+            made = _strand(*key, *self._told[0][key])
+            since = min(since, made.started_at, self._strands.get(key, made).started_at)
+            self._strands[key] = made
+        gone, new = self._merge(strands, since) if strands else ([], [])
+        interviews = self._came(known, self._told[1], INTERVIEW, "interview_id")
+        for key in interviews:
+            self._tell(key, _interview(*key, *self._told[1][key]))
+        no_more = set(map(id, gone))
+        self.unsettled = [e for e in self.unsettled if id(e) not in no_more]
+        return [*new, *(e for e in self._pair([*gone, *new], interviews) if id(e) not in no_more)]
+
+    def _came(self, known: Known, told: dict[Key, Telling], records: tuple[str, ...], names: str) -> set[Key]:
+        changed = set()
+        for where, record in enumerate(records):
+            for fact in known.came(record, self._looked):
+                key = (fact.agency, fact.body[names])
+                place(told.setdefault(key, ([], [], []))[where], fact)
+                changed.add(key)
+        return changed
+
+    def _merge(self, changed: set[Key], since: int) -> tuple[list[Episode], list[Episode]]:
+        """Strands into episodes, where any of those that changed began at `since` or later; the episodes that are no more, and
+        those in their place. One that began too early for all of them is as it was: nothing else can join it either.
+        """
+        keep = bisect_left(self.starts, since - SAME_EPISODE_US)
+        gone = self.every[keep:]
+        del self.every[keep:]
+        again = changed.union((s.agency, s.episode_id) for e in gone for s in e.strands)
+        for strand in sorted((self._strands[k] for k in again), key=lambda s: (s.started_at, s.agency, s.episode_id)):
+            _join(self.every, strand)
+        new = self.every[keep:]
+        self.starts[keep:] = [e.started_at for e in new]
+        self.clocks[keep:] = [(e.started_at, e.clock) for e in new]
+        for episode in gone:
+            for name in _names([episode]):
+                self._named[name] = [e for e in self._named[name] if e is not episode]
+            if episode.ended_at is not None:
+                n = bisect_left(self.ends, episode.ended_at)
+                while self.ended[n] is not episode:
+                    n += 1
+                del self.ends[n], self.ended[n]
+        for episode in new:
+            for name in _names([episode]):
+                self._named.setdefault(name, []).append(episode)
+            if episode.ended_at is not None:
+                n = bisect_right(self.ends, episode.ended_at)
+                # of two that ended together it is the one that began last that counts for an interview, so that stands last
+                while n and self.ends[n - 1] == episode.ended_at and self.ended[n - 1].started_at >= episode.started_at:
+                    n -= 1
+                self.ends.insert(n, episode.ended_at)
+                self.ended.insert(n, episode)
+        return gone, new
+
+    def _tell(self, key: Key, interview: Interview) -> None:
+        if (before := self._interviews.get(key)) is not None:
+            del self._by_at[bisect_left(self._by_at, (before.at, key))]
+        self._interviews[key] = interview
+        insort(self._by_at, (interview.at, key))
+        self._by_ref.setdefault(interview.ref, set()).add(key)
+
+    def _pair(self, changed: list[Episode], told: set[Key]) -> list[Episode]:
+        """Find an episode for each interview that was told of, or to which one of those that changed may mean something; the
+        episodes that were given one or lost one.
+        """
+        since = min((e.ended_at for e in changed if e.ended_at is not None), default=NEVER)
+        again = told.union(key for _, key in self._by_at[bisect_left(self._by_at, (since,)) :])
+        again.update(key for name in _names(changed) for key in self._by_ref.get(name, ()))
+        touched: list[Episode] = []
+        for key in again:
+            interview = self._interviews[key]
+            home = self._home(interview)
+            if key in self._homes:
+                before = self._homes[key]
+                if before is home and key not in told:
+                    continue
+                there = self.loose if before is None else before.interviews
+                there[:] = [i for i in there if (i.agency, i.interview_id) != key]
+                touched += [] if before is None else [before]
+            self._homes[key] = home
+            insort(self.loose if home is None else home.interviews, interview, key=_at)
+            touched += [] if home is None else [home]
+        return touched
+
+    def _home(self, interview: Interview) -> Episode | None:
+        """The episode that an interview belongs to."""
+        if interview.ref is not None and (meant := self._named.get(interview.ref)):
+            return min(meant, key=lambda e: (abs(interview.at - (e.ended_at or e.started_at)), e.started_at))
+        last = bisect_right(self.ends, interview.at) - 1
+        return self.ended[last] if last >= 0 and interview.at - self.ends[last] <= PAIR_US else None
 
 
-def _merged(strands: Sequence[Strand]) -> list[Episode]:
-    out: list[Episode] = []
-    for strand in strands:
-        same = _near(out, strand)
-        if same is None:
-            out.append(Episode([strand], strand.type, strand.started_at, strand.ended_at))
-        else:
-            same.strands.append(strand)
-            same.type = same.type or strand.type
-            ends = [e for e in (same.ended_at, strand.ended_at) if e is not None]
-            same.ended_at = min(ends) if ends else None
-    return out
+def _names(episodes: Iterable[Episode]) -> set[str]:
+    """Every id by which an agency tells of one of these."""
+    return {s.episode_id for e in episodes for s in e.strands}
+
+
+def _at(interview: Interview) -> tuple[int, str, str]:
+    return interview.at, interview.agency, interview.interview_id
+
+
+def _join(before: list[Episode], strand: Strand) -> None:
+    """Let a strand join the episode that it tells of as well; otherwise it is one of its own, after those that are in order."""
+    same = _near(before, strand)
+    if same is None:
+        before.append(Episode([strand], strand.type, strand.started_at, strand.ended_at))
+        return
+    same.strands.append(strand)
+    same.type = same.type or strand.type
+    ends = [e for e in (same.ended_at, strand.ended_at) if e is not None]
+    same.ended_at = min(ends) if ends else None
 
 
 def _near(before: Sequence[Episode], strand: Strand) -> Episode | None:
@@ -222,18 +322,6 @@ def _one(episode: Episode, strand: Strand) -> bool:
         and (episode.ended_at is None or episode.ended_at > strand.started_at)
         and episode.strands[0].sealed == strand.sealed
     )
-
-
-def _home(
-    interview: Interview, found: Sequence[Episode], ended: Sequence[tuple[int, int, int]], named: Mapping[str, Sequence[Episode]]
-) -> Episode | None:
-    """The episode that an interview belongs to. `ended`: (ended at, began at, minus its place in `found`), in order."""
-    if interview.ref is not None and (meant := named.get(interview.ref)):
-        return min(meant, key=lambda e: (abs(interview.at - (e.ended_at or e.started_at)), e.started_at))
-    last = bisect_left(ended, (interview.at + 1,)) - 1
-    if last < 0 or interview.at - ended[last][0] > PAIR_US:
-        return None
-    return found[-ended[last][2]]
 
 
 def run(episode: Episode, as_of: int, hours: int) -> bool:
@@ -262,82 +350,3 @@ def next_overnight(us: int) -> int:
     when = local(us)
     at = to_us(datetime.combine(when.date(), OVERNIGHT, LONDON))
     return at if at > us else to_us(datetime.combine(when.date() + timedelta(days=1), OVERNIGHT, LONDON))
-
-
-def shown(episode: Episode, known: Known, reference: Reference) -> Json:
-    """The episode as the view lists it. What rests on other facts than those that say it began is a part, withheld by itself."""
-    ends = episode.ends
-    grades = sorted((f for s in episode.strands for f in s.grades), key=lambda f: (f.occurred_at, f.event_id))
-    latest = grades[-1] if grades else None
-    end = ends[-1] if ends else None
-    until = episode.ended_at if episode.ended_at is not None else known.as_of
-    named = next((s for s in episode.strands if s.reports), episode.strands[0])
-    outcome = end.body["outcome"] if end else None
-    grade = latest.body["grade"] if latest else None
-    return {
-        "episode": named.episode_id, "sources": [[s.agency, s.episode_id] for s in episode.strands], "type": episode.type,
-        "type_label": reference.label("missing-type", episode.type),
-        "reported_at": min((f.occurred_at for f in episode.begun), default=None),
-        "last_seen_at": max((bounded(f.body["last_seen_at"]) for s in episode.strands for f in s.reports), default=None),
-        "started_at": episode.started_at, "ended_at": episode.ended_at,
-        "outcome": outcome, "outcome_label": reference.label("missing-outcome", outcome) or None,
-        "overnight": episode.overnight, "days": max(0, until - episode.started_at) // DAY_US, "grade": grade,
-        "grade_label": reference.label("missing-grade", grade), "own_label": latest.body["own_label"] if latest else None,
-        "found_with": sorted({c for f in ends for c in f.body["found_with"]}),
-        "harm": sorted({c for f in ends for c in f.body["harm"]}),
-        "contradiction": contradiction(episode),
-        "interviews": [interview_shown(i, episode, reference) for i in episode.interviews],
-        "rhi_clock": {
-            "due_at": episode.due_at, "state": episode.clock,
-            **rest_on([*(ends or episode.begun), *(f for i in episode.interviews for f in i.facts)]),
-        },
-        **rest_on(episode.begun), "parts": _parts(episode, grades),
-    }  # fmt: skip
-
-
-def _parts(episode: Episode, grades: list[Fact]) -> list[Json]:
-    """Fields that rest on the end, on a grade, or on an agency that told of the episode while only others reported it."""
-    first, reported = episode.strands[0], any(s.reports for s in episode.strands)
-    silent = [s for s in episode.strands if reported and not s.reports]
-    told = (
-        (["ended_at", "outcome", "outcome_label", "overnight", "days", "found_with", "harm", "contradiction"], episode.ends),
-        (["grade", "grade_label", "own_label"], grades),
-        (["started_at", "overnight", "days", "contradiction"], first.facts if first in silent else []),
-        (["sources"], [f for s in silent for f in s.facts]),
-    )
-    return [{"fields": fields, **rest_on(facts)} for fields, facts in told if facts]
-
-
-def contradiction(episode: Episode) -> str | None:
-    """What the tellings of an episode contradict one another in; None when nothing."""
-    said = []
-    if episode.ended_at is not None and episode.ended_at < episode.started_at:
-        said.append("returned before last seen")
-    if len({bounded(e.body["ended_at"]) // HOUR_US for s in episode.strands for e in s.ends}) > 1:
-        said.append("different times of return are told")
-    if any(len({r.body["episode_type"] for r in s.reports}) > 1 for s in episode.strands):
-        said.append("told as missing and as away")
-    return "; ".join(said) or None
-
-
-def interview_shown(interview: Interview, episode: Episode | None, reference: Reference) -> Json:
-    """An interview as the view lists it; `in_72h`, which rests on the return too, is null while that cannot be said."""
-    done, no = interview.completed, interview.declined
-    ended_at = episode.ended_at if episode is not None else None
-    completed_at = bounded(done.body["completed_at"]) if done else None
-    in_time = None
-    if completed_at is not None and ended_at is not None:
-        in_time = completed_at <= ended_at + reference.interview_hours * HOUR_US
-    item: Json = {
-        "interview_id": interview.interview_id, "state": interview.state, "offered_at": interview.offered_at,
-        "completed_at": completed_at, "declined_at": bounded(no.body["declined_at"]) if no else None,
-        "reason": no.body["reason"] if no else None,
-        "reason_label": reference.label("rhi-declined", no.body["reason"]) if no else None,
-        "push": list(done.body["push"]) if done else [], "pull": list(done.body["pull"]) if done else [],
-        "push_labels": [reference.label("push-factor", c) for c in (done.body["push"] if done else ())],
-        "pull_labels": [reference.label("pull-factor", c) for c in (done.body["pull"] if done else ())],
-        "child_words": done.body.get("child_words") if done else None, "in_72h": in_time, **rest_on(interview.facts),
-    }  # fmt: skip
-    if episode is not None and in_time is not None:
-        item["parts"] = [{"fields": ["in_72h"], **rest_on(episode.ends)}]
-    return item

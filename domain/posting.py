@@ -51,6 +51,9 @@ def gp_messages(folded: Folded, reference: Reference, now: int, fired: int | Non
     if not outcomes and not folded.messages.every:
         return []
     to = _addressed(folded)
+    looked = (len(outcomes), to.practice, to.nhs)
+    if fired is None and looked == folded.messages.complete:
+        return []
     out: list[tuple[str, Json]] = []
     gone: set[str] = set()
     about: dict[str, list[Message]] = {}
@@ -64,7 +67,10 @@ def gp_messages(folded: Folded, reference: Reference, now: int, fired: int | Non
         told = folded.messages.times.get(outcome.event_id, 0)
         if _owed(outcome, told, about.get(outcome.event_id, []), to, reference):
             out += _raise(outcome, told, to, reference, now)
-    return out + _exceptions(folded, gone, reference, now, fired)
+    out += _exceptions(folded, gone, reference, now, fired)
+    if not out:
+        folded.messages.complete = looked
+    return out
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,10 +102,10 @@ def unknown(s: Situation) -> list[Json]:
         out.append(_general("Education: none received"))
     if not known.current.get("GpRegistration"):
         out.append(_general("GP practice: none received"))
-    out += [_about("Missing episode: no grade received", e.begun) for e in s.episodes if e.type != "A" and not _graded(e)]
+    out += [_about("Missing episode: no grade received", e.begun) for e in s.missing.every if e.type != "A" and not _graded(e)]
     out += [
         _about("Missing episode: not known whether a return home interview was offered", [*e.begun, *e.ends])
-        for e in s.episodes
+        for e in s.missing.every
         if e.ended_at is not None and not e.interviews
     ]
     out += [
@@ -120,7 +120,7 @@ def protective(s: Situation) -> list[Json]:
     """Protective facts: shown, never subtracted."""
     out = [
         _about("Return home interview held within 72 hours", [i.completed, *e.ends])
-        for e in s.episodes
+        for e in s.missing.every
         if e.clock == "MET"
         for i in e.interviews
         if i.completed is not None

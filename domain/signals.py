@@ -17,17 +17,17 @@ from domain.chronology import day
 from domain.education import SCHOOL_DAYS, gaps, rate, school_days, weeks
 from domain.identity_view import latest_birth_date
 from domain.involvement import plans, status_facts
-from domain.missing import Episode, Interview
+from domain.missing import Episode
 from domain.model import Fact
 from domain.policy import LISTS, Policy, Reference, Rule
 from domain.selection import Known, Line, happened
-from domain.times import DAY_US, local_date_of
+from domain.times import DAY_US, NEVER, local_date_of
+
+NO_END: Final = "9999"
+"""After every day, in the order of text."""
 
 SESSIONS_MIN: Final = 10
 """An absence rate needs a school week of sessions: one missed day alone is not a rate."""
-
-NEVER: Final = 1 << 63
-"""Later than any instant."""
 
 
 @dataclass(eq=False, slots=True)
@@ -52,11 +52,11 @@ class Hit:
         return self._facts
 
     @property
-    def agencies(self) -> list[str]:
+    def agencies(self) -> tuple[str, ...]:
         """The agencies behind it, in alphabetical order."""
         if not self._agencies:
             self._agencies = tuple(sorted({f.agency for f in self.found}))
-        return list(self._agencies)
+        return self._agencies
 
     def since(self, at: int) -> Iterable[tuple[int, Fact]]:
         """Its facts that happened after an instant, each with when it did."""
@@ -64,6 +64,13 @@ class Hit:
             n = bisect_right(self.ats, at)
             return zip(self.ats[n:], self.found[n:], strict=True)
         return ((when, f) for f in self.found if (when := happened(f)) > at)
+
+
+def _same(one: Hit | None, other: Hit | None) -> bool:
+    """Do both rest on the same facts?"""
+    if one is None or other is None:
+        return one is other
+    return one.found == other.found and one.ats == other.ats
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,29 +84,20 @@ class Answer:
 class Situation:
     """What rules look at, and what they said last: they are asked again when they may answer differently.
 
-    It goes on with what is known (`Known.take`, a later `as_of`): the same as looking at all of it anew. `unsettled` are the
-    episodes that time alone may change; `starts` says when each began, `ends` when each of `ended` did, in order; `clocks` when
-    each began and what its interview's clock says.
+    It goes on with what is known (`Known.take`, a later `as_of`): the same as looking at all of it anew.
     """
 
     def __init__(self, known: Known, reference: Reference) -> None:
         self.known, self.reference = known, reference
         self.today = ""
-        self.episodes: list[Episode] = []
-        self.loose: list[Interview] = []
-        self.clocks: list[list[object]] = []
-        self.unsettled: list[Episode] = []
-        self.starts: list[int] = []
-        self.ended: list[Episode] = []
-        self.ends: list[int] = []
-        self._told = missing.Tellings()
+        self.missing = missing.Episodes(reference.interview_hours)
         self._joined = 0
         self._fresh: frozenset[str] = frozenset()
         self._new_day = self._turned = False
         self._rules: tuple[Rule, ...] = ()
         self._answers: dict[str, Answer] = {}
-        self._gaps: tuple[int, list[tuple[Fact, str | None]]] = (0, [])
-        self._plans: tuple[int, list[Fact]] = (0, [])
+        self._gaps: tuple[int, list[str], list[tuple[Fact, str | None]]] = (0, [], [])
+        self._plans: tuple[int, list[str], list[Fact]] = (0, [], [])
         self._until = NEVER
 
     def look(self) -> None:
@@ -108,20 +106,7 @@ class Situation:
         self._new_day, self.today = today != self.today, today
         self._fresh = frozenset(known.current if first else known.joined[self._joined :])
         self._joined = len(known.joined)
-        hours = self.reference.interview_hours
-        if first or not self._fresh.isdisjoint(missing.TOLD):
-            self._told.look(known)
-            self.episodes, self.loose = missing.episodes(self._told, known.as_of, hours)
-            self.starts = [e.started_at for e in self.episodes]
-            ends = sorted((e.ended_at, n) for n, e in enumerate(self.episodes) if e.ended_at is not None)
-            self.ended, self.ends = [self.episodes[n] for _, n in ends], [at for at, _ in ends]
-            self._turned = True
-        else:
-            turned = [missing.run(e, known.as_of, hours) for e in self.unsettled]
-            self._turned = any(turned)
-        if self._turned:
-            self.clocks = [[e.started_at, e.clock] for e in self.episodes]
-            self.unsettled = [e for e in self.episodes if e.ended_at is None or e.clock == "RUNNING"]
+        self._turned = self.missing.look(known, told=first or not self._fresh.isdisjoint(missing.TOLD))
 
     def ahead(self, at: int) -> None:
         """The answer under way may be another from this instant on, which is after `as_of`."""
@@ -134,18 +119,17 @@ class Situation:
             self._rules = policy.asked(frozenset(self.known.current))
         fresh = self._fresh if self._answers else frozenset()  # nothing has been asked yet: all is
         again = policy.again(fresh, turned=self._turned, new_day=self._new_day)
-        found, signalled, until, now = list[Hit](), False, NEVER, self.known.as_of
+        answers, now, signalled = self._answers, self.known.as_of, False
         for rule in self._rules:
-            answer = self._answers.get(rule.id)
+            answer = answers.get(rule.id)
             if answer is None or answer.until <= now or rule.id in again or (signalled and rule.kind == "corroboration"):
                 self._until = NEVER
                 hit = MATCHERS[rule.kind](rule, self)
-                answer = self._answers[rule.id] = Answer(hit, self._until)
-                signalled = signalled or rule.signal
-            until = min(until, answer.until)
-            if answer.hit is not None:
-                found.append(answer.hit)
-        return found, None if until == NEVER else until
+                answers[rule.id] = Answer(hit, self._until)
+                signalled = signalled or (rule.signal and not _same(hit, None if answer is None else answer.hit))
+        said = [answers[rule.id] for rule in self._rules]
+        until = min([answer.until for answer in said], default=NEVER)
+        return [answer.hit for answer in said if answer.hit is not None], None if until == NEVER else until
 
     def signals(self, after: int) -> Iterator[tuple[int, Fact]]:
         """What happened after an instant and lets a rule hold that gives weak signals; some more than once."""
@@ -166,18 +150,24 @@ class Situation:
         return first, last
 
     def gaps(self) -> list[tuple[Fact, str | None]]:
-        """Spans without full-time education (`education.gaps`)."""
+        """Spans without full-time education that have not ended (`education.gaps`)."""
         told = len(self.known.current.get("NoSchoolProvision", ()))
         if told != self._gaps[0]:
-            self._gaps = (told, gaps(self.known))
-        return self._gaps[1]
+            by_end = sorted(gaps(self.known), key=lambda span: span[1] or NO_END)
+            self._gaps = (told, [last or NO_END for _, last in by_end], by_end)
+        return self._gaps[2][bisect_left(self._gaps[1], self.today) :]
 
     def plans(self) -> list[Fact]:
-        """The newest telling of each CP-IS plan (`involvement.plans`)."""
+        """The newest telling of each CP-IS plan (`involvement.plans`) that has not ended."""
         told = len(self.known.current.get("CpisStatusChanged", ()))
         if told != self._plans[0]:
-            self._plans = (told, plans(self.known))
-        return self._plans[1]
+            by_end = sorted(plans(self.known), key=_last_day)
+            self._plans = (told, [_last_day(f) for f in by_end], by_end)
+        return self._plans[2][bisect_left(self._plans[1], self.today) :]
+
+
+def _last_day(plan: Fact) -> str:
+    return plan.body.get("end_date") or NO_END
 
 
 def _codes_in(fact: Fact, rule: Rule) -> list[tuple[str, str]]:
@@ -284,8 +274,8 @@ def _plan(held: Iterable[Fact]) -> bool:
 
 
 def _recent_episodes(rule: Rule, s: Situation) -> list[Episode]:
-    first, _ = s.within(s.starts, rule.window_days)
-    return s.episodes[first:]
+    first, _ = s.within(s.missing.starts, rule.window_days)
+    return s.missing.every[first:]
 
 
 def _first(episodes: Iterable[Episode]) -> list[Fact]:
@@ -308,7 +298,7 @@ def _missing_repeat(rule: Rule, s: Situation) -> Hit | None:
     gap = rule.within_days * DAY_US
     found = []
     for e in _recent_episodes(rule, s):
-        returns = bisect_right(s.ends, e.started_at) - bisect_left(s.ends, e.started_at - gap)
+        returns = bisect_right(s.missing.ends, e.started_at) - bisect_left(s.missing.ends, e.started_at - gap)
         own = e.ended_at is not None and 0 <= e.started_at - e.ended_at <= gap  # told as ended before it began
         if returns > own:
             found.append(e)
@@ -316,8 +306,8 @@ def _missing_repeat(rule: Rule, s: Situation) -> Hit | None:
 
 
 def _interview(rule: Rule, s: Situation) -> Hit | None:
-    first, _ = s.within(s.ends, rule.window_days)
-    found = [e for e in s.ended[first:] if e.clock in rule.states]
+    first, _ = s.within(s.missing.ends, rule.window_days)
+    found = [e for e in s.missing.ended[first:] if e.clock in rule.states]
     facts = [f for e in found for f in (*(f for x in e.strands for f in x.ends), *(f for i in e.interviews for f in i.facts))]
     return Hit(rule, facts, rule.points) if facts else None
 
@@ -346,9 +336,7 @@ def _absent(_: Rule, fact: Fact, __: Situation) -> int | None:
 def _no_provision(rule: Rule, s: Situation) -> Hit | None:
     days = s.reference.register.calendars[SCHOOL_DAYS]
     best: tuple[int, Fact] | None = None
-    for fact, last in s.gaps():
-        if last is not None and last < s.today:
-            continue
+    for fact, last in sorted(s.gaps(), key=lambda span: (span[0].body["from_date"], span[0].agency)):
         count = school_days(fact, last, s.today, days)
         if best is None or count > best[0]:
             best = (count, fact)

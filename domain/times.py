@@ -11,6 +11,9 @@ SECOND_US: Final = 1_000_000
 HOUR_US: Final = 3600 * SECOND_US
 DAY_US: Final = 24 * HOUR_US
 LONDON: Final = ZoneInfo("Europe/London")
+NEVER: Final = 1 << 63
+"""Later than any instant."""
+
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -145,7 +145,9 @@ def parts_of(folded: Folded) -> Json:
         "shown": known.presentations, "links": known.links, "facts": known.facts,
         "current": {k: v for k, v in known.current.items() if v}, "states": known.states,
         "in_force": known.in_force, "everything": known.everything, "version": known.version, "next": known.next_fact_at,
-        "conclusions": known.conclusions, "outcomes": known.outcomes, "episodes": s.episodes, "loose": s.loose,
+        "conclusions": known.conclusions, "outcomes": known.outcomes, "episodes": s.missing.every, "loose": s.missing.loose,
+        "ended": s.missing.ended, "ends": s.missing.ends, "starts": s.missing.starts, "clocks": s.missing.clocks,
+        "unsettled": sorted(s.missing.unsettled, key=lambda e: (e.started_at, e.strands[0].agency, e.strands[0].episode_id)),
         "hits": [(h.rule.id, h.facts, h.points, h.agencies) for h in found.hits],
         "risk": (found.points, found.harm, found.basis, found.changes_at), "raised": folded.recommendations,
         "messages": folded.messages, "standing": standing_of(folded),
@@ -486,7 +488,7 @@ class TestParts:
         child.adds([("not_evaluated", {"child_id": CHILD, "event_id": "e", "where": "KeyError"})])
         assert ["e"] == child.view()["not_evaluated"]
 
-    @pytest.mark.parametrize("where", ["risk.evaluate", "missing.episodes", "risk.shown", "vpas", "cpis"])
+    @pytest.mark.parametrize("where", ["risk.evaluate", "missing.Episodes.look", "risk.shown", "vpas", "cpis"])
     def test_facts_are_shown_when_a_rule_of_ours_fails(self, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
         """Chronology, identity and recommendations stay; what had to be worked out is null, not empty; the same every time."""
         child = r19()

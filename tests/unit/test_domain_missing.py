@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from domain.model import Json
+from domain.missing import INTERVIEW, Episodes
+from domain.model import Fact, Json
+from domain.selection import select
 from domain.sharing import Reader, redact
 from domain.times import to_us
 from tests.unit.children import DAY, HOUR, NOW, Child
@@ -232,6 +237,15 @@ class TestInterviews:
         child.says("rhi", "ReturnHomeInterviewOffered", NOW - 12 * DAY, {"interview_id": "i0"})
         assert ["i0"] == [i["interview_id"] for i in child.view()["interviews_unpaired"]]
 
+    def test_two_that_began_and_ended_together(self) -> None:
+        """One told as missing and one as away are two; what names neither belongs to the first."""
+        child = Child()
+        absent(child, NOW - 5 * DAY, NOW - 4 * DAY, "e1", "csc", episode_type="A")
+        absent(child, NOW - 5 * DAY, NOW - 4 * DAY, "e2")
+        child.says("rhi", "ReturnHomeInterviewCompleted", NOW - 3 * DAY)
+        told = [(e["episode"], len(e["interviews"])) for e in child.view()["missing"]]
+        assert [("e2", 0), ("e1", 1)] == told
+
     def test_what_the_child_said(self) -> None:
         """The words, push and pull with their labels."""
         child = self.returned()
@@ -241,3 +255,59 @@ class TestInterviews:
         assert ("They shout at me", ["Family conflict"], ["Peers"]) == tuple(
             interview[k] for k in ("child_words", "push_labels", "pull_labels")
         )
+
+
+KINDS = ("MissingEpisodeReported", "MissingEpisodeGraded", "MissingEpisodeEnded", *INTERVIEW)
+
+
+@st.composite
+def tellings(draw: st.DrawFn) -> tuple[Child, list[Fact]]:
+    """Many tellings of few absences within some days, in the order in which they came."""
+    child, told = Child(), list[Fact]()
+    hours, names = st.integers(0, 80).map(lambda n: NOW - (100 - n) * HOUR), st.sampled_from(("e1", "e2", "e3"))
+    for _ in range(draw(st.integers(1, 14))):
+        kind = draw(st.sampled_from(KINDS))
+        body: Json = {"episode_id": draw(names)}
+        if kind == "MissingEpisodeReported":
+            body["episode_type"] = draw(st.sampled_from("MA"))
+        elif kind == "MissingEpisodeEnded":
+            body["started_at"] = draw(st.none() | hours)
+        elif kind in INTERVIEW:
+            body = {"interview_id": draw(st.sampled_from(("i1", "i2", "i3"))), "episode_ref": draw(st.none() | names)}
+        told.append(child.says(draw(st.sampled_from(("police", "csc", "rhi"))), kind, draw(hours), body, accepted_at=NOW))
+    return child, told
+
+
+def looked_at(episodes: Episodes) -> Json:
+    """All that is found in them, as values that can be compared."""
+    unsettled = sorted((e.started_at, e.strands[0].agency, e.strands[0].episode_id) for e in episodes.unsettled)
+    held = ("every", "starts", "clocks", "ended", "ends", "loose")
+    return {name: getattr(episodes, name) for name in held} | {"unsettled": unsettled}
+
+
+class TestGoesOn:
+    """Episodes that go on with each telling are those of all of them together."""
+
+    @given(tellings(), st.data())
+    @settings(max_examples=400, deadline=None)
+    def test_the_same_as_anew(self, made: tuple[Child, list[Fact]], data: st.DataObject) -> None:
+        """Whatever comes, in any order of time, and whenever it is looked at in between; the first of it may be sealed."""
+        child, told = made
+        first = data.draw(st.integers(0, len(told)))
+        told = [replace(f, sensitivity=data.draw(st.sampled_from(("ORDINARY", "SEALED")))) for f in told[:first]] + told[first:]
+        known, as_of = select(replace(child.history, facts=tuple(told[:first])), NOW), NOW
+        going_on = Episodes(72)
+        going_on.look(known, told=True)
+        for n, fact in enumerate(told[first:], first + 1):
+            assert known.take(fact)
+            if not data.draw(st.booleans()) and n < len(told):
+                continue
+            as_of += data.draw(st.sampled_from((0, 20 * HOUR, 60 * HOUR)))
+            known.as_of = as_of
+            if data.draw(st.booleans()):
+                going_on.look(known, told=False)
+            going_on.look(known, told=True)
+            anew = Episodes(72)
+            anew.look(select(replace(child.history, facts=tuple(told[:n])), as_of), told=True)
+            assert looked_at(anew) == looked_at(going_on)
+            assert [(e.started_at, e.clock) for e in going_on.every] == going_on.clocks
