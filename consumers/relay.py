@@ -25,6 +25,7 @@ from sqlalchemy.exc import DBAPIError
 
 from consumers.ledger import ENTRY, TAKEOVER, LedgerReader, headers
 from domain.problems import SightlineError
+from producers.kafka_link import Reopened
 from projections.entries import header
 from projections.folding import Applier
 from schemas.codec import Codec
@@ -86,7 +87,7 @@ class Relay:
         self._access, self._engine, self._codec, self._applier = access, engine, codec, applier
         self._owner, self._prepare, self._now, self._hook, self._beat = owner, prepare, now_us, hook, beat
         self._stopping = False
-        self._producer: KafkaProducer | None = None
+        self._link = Reopened(self._open)
 
     def stop(self) -> None:
         """Return from `run` after what is under way."""
@@ -116,10 +117,10 @@ class Relay:
                 failures += 1
                 kind = type(err.orig if isinstance(err, DBAPIError) else err).__name__
                 log.warning("relay-interrupted", kind=kind, failures=failures)
-                self._close_producer()
+                self._link.close()
                 self._engine.dispose()
                 time.sleep(min(2.0, 0.05 * 2 ** min(failures, 6)))
-        self._close_producer()
+        self._link.close()
 
     # -- taking over ------------------------------------------------------------------------------------------------
 
@@ -265,18 +266,14 @@ class Relay:
             lease.sent[topic] = place_sent
 
     def _send(self, topic: str, key: str, value: bytes, head: list[tuple[str, bytes]]) -> Any:
-        if self._producer is None:
-            self._producer = KafkaProducer(
-                **self._access.options(), acks="all", enable_idempotence=True, linger_ms=2, batch_size=131_072,
-                max_request_size=1_500_000,
-                client_id=self._access.prefix + self._owner,
-            )  # fmt: skip
-        return self._producer.send(self._access.topic(topic), value, key=key.encode() or None, headers=head, partition=0)
+        producer = self._link.get()
+        return producer.send(self._access.topic(topic), value, key=key.encode() or None, headers=head, partition=0)
 
-    def _close_producer(self) -> None:
-        if self._producer is not None:
-            self._producer.close(timeout=2)
-            self._producer = None
+    def _open(self) -> KafkaProducer:
+        return KafkaProducer(
+            **self._access.options(), acks="all", enable_idempotence=True, linger_ms=2, batch_size=131_072,
+            max_request_size=1_500_000, client_id=self._access.prefix + self._owner,
+        )  # fmt: skip
 
     def _wait(self, conn: Connection) -> None:
         """Until unify says there is more, or a moment has passed."""

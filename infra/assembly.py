@@ -31,7 +31,7 @@ from infra import migrate
 from infra.errors import InfraError
 from infra.settings import Settings
 from producers.acts import ActProducer
-from producers.kafka_link import abandon
+from producers.kafka_link import Reopened
 from projections.bulk import Tools
 from projections.collecting import collect_rarely
 from projections.crew import crew
@@ -121,14 +121,11 @@ class KeyPublisher:
 
     def __init__(self, access: KafkaAccess, codec_: Codec) -> None:
         self._access, self._codec = access, codec_
-        self._producer: KafkaProducer | None = None
+        self._link = Reopened(lambda: KafkaProducer(**access.options(), acks="all", enable_idempotence=True, linger_ms=1))
 
     def __call__(self, keys: Mapping[KeyName, tuple[bytes, int]]) -> Callable[[], None]:
         """Send; what is returned waits until all are acknowledged."""
-        if self._producer is None:
-            self._producer = KafkaProducer(**self._access.options(), acks="all", enable_idempotence=True, linger_ms=1)
-        producer = self._producer
-        futures = []
+        producer, futures = self._link.get(), []
         for (holder, record_class), (wrapped, at) in keys.items():
             value = {"holder": holder, "record_class": record_class, "wrapped": wrapped, "created_at": at}
             key = f"{holder}/{record_class}".encode()
@@ -138,10 +135,8 @@ class KeyPublisher:
             try:
                 for future in futures:
                     future.get(KEYS_TIMEOUT_S)
-            except KafkaError:  # after brokers have refused it, a producer may never send again: the next key gets another one
-                if self._producer is producer:
-                    self._producer = None
-                    abandon(producer)
+            except KafkaError:
+                self._link.give_up(producer)
                 raise
 
         return wait

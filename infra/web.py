@@ -19,7 +19,7 @@ from infra.settings import Settings
 from infra.state import DEMONSTRATION
 from producers.acts import ActProducer
 from producers.errors import ProducerError
-from producers.kafka_link import abandon
+from producers.kafka_link import Reopened
 from projections.accesses import Access, mark_published, unpublished_accesses
 from schemas.registry import RegistryUnavailable
 from web.app import create_app
@@ -52,7 +52,8 @@ class AccessPublisher:
 
     def __init__(self, settings: Settings, keep: Engine) -> None:
         self._access, self._codec, self._keep = settings.access("web"), assembly.codec(settings), keep
-        self._producer: KafkaProducer | None = None
+        options = self._access.options()
+        self._link = Reopened(lambda: KafkaProducer(**options, acks="all", enable_idempotence=True, linger_ms=5))
         self._wake = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._sweep, daemon=True, name="accesses")
@@ -68,8 +69,7 @@ class AccessPublisher:
         self._closing = True
         self._wake.set()
         self._thread.join(SWEEP_S)
-        if self._producer is not None:
-            self._producer.close(timeout=2)
+        self._link.close()
 
     def _sweep(self) -> None:
         while not self._closing:
@@ -80,18 +80,15 @@ class AccessPublisher:
                     pass
             except (KafkaError, SQLAlchemyError, RegistryUnavailable) as err:
                 log.warning("accesses-interrupted", kind=type(err).__name__)
-                if isinstance(err, KafkaError) and self._producer is not None:  # it may never send again: the next gets another
-                    abandon(self._producer)
-                    self._producer = None
+                if isinstance(err, KafkaError):
+                    self._link.close()
 
     def _send_some(self) -> bool:
-        if self._producer is None:
-            self._producer = KafkaProducer(**self._access.options(), acks="all", enable_idempotence=True, linger_ms=5)
+        producer = self._link.get()
         with self._keep.begin() as conn:
             waiting = list(unpublished_accesses(conn, BATCH))
-            futures = [
-                self._producer.send(self._access.topic("accesses"), self._encoded(a), key=a.access_id.encode()) for a in waiting
-            ]
+            topic = self._access.topic("accesses")
+            futures = [producer.send(topic, self._encoded(a), key=a.access_id.encode()) for a in waiting]
             for future in futures:
                 future.get(10)
             mark_published(conn, [a.access_id for a in waiting], now=assembly.now_us())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -14,7 +13,7 @@ from domain.times import iso
 from producers.client import now_us
 from producers.errors import NotYours, TooLarge
 from producers.facts import key_of_act, spec_of
-from producers.kafka_link import abandon, in_our_words, open_producer
+from producers.kafka_link import Reopened, in_our_words, open_producer
 from schemas.codec import HEADER, MAGIC, Codec, encode_body
 from schemas.topics import KafkaAccess
 from schemas.validation import FACT_BYTES_MAX, from_json, require
@@ -31,8 +30,7 @@ class ActProducer:
 
     def __init__(self, access: KafkaAccess, codec: Codec, *, now: Callable[[], int] = now_us) -> None:
         self.access, self._codec, self._now = access, codec, now
-        self._lock = threading.Lock()
-        self._producer: Any = None
+        self._link = Reopened(lambda: open_producer(access, linger_ms=0, delivery_ms=DELIVERY_MS))
 
     def send(self, record_name: str, value: Mapping[str, Any], *, timeout_s: float = SEND_S) -> str:
         """Send one act; returns its `event_id` once the broker has it.
@@ -60,8 +58,7 @@ class ActProducer:
 
     def close(self) -> None:
         """End the connection."""
-        with self._lock:
-            self._forget()
+        self._link.close()
 
     def __enter__(self) -> Self:
         return self
@@ -71,20 +68,10 @@ class ActProducer:
 
     def _send(self, topic: str, key: bytes, data: bytes, headers: list[tuple[str, bytes]], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
-        with self._lock:
-            if self._producer is None:
-                self._producer = open_producer(self.access, linger_ms=0, delivery_ms=DELIVERY_MS)
-            producer = self._producer
+        producer = self._link.get()
         try:
             future = producer.send(self.access.topic(topic), data, key=key, headers=headers)
             future.get(max(0.1, deadline - time.monotonic()))
         except kafka_errors.KafkaError as err:
-            with self._lock:
-                if self._producer is producer:
-                    self._forget()
+            self._link.give_up(producer)
             raise in_our_words(err, self.access, topic) from err
-
-    def _forget(self) -> None:
-        if self._producer is not None:
-            abandon(self._producer)
-            self._producer = None

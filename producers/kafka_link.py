@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -96,8 +97,41 @@ def greet(access: KafkaAccess) -> None:
         raise NotAuthorised(str(err)) from err
 
 
+class Reopened:
+    """A producer that is opened at need and, when something failed on it, given up for another: after brokers have refused it,
+    kafka-python's may never send again. Threads may share it.
+    """
+
+    def __init__(self, opened: Callable[[], Any]) -> None:
+        self._opened = opened
+        self._lock = threading.Lock()
+        self._producer: Any = None
+
+    def get(self) -> Any:
+        """The producer of now.
+
+        Raises: whatever opening one raises.
+        """
+        with self._lock:
+            if self._producer is None:
+                self._producer = self._opened()
+            return self._producer
+
+    def give_up(self, producer: Any) -> None:
+        """Something failed on this one: what it holds is not sent; unless another has taken its place already, the next does."""
+        with self._lock:
+            if self._producer is not producer or producer is None:
+                return
+            self._producer = None
+        abandon(producer)
+
+    def close(self) -> None:
+        """End it, without sending what it holds. May be got again."""
+        self.give_up(self._producer)
+
+
 def abandon(producer: Any) -> None:
-    """End a producer without sending what it holds (the spool still has it)."""
+    """End a producer without sending what it holds: whoever gave it that has it still."""
     # close() alone waits for the unsent to be flushed and raises when it cannot be, leaving its thread running.
     thread = producer._sender  # noqa: SLF001 - there is no public way to give up
     thread.force_close()

@@ -29,7 +29,7 @@ from producers.drafts import Published, Report, publish_drafts
 from producers.errors import BrokerUnavailable, NotYours, TooLarge
 from producers.facts import Fact
 from schemas.codec import Codec
-from schemas.registry import Registry
+from schemas.registry import Registry, RegistryUnavailable
 from schemas.topics import AGENCIES
 
 REFUSED: Final = 3
@@ -251,7 +251,7 @@ def _drain(client: AgencyClient) -> SightlineError | None:
         while client.waiting:
             try:
                 client.flush(0.5)
-            except BrokerUnavailable as err:
+            except (BrokerUnavailable, RegistryUnavailable) as err:
                 if time.monotonic() - moved > PATIENCE_S:
                     return client.problem or err
             except SightlineError as err:

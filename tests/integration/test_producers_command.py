@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from infra.command.tail import command as tail
 from infra.errors import InfraError
 from infra.provision import admin_client, revoke_users
 from schemas.catalogue import catalogue
-from schemas.registry import Registry
+from schemas.registry import Registry, RegistryUnavailable
 from tests.golden.values import VALUES
 from tests.services import Deployment
 from tests.shared_data import shared
@@ -158,6 +159,22 @@ class TestEvents:
             assert "check that it is up" in json.loads(result.stdout)["problem"]
         after = run(publish, "events", str(file), "--json")
         assert (0, 0) == (after.exit_code, json.loads(after.stdout)["waiting"])
+
+    def test_registry_away(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is waited for as a broker is; one that comes back meanwhile is as if nothing had been."""
+        file, back = tmp_path / "facts.jsonl", threading.Event()
+        file.write_text(line() + "\n")
+        lookup = Registry.lookup
+
+        def away(registry: Registry, subject: str, text: str) -> int:
+            if not back.is_set():
+                raise RegistryUnavailable("it does not answer")
+            return lookup(registry, subject, text)
+
+        monkeypatch.setattr(Registry, "lookup", away)
+        threading.Timer(2, back.set).start()
+        result = run(publish, "events", str(file), "--json")
+        assert (0, 0) == (result.exit_code, json.loads(result.stdout)["waiting"])
 
     def test_nothing_to_do(self, tmp_path: Path) -> None:
         """An empty file, or a first line without an agency, is one line to the person."""

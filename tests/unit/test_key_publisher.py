@@ -8,6 +8,7 @@ import pytest
 from kafka.errors import KafkaTimeoutError
 
 from infra import assembly
+from producers import kafka_link
 from schemas.topics import KafkaAccess
 from tests.fault.memory import CODEC
 
@@ -45,7 +46,7 @@ def test_another_producer_after_a_refusal(monkeypatch: pytest.MonkeyPatch) -> No
         producer.given_up = True
 
     monkeypatch.setattr(assembly, "KafkaProducer", make)
-    monkeypatch.setattr(assembly, "abandon", give_up)
+    monkeypatch.setattr(kafka_link, "abandon", give_up)
     publish = assembly.KeyPublisher(KafkaAccess("127.0.0.1:9", "", "unify", "x"), CODEC)
     first, also = publish(KEYS), publish(KEYS)
     for wait in (first, also):
