@@ -93,7 +93,7 @@ def engine(dsn: str, name: str, size: int = 5, *, by_key: bool = False) -> Engin
     )  # fmt: skip
 
 
-def long_engine(dsn: str, name: str) -> Engine:
+def long_engine(dsn: str, name: str, *, by_key: bool = False) -> Engine:
     """An engine for rebuild, verify and relay's catching up: statements may take long."""
     return create_engine(
         migrate.engine_url(dsn),
@@ -101,7 +101,7 @@ def long_engine(dsn: str, name: str) -> Engine:
         max_overflow=4,
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args={"application_name": name, "connect_timeout": 5},
+        connect_args={"application_name": name, "connect_timeout": 5, "options": BY_KEY if by_key else ""},
     )
 
 
@@ -154,7 +154,7 @@ def applier(settings: Settings, progress: Progress = lambda _: None) -> Applier:
 
 def tools(settings: Settings) -> Tools:
     """What a process of a rebuild works with."""
-    return Tools(long_engine(settings.views_dsn, "rebuild"), key_ring(settings), current_reference())
+    return Tools(long_engine(settings.views_dsn, "rebuild", by_key=True), key_ring(settings), current_reference())
 
 
 def rebuild_crew(settings: Settings) -> AbstractContextManager[ProcessPoolExecutor]:

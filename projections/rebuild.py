@@ -30,7 +30,9 @@ RUN: Final = 1_000
 AHEAD: Final = 3
 """Runs waiting for each process: it never waits, and memory stays bounded."""
 
-CHILDREN: Final = 250
+CHILDREN: Final = 500
+"""Children folded at a time: some thousands of facts."""
+
 SMALL: Final = tuple(t.name for t in FOLDED if t.name not in bulk.COPIED)
 MOVED: Final = ("presentation", "link")
 """Tables of these whose rows are changed when all runs are in: their indices come after."""

@@ -69,7 +69,7 @@ class TestWholePath:
         section.add("plain loop of the same database work, one process", f"{floor:,.0f} facts/s")
         section.add("of it CPU µs a fact", split(used, FACTS))
         section.add("ratio to the plain loop", f"{rate / floor:.1%}")
-        rebuilds(report, house, tmp_path)
+        rebuilds(report, house, tmp_path, "Rebuild", "of the deployment above")
 
 
 def _limit(house: Deployment) -> float:

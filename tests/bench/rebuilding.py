@@ -22,11 +22,11 @@ from tests.services import Deployment
 BARS: Final = {"Kafka": 12_000, "archive": 20_000}
 
 
-def rebuilds(report: Report, house: Deployment, folder: Path) -> None:
+def rebuilds(report: Report, house: Deployment, folder: Path, title: str, of: str) -> None:
     """From the ledger in Kafka, and from an archive of it; each as the whole command, its start too."""
     section = report.section(
-        "Rebuild",
-        "`sightline rebuild` of the deployment above, from the ledger in Kafka and from an archive: the whole "
+        title,
+        f"`sightline rebuild` {of}, from the ledger in Kafka and from an archive: the whole "
         "command with its start, filling, indices, folding, the check against the ledger, and the switch. The limit is one "
         "process that polls the ledger topic and decodes the entries' headers.",
     )

@@ -19,7 +19,10 @@ END: Final = 1_762_000_000_000_000
 """1 November 2025, 12:26:40 UTC, in µs: a fixed end, so that one seed gives the same facts on every day."""
 
 POOL_CHILDREN: Final = 2_800
-"""A tenth of the borough: about 1,900 facts a year, from which bodies and times are taken."""
+"""A tenth of the borough at least: about 1,900 facts a year, from which bodies and times are taken."""
+
+FACTS_A_CHILD: Final = 15
+"""Fewer than there are (about 25): the pool has to last."""
 
 NEW_EVERY: Final = 10
 """One fact in ten brings a presentation never seen before (design: the workload of the whole path)."""
@@ -53,7 +56,7 @@ def workload(count: int, seed: int = SEED) -> Workload:
     A new child is met whenever fewer than a tenth of the facts so far brought a new presentation; otherwise what is told
     is of somebody known, now and then by an agency that meets them for the first time.
     """
-    borough = Borough(end=END, seed=seed, children=POOL_CHILDREN)
+    borough = Borough(end=END, seed=seed, children=max(POOL_CHILDREN, count // FACTS_A_CHILD))
     stories = stories_of(borough)
     meetings = _Meetings(Random(seed), [Desk(seed, child, since=borough.opens_at) for child in borough.people])
     facts: list[SimulatedFact] = []
