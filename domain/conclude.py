@@ -145,10 +145,10 @@ def _evidence(folded: Folded) -> Conclusions:
     known, here = folded.known, folded.known.in_force
     now: dict[str, set[str]] = {}
     for rec in folded.owed:
-        if not rec.open or rec.in_force == len(rec.evidence):
+        if not rec.open or rec.found_in_force == len(rec.evidence):
             continue
         if rec.evidence <= here:
-            rec.in_force = len(rec.evidence)
+            rec.found_in_force = len(rec.evidence)
             continue
         lost = rec.evidence - here
         for hit in folded.risk.hits if not now else ():
@@ -180,11 +180,11 @@ def _overdue(folded: Folded, reference: Reference, fired: int | None, behind: Se
 def _voices(known: Known) -> Conclusions:
     """Police submissions without the child's voice or why it is missing go back to the officer's supervisor, once (R18)."""
     unheard = known.line("voice missing", ("VulnerabilitySubmission",), _unheard).facts
-    if len(unheard) == known.voices:
+    if len(unheard) == known.unheard_told:
         return []
     untold = [f.event_id for f in unheard if f.event_id not in known.told_back]
     if not untold:
-        known.voices = len(unheard)
+        known.unheard_told = len(unheard)
     return [("quality_defect", {"event_id": e, "defect": "VOICE_MISSING"}) for e in untold]
 
 

@@ -37,8 +37,8 @@ WORDS: Final[Mapping[str, str]] = {
 class Recommendation:
     """One recommendation, in its present state. `raised`: the newest `recommended` (news raises it anew while it is open).
 
-    `evidence`: the facts it was raised on, all tellings of it together; `in_force`: that many of them, all there were, have been
-    found in force. They stay so while what is known goes on. `agencies`: those behind the reasons given last.
+    `evidence`: the facts it was raised on, all tellings of it together; `found_in_force`: that many of them, all there were, have
+    been found in force. They stay so while what is known goes on. `agencies`: those behind the reasons given last.
     """
 
     recommendation_id: str
@@ -51,7 +51,7 @@ class Recommendation:
     changed: set[str] = field(default_factory=set)
     steps: list[Conclusion] = field(default_factory=list)
     evidence: set[str] = field(default_factory=set)
-    in_force: int = field(default=0, compare=False)
+    found_in_force: int = field(default=0, compare=False)
     agencies: frozenset[str] = frozenset()
     disagreed: list[Conclusion] = field(default_factory=list)
 

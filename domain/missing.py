@@ -121,7 +121,6 @@ class Episode:
     due_at: int | None = None
     clock: str = "NOT_STARTED"
     overnight: bool = False
-    first_fact: Fact | None = None
 
     @property
     def facts(self) -> list[Fact]:

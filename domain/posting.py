@@ -52,7 +52,7 @@ def gp_messages(folded: Folded, reference: Reference, now: int, fired: int | Non
         return []
     to = _addressed(folded)
     looked = (len(outcomes), to.practice, to.nhs)
-    if fired is None and looked == folded.messages.complete:
+    if fired is None and looked == folded.messages.complete_for:
         return []
     out: list[tuple[str, Json]] = []
     gone: set[str] = set()
@@ -69,7 +69,7 @@ def gp_messages(folded: Folded, reference: Reference, now: int, fired: int | Non
             out += _raise(outcome, told, to, reference, now)
     out += _exceptions(folded, gone, reference, now, fired)
     if not out:
-        folded.messages.complete = looked
+        folded.messages.complete_for = looked
     return out
 
 

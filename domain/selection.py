@@ -52,7 +52,7 @@ class Known:
     `known_number` is the entry by which a fact was known on this child; `next_fact_at` when the next one begins to be true.
     `in_force` are the ids of `current`, `sealed` those of facts that few may see; `outcomes` says which a message tells of;
     `told_back` are the ids of submissions told back to their supervisor; `joined` the records of facts that joined in (`take`);
-    `traced` the NHS numbers of the presentations that are checked and traced, once somebody asked; `voices` the number of
+    `traced` the NHS numbers of the presentations that are checked and traced, once somebody asked; `unheard_told` the number of
     submissions without the child's voice when all of them had been told back.
     """
 
@@ -74,7 +74,7 @@ class Known:
     told_back: set[str] = field(default_factory=set)
     joined: list[str] = field(default_factory=list)
     traced: frozenset[str] | None = None
-    voices: int = 0
+    unheard_told: int = 0
     _came: dict[str, list[Fact]] = field(default_factory=dict)
     _by_agency: dict[str, int] = field(default_factory=dict)
     _lines: dict[str, Line] = field(default_factory=dict)

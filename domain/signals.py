@@ -23,8 +23,8 @@ from domain.policy import LISTS, Policy, Reference, Rule
 from domain.selection import Known, Line, happened
 from domain.times import DAY_US, NEVER, local_date_of
 
-NO_END: Final = "9999"
-"""After every day, in the order of text."""
+NO_END: Final = "9999-12-31"
+"""The last day there is: what systems write for `no end`."""
 
 SESSIONS_MIN: Final = 10
 """An absence rate needs a school week of sessions: one missed day alone is not a rate."""

@@ -79,7 +79,8 @@ def now_us() -> int:
 
 
 BY_KEY: Final = " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
-"""For whoever looks up by key alone: a plan is kept, and one made while a table was nearly empty would always read all of it."""
+"""For whoever looks up by key alone: a plan is kept, and one made while a table was nearly empty would always read all of it; and
+what is read of hundreds of children at a time would be sought in all there is."""
 
 
 def engine(dsn: str, name: str, size: int = 5, *, by_key: bool = False) -> Engine:
@@ -94,7 +95,7 @@ def engine(dsn: str, name: str, size: int = 5, *, by_key: bool = False) -> Engin
 
 
 def long_engine(dsn: str, name: str, *, by_key: bool = False) -> Engine:
-    """An engine for rebuild, verify and relay's catching up: statements may take long."""
+    """An engine for rebuild, verify and relay's catching up: statements may take long. `by_key`: as for `engine`."""
     return create_engine(
         migrate.engine_url(dsn),
         pool_size=4,

@@ -76,7 +76,7 @@ class AccessPublisher:
             self._wake.wait(SWEEP_S)
             self._wake.clear()
             try:
-                while self._send_some():
+                while not self._closing and self._send_some():
                     pass
             except (KafkaError, SQLAlchemyError, RegistryUnavailable) as err:
                 log.warning("accesses-interrupted", kind=type(err).__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable
@@ -118,25 +119,29 @@ class Reopened:
             return self._producer
 
     def give_up(self, producer: Any) -> None:
-        """Something failed on this one: what it holds is not sent; unless another has taken its place already, the next does."""
+        """Something failed on this one; the next to ask gets another, which may have taken its place already."""
         with self._lock:
-            if self._producer is not producer or producer is None:
+            if self._producer is not producer:
                 return
             self._producer = None
         abandon(producer)
 
     def close(self) -> None:
-        """End it, without sending what it holds. May be got again."""
-        self.give_up(self._producer)
+        """End the producer of now, if there is one; whoever asks again gets another."""
+        with self._lock:
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            abandon(producer)
 
 
 def abandon(producer: Any) -> None:
-    """End a producer without sending what it holds: whoever gave it that has it still."""
+    """End a producer without sending what it holds: whoever gave it that has it still. What is under way may arrive."""
     # close() alone waits for the unsent to be flushed and raises when it cannot be, leaving its thread running.
     thread = producer._sender  # noqa: SLF001 - there is no public way to give up
     thread.force_close()
     thread.join(5)
-    producer.close(0)
+    with contextlib.suppress(kafka_errors.KafkaError):  # its thread hangs on a broker that does not answer, and ends when it can
+        producer.close(0)
 
 
 def in_our_words(err: BaseException, access: KafkaAccess, topic: str | None) -> ProducerError:

@@ -183,7 +183,11 @@ class TestGoesOn:
             assert parts_of(anew) == parts_of(going_on)
             found = conclude(going_on, REFERENCE, at)
             assert found == conclude(anew, REFERENCE, at)
-            said = [(number, x) for x in (*found, *doubts(first))] + [(number + 1, x) for x in people(going_on, at, data)]
+            fired = conclude(parts(now, REFERENCE, at), REFERENCE, at, fired=at)
+            assert fired == conclude(going_on, REFERENCE, at, fired=at)
+            said = [(number, x) for x in (*found, *doubts(first))] + [
+                (number + 1, x) for x in (*people(going_on, at, data), *practice(going_on, data))
+            ]
             for by, (kind, what) in said:
                 concluded.append(Conclusion(by, at, kind, what))
                 fold = fold if fold is not None and fold.learn(concluded[-1]) else None
@@ -191,6 +195,38 @@ class TestGoesOn:
                 now = replace(now, conclusions=tuple(concluded))
                 assert parts_of(parts(now, REFERENCE, at)) == parts_of(fold.at(at))
         event("went on" if went_on else "never went on")
+
+    @staticmethod
+    def told(child: Child) -> Fold:
+        """The fold of a child of whom a CSOG outcome was told, with what is concluded from it; nothing more is missing."""
+        fold = Fold(select(child.history, NOW), REFERENCE)
+        for kind, data in conclude(fold.at(NOW), REFERENCE, NOW):
+            assert fold.learn(Conclusion(child.number + 1, NOW, kind, data))
+        assert [] == conclude(fold.at(NOW), REFERENCE, NOW)
+        return fold
+
+    def test_a_message_that_nobody_reads(self) -> None:
+        """That nothing was missing before does not keep the clock from saying that it is unread."""
+        child = Child()
+        child.says("health", "GpRegistration", NOW - 300 * DAY)
+        child.says("csc", "CsogOutcome", NOW - DAY)
+        fold = self.told(child)
+        (message,) = fold.at(NOW).messages.live
+        due = message.raised.data["due_at"]
+        found = conclude(fold.at(due), REFERENCE, due, fired=due)
+        assert [("gp_exception", "UNREAD")] == [(kind, data["why"]) for kind, data in found if kind.startswith("gp")]
+
+    def test_a_number_that_is_traced_later(self) -> None:
+        """What a message lacked was the number, and now is the practice: whoever mends it is told of that."""
+        child = Child(nhs_number=None)
+        child.says("csc", "CsogOutcome", NOW - DAY)
+        fold = self.told(child)
+        child.number += 10
+        child.shows("yjs", NOW, nhs_number="9990000018", nhs_number_status="01")
+        assert fold.meet(child.history.presentations[-1], child.history.links[-1])
+        found = conclude(fold.at(NOW), REFERENCE, NOW)
+        assert ["gp_withdrawn", "gp_message", "gp_exception"] == [kind for kind, _ in found]
+        assert "NO_PRACTICE" == found[2][1]["why"]
 
     def test_what_an_older_release_does_not_understand(self) -> None:
         """A conclusion of a newer one is a failure of this child's fold, time and again, and never of whoever passes it on."""
@@ -219,6 +255,16 @@ def doubts(first: Presentation | None) -> list[tuple[str, Json]]:
         return []
     sides = {"presentation_id": first.presentation_id, "anchor": make_id("presentation", "elsewhere", 1)}
     return [("possible_match", {"child_id": CHILD, "match_id": f"m{first.agency}", "evidence": [], **sides})]
+
+
+def practice(folded: Folded, data: st.DataObject) -> list[tuple[str, Json]]:
+    """What a practice may have said of a message."""
+    if not folded.messages.live or not data.draw(st.booleans()):
+        return []
+    about = {"message_id": data.draw(st.sampled_from(folded.messages.live)).message_id, "child_id": CHILD}
+    return [
+        ("gp_receipt", about | {"state": data.draw(st.sampled_from(("ACCEPTED", "READ", "CODED", "REJECTED"))), "reason": None})
+    ]
 
 
 def people(folded: Folded, at: int, data: st.DataObject) -> list[tuple[str, Json]]:
