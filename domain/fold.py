@@ -254,11 +254,11 @@ def _begins(s: Situation, record: str, name: str) -> Iterable[int]:
 def _counts_on(folded: Folded) -> bool:
     """A span without education is short of the highest tier: another school day may give points."""
     s = folded.situation
-    if not s.known.current.get("NoSchoolProvision"):
+    if not (spans := s.gaps()):
         return False
     top = max((at_least for r in s.reference.policy.rules if r.kind == "no_provision" for at_least, _ in r.tiers), default=0)
     days = s.reference.register.calendars[SCHOOL_DAYS]
-    return any(school_days(f, last, s.today, days) < top for f, last in s.gaps())
+    return any(school_days(f, last, s.today, days) < top for f, last in spans)
 
 
 SPANS = (

@@ -179,9 +179,7 @@ class Episodes:
             again = list({id(e): e for e in (*self._told_of(known), *self.unsettled)}.values())
         turned = [e for e in again if run(e, known.as_of, self._hours)]
         for episode in turned:
-            n = bisect_left(self.starts, episode.started_at)
-            while self.every[n] is not episode:
-                n += 1
+            n = _place_of(episode, self.every, self.starts, episode.started_at)
             self.clocks[n] = (episode.started_at, episode.clock)
         if told or turned:
             self.unsettled = [e for e in again if e.ended_at is None or e.clock == "RUNNING"]
@@ -228,9 +226,7 @@ class Episodes:
             for name in _names([episode]):
                 self._named[name] = [e for e in self._named[name] if e is not episode]
             if episode.ended_at is not None:
-                n = bisect_left(self.ends, episode.ended_at)
-                while self.ended[n] is not episode:
-                    n += 1
+                n = _place_of(episode, self.ended, self.ends, episode.ended_at)
                 del self.ends[n], self.ended[n]
         for episode in new:
             for name in _names([episode]):
@@ -280,6 +276,14 @@ class Episodes:
             return min(meant, key=lambda e: (abs(interview.at - (e.ended_at or e.started_at)), e.started_at))
         last = bisect_right(self.ends, interview.at) - 1
         return self.ended[last] if last >= 0 and interview.at - self.ends[last] <= PAIR_US else None
+
+
+def _place_of(episode: Episode, some: Sequence[Episode], ats: Sequence[int], at: int) -> int:
+    """Where an episode stands among some that are in the order of `ats`, where `at` is its own."""
+    n = bisect_left(ats, at)
+    while some[n] is not episode:
+        n += 1
+    return n
 
 
 def _names(episodes: Iterable[Episode]) -> set[str]:

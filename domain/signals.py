@@ -10,7 +10,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from operator import itemgetter
+from typing import Any, Final
 
 from domain import missing
 from domain.chronology import day
@@ -96,8 +97,7 @@ class Situation:
         self._new_day = self._turned = False
         self._rules: tuple[Rule, ...] = ()
         self._answers: dict[str, Answer] = {}
-        self._gaps: tuple[int, list[str], list[tuple[Fact, str | None]]] = (0, [], [])
-        self._plans: tuple[int, list[str], list[Fact]] = (0, [], [])
+        self._spans: dict[str, tuple[int, list[str], list[Any]]] = {}
         self._until = NEVER
 
     def look(self) -> None:
@@ -151,23 +151,19 @@ class Situation:
 
     def gaps(self) -> list[tuple[Fact, str | None]]:
         """Spans without full-time education that have not ended (`education.gaps`)."""
-        told = len(self.known.current.get("NoSchoolProvision", ()))
-        if told != self._gaps[0]:
-            by_end = sorted(gaps(self.known), key=lambda span: span[1] or NO_END)
-            self._gaps = (told, [last or NO_END for _, last in by_end], by_end)
-        return self._gaps[2][bisect_left(self._gaps[1], self.today) :]
+        return self._lasting("NoSchoolProvision", gaps, lambda span: span[1])
 
     def plans(self) -> list[Fact]:
         """The newest telling of each CP-IS plan (`involvement.plans`) that has not ended."""
-        told = len(self.known.current.get("CpisStatusChanged", ()))
-        if told != self._plans[0]:
-            by_end = sorted(plans(self.known), key=_last_day)
-            self._plans = (told, [_last_day(f) for f in by_end], by_end)
-        return self._plans[2][bisect_left(self._plans[1], self.today) :]
+        return self._lasting("CpisStatusChanged", plans, lambda plan: plan.body.get("end_date"))
 
-
-def _last_day(plan: Fact) -> str:
-    return plan.body.get("end_date") or NO_END
+    def _lasting(self, record: str, spans: Callable[[Known], Iterable[Any]], last: Callable[[Any], str | None]) -> list[Any]:
+        """Of the spans that facts of a record tell of, those whose last day (None: no end) has not passed."""
+        told, held = len(self.known.current.get(record, ())), self._spans.get(record)
+        if held is None or held[0] != told:
+            by_end = sorted(((last(span) or NO_END, span) for span in spans(self.known)), key=itemgetter(0))
+            held = self._spans[record] = (told, [day for day, _ in by_end], [span for _, span in by_end])
+        return held[2][bisect_left(held[1], self.today) :]
 
 
 def _codes_in(fact: Fact, rule: Rule) -> list[tuple[str, str]]:
