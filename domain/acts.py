@@ -1,8 +1,8 @@
 """What people, practices and the clock do: accepted with its conclusions, or refused with a reason that they can act on.
 
-Refusals (`Refused.reason`): `not-permitted`, `no-such-thing`, `stale-decision`, `already-decided`, `required-to-decline`,
-`not-convened`, `evidence-stands`, `wrong-agency`, `already-taken`, `not-yours`, `not-your-message`, `withdrawn`,
-`already-rejected`, `already-coded`, `no-exception`.
+Refusals (`Refused.reason`): `not-permitted`, `no-such-thing`, `stale-decision`, `already-decided`,
+`decided-with-another`, `required-to-decline`, `not-convened`, `evidence-stands`, `wrong-agency`, `already-taken`, `not-yours`,
+`not-your-message`, `withdrawn`, `already-rejected`, `already-coded`, `no-exception`.
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ class Doing:
         """Child, account and role, as conclusions name them."""
         return {"child_id": self.history.child_id, "by": self.act["actor_id"], "by_role": self.act["actor_role"]}
 
+    def said_of(self, rec: Recommendation) -> Json:
+        """As `who`, on the recommendation: it stays with the child that it was raised on."""
+        return {**self.who, "child_id": rec.home, "recommendation_id": rec.recommendation_id}
+
     def recommendation(self) -> Recommendation | None:
         """The recommendation the act is about."""
         known = select(self.history, self.now)
@@ -88,8 +92,8 @@ def _decided(do: Doing) -> Found:  # noqa: PLR0911  one return a rule reads best
     if do.act["based_on"] != rec.version:
         return Refused("stale-decision")
     if not rec.open:
-        return Refused("already-decided")
-    about = {**do.who, "recommendation_id": rec.recommendation_id, "rationale": do.value["rationale"]}
+        return Refused(_settled(rec))
+    about = {**do.said_of(rec), "rationale": do.value["rationale"]}
     if do.value["decision"] == "CONVENE":
         planned = do.value["meeting_at"]
         held_due = do.reference.register.due(do.reference.policy.due_held, planned_at(planned, do.now))
@@ -102,13 +106,18 @@ def _decided(do: Doing) -> Found:  # noqa: PLR0911  one return a rule reads best
     return [*_in_time(do, rec), ("declined", about | {"reason": do.value["reason"]})]
 
 
+def _settled(rec: Recommendation) -> str:
+    """Why no decision on it is owed."""
+    return "already-decided" if rec.joined is None else "decided-with-another"
+
+
 def _in_time(do: Doing, rec: Recommendation) -> list[tuple[str, Json]]:
     """It was called overdue, and this act is from before it was due: read late, by an outage of ours, and not late itself."""
     acted_at = do.act["acted_at"]
     if rec.passed is None or acted_at > rec.passed.data["due_at"]:
         return []
-    told = {"recommendation_id": rec.recommendation_id, "due_at": rec.passed.data["due_at"], "acted_at": acted_at}
-    return [("overdue_withdrawn", {"child_id": do.history.child_id, **told})]
+    about = {"recommendation_id": rec.recommendation_id, "child_id": rec.home}
+    return [("overdue_withdrawn", {**about, "due_at": rec.passed.data["due_at"], "acted_at": acted_at})]
 
 
 def _held(do: Doing) -> Found:
@@ -122,7 +131,7 @@ def _held(do: Doing) -> Found:
     if rec.state != "CONVENED":
         return Refused("not-convened")
     told = {k: do.value[k] for k in ("held_at", "attended", "outcome", "outcome_text")}
-    held = {**do.who, "recommendation_id": rec.recommendation_id, **told, "attended": list(told["attended"])}
+    held = {**do.said_of(rec), **told, "attended": list(told["attended"])}
     return [*_in_time(do, rec), ("held", held)]
 
 
@@ -135,7 +144,7 @@ def _disagreed(do: Doing) -> Found:
     rec = do.recommendation()
     if rec is None:
         return Refused("no-such-thing")
-    return [("disagreed", {**do.who, "recommendation_id": rec.recommendation_id, "agency": agency, "ground": do.value["ground"]})]
+    return [("disagreed", {**do.said_of(rec), "agency": agency, "ground": do.value["ground"]})]
 
 
 def _closed(do: Doing) -> Found:
@@ -147,10 +156,10 @@ def _closed(do: Doing) -> Found:
     if do.act["based_on"] != rec.version:
         return Refused("stale-decision")
     if not rec.open:
-        return Refused("already-decided")
+        return Refused(_settled(rec))
     if not rec.changed:
         return Refused("evidence-stands")
-    closed = {**do.who, "recommendation_id": rec.recommendation_id, "rationale": do.value["rationale"]}
+    closed = {**do.said_of(rec), "rationale": do.value["rationale"]}
     return [*_in_time(do, rec), ("closed", closed)]
 
 

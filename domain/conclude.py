@@ -5,6 +5,8 @@ Raising a recommendation (R1, R3):
 - a harm trigger, an agency, or N more points resting on what was not known when it was raised are news. While a decision is
   owed, news raises it anew: `recommended` again, same id, another version, so that nobody decides on what they never saw. It is
   due no later than before; once it was passed on as overdue, it has a new due time, and is passed on again when that is over;
+- two children that are found to be one owe one decision: of their open ones the oldest is raised anew, due no later than any of
+  them, and the others are `joined` into it. One that was joined and is on a child by itself again is raised anew there;
 - after a decision, news since what was decided on was raised (a discussion: since it was held) raises another; while a
   discussion is convened and not yet held, only a new harm trigger does.
 Evidence of an open recommendation withdrawn, replaced by something weaker, or moved to another child: `evidence_changed`.
@@ -47,12 +49,11 @@ def conclude(
 
 
 def _recommend(folded: Folded, reference: Reference, now: int) -> Conclusions:
-    found = folded.risk
-    if found.basis is None:
+    opened = [r for r in folded.owed if r.open]
+    if opened:
+        return [*_anew(opened, folded, reference, now), *_joined(*opened)]
+    if folded.risk.basis is None:
         return []
-    waiting = next((r for r in folded.owed if r.open), None)
-    if waiting is not None:
-        return _anew(waiting, folded, reference, now)
     decided = sorted((r for r in folded.recommendations if r.decided), key=_decided_number)
     if decided and not _news(decided, folded, reference):
         return []
@@ -64,9 +65,11 @@ def _decided_number(rec: Recommendation) -> int:
 
 
 def make_recommendation_id(folded: Folded) -> str:
-    """The id of a recommendation is made of the child, the facts behind it and how many were raised before."""
+    """The id of a recommendation is made of the child, the facts behind it and how many were raised on that child before."""
     evidence = sorted({f.event_id for h in _grounds(folded.risk) for f in h.facts})
-    return make_id("recommendation", folded.known.child_id, len(folded.recommendations), *evidence)
+    child_id = folded.known.child_id
+    before = sum(r.home == child_id for r in folded.recommendations)  # these are never on another child
+    return make_id("recommendation", child_id, before, *evidence)
 
 
 def _grounds(found: Risk) -> list[Hit]:
@@ -89,14 +92,31 @@ def _raised(recommendation_id: str, folded: Folded, reference: Reference, now: i
     }  # fmt: skip
 
 
-def _anew(waiting: Recommendation, folded: Folded, reference: Reference, now: int) -> Conclusions:
-    """The recommendation that awaits a decision, raised again on what has come since."""
-    urgent = folded.risk.harm and waiting.raised.data["basis"] != "HARM"
-    if not urgent and not _news([waiting], folded, reference):
+def _anew(opened: Sequence[Recommendation], folded: Folded, reference: Reference, now: int) -> Conclusions:
+    """The recommendation that awaits a decision, or the oldest of those that do, raised again on what has come since."""
+    waiting, found = opened[0], folded.risk
+    if found.basis is None:
+        return []
+    urgent = found.harm and waiting.raised.data["basis"] != "HARM"
+    if not (urgent or waiting.parted or len(opened) > 1 or _news([waiting], folded, reference)):
         return []
     data = _raised(waiting.recommendation_id, folded, reference, now)
-    due = data["due_at"] if waiting.passed is not None else min(data["due_at"], waiting.due_at)
-    return [("recommended", data | {"due_at": due})]
+    due = min([data["due_at"], *(r.due_at for r in opened if _holds(r, waiting, now))])
+    return [("recommended", data | {"child_id": waiting.home, "due_at": due})]
+
+
+def _holds(rec: Recommendation, waiting: Recommendation, now: int) -> bool:
+    """The due time of an open recommendation still holds for the one that goes on. Not once both were passed on for it; nor when
+    it went by while the decision was not owed here.
+    """
+    if rec.parted and rec.due_at <= now:
+        return False
+    return rec.passed is None or waiting.passed is None
+
+
+def _joined(into: Recommendation, *others: Recommendation) -> Conclusions:
+    told = {"into": into.recommendation_id}
+    return [("joined", {"recommendation_id": r.recommendation_id, "child_id": r.home, **told}) for r in others]
 
 
 def _news(earlier: Sequence[Recommendation], folded: Folded, reference: Reference) -> bool:
@@ -158,7 +178,8 @@ def _evidence(folded: Folded) -> Conclusions:
             if f in lost and f not in now.get(r["rule"], ())
         }  # fmt: skip
         if gone - rec.changed:
-            out.append(("evidence_changed", {"recommendation_id": rec.recommendation_id, "facts": sorted(gone - rec.changed)}))
+            about = {"recommendation_id": rec.recommendation_id, "child_id": rec.home}
+            out.append(("evidence_changed", {**about, "facts": sorted(gone - rec.changed)}))
     return out
 
 
@@ -172,7 +193,8 @@ def _overdue(folded: Folded, reference: Reference, fired: int | None, behind: Se
         if due is None or due > fired:
             continue
         to = passed_to(rec, case(folded.known), reference)
-        data: Json = {"recommendation_id": rec.recommendation_id, "due_at": due, "behind": list(behind), "passed_to": to}
+        about = {"recommendation_id": rec.recommendation_id, "child_id": rec.home}
+        data: Json = {**about, "due_at": due, "behind": list(behind), "passed_to": to}
         out.append(("recommendation_overdue" if rec.open else "meeting_overdue", data))
     return out
 

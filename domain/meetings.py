@@ -1,6 +1,9 @@
 """Recommendations of a strategy discussion and what became of them, folded from conclusions (R1, R3, R5).
 
 OPEN → (EVIDENCE_CHANGED) → (OVERDUE) → CONVENED → HELD, or DECLINED, or CLOSED. `open` means that a decision is still owed.
+Where two children are found to be one and each has an open one, one of them goes on and the other is JOINED into it; should they
+be taken apart again, it is open again on its own child, on which all that was said of it has stayed (`home`).
+
 `version` is the entry that last changed what there is to decide: a decision based on an older one is stale. Going overdue or a
 disagreement does not change it.
 
@@ -29,6 +32,7 @@ WORDS: Final[Mapping[str, str]] = {
     "recommendation_overdue": "Overdue: passed on to another person and to EDT",
     "meeting_overdue": "Convened and not held: passed on to another person and to EDT",
     "overdue_withdrawn": "Not overdue: somebody had acted in time",
+    "joined": "Joined with another recommendation on the same child",
     "convened": "Convened", "declined": "Declined", "held": "Held", "disagreed": "Disagreed", "closed": "Closed",
 }  # fmt: skip
 
@@ -39,6 +43,7 @@ class Recommendation:
 
     `evidence`: the facts it was raised on, all tellings of it together; `found_in_force`: that many of them, all there were, have
     been found in force. They stay so while what is known goes on. `agencies`: those behind the reasons given last.
+    `joined`: it is decided with another one; `parted`: it was, and that one is no longer on this child.
     """
 
     recommendation_id: str
@@ -48,6 +53,8 @@ class Recommendation:
     decision: str | None = None
     decided: Conclusion | None = None
     passed: Conclusion | None = None
+    joined: Conclusion | None = None
+    parted: bool = False
     changed: set[str] = field(default_factory=set)
     steps: list[Conclusion] = field(default_factory=list)
     evidence: set[str] = field(default_factory=set)
@@ -56,15 +63,22 @@ class Recommendation:
     disagreed: list[Conclusion] = field(default_factory=list)
 
     @property
+    def home(self) -> str:
+        """The child id it was first raised on. All that is said of it is said there, and stays there when a match is undone."""
+        return str(self.steps[0].data["child_id"])
+
+    @property
     def open(self) -> bool:
         """A decision is still owed."""
-        return self.decision is None
+        return self.decision is None and self.joined is None
 
     @property
     def state(self) -> str:
-        """OPEN, OVERDUE, EVIDENCE_CHANGED, CONVENED, DECLINED, HELD or CLOSED."""
+        """OPEN, OVERDUE, EVIDENCE_CHANGED, JOINED, CONVENED, DECLINED, HELD or CLOSED."""
         if self.decision is not None:
             return self.decision
+        if self.joined is not None:
+            return "JOINED"
         return "OVERDUE" if self.passed else "EVIDENCE_CHANGED" if self.changed else "OPEN"
 
     @property
@@ -136,14 +150,14 @@ def learn(found: dict[str, Recommendation], c: Conclusion) -> None:
         if c.kind != "recommended":
             return
         rec = found[rid] = Recommendation(rid, c, c.accepted_at)
-    _step(rec, c)
+    _step(rec, c, found)
 
 
-def _step(rec: Recommendation, c: Conclusion) -> None:
+def _step(rec: Recommendation, c: Conclusion, found: Mapping[str, Recommendation]) -> None:
     rec.steps.append(c)
     match c.kind:
         case "recommended":
-            rec.raised = c
+            rec.raised, rec.joined, rec.parted = c, None, False
             rec.evidence.update(f for r in c.data["reasons"] for f in r["facts"])
             rec.agencies = frozenset(a for r in c.data["reasons"] for a in r["agencies"])
         case "evidence_changed":
@@ -157,6 +171,10 @@ def _step(rec: Recommendation, c: Conclusion) -> None:
         case "disagreed":
             rec.disagreed.append(c)
             return
+        case "joined" if c.data["into"] in found:
+            rec.joined, rec.passed = c, None
+        case "joined":
+            rec.joined, rec.parted = None, True
         case _:
             rec.decision, rec.decided, rec.passed = DECIDED[c.kind], c, None
     rec.version = c.number
@@ -236,7 +254,7 @@ def _history(c: Conclusion, reference: Reference, *, again: bool) -> Json:
             item |= {key: d[key], f"{key}_label": reference.label(codes, d[key])}
     if "passed_to" in d:
         item["passed_to"] = _to(d, reference)
-    told = ("meeting_at", "held_due_at", "held_at", "attended", "agency", "due_at", "behind", "acted_at")
+    told = ("meeting_at", "held_due_at", "held_at", "attended", "agency", "due_at", "behind", "acted_at", "into")
     return item | {k: d[k] for k in told if d.get(k) is not None}
 
 

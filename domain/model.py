@@ -109,7 +109,7 @@ KINDS: Final[Mapping[str, str]] = {
     "replaced": "child_id, event_id, by_event_id: the agency moved or withdrew this fact by one under another presentation",
     "not_the_owner": "child_id, agency, event_id, record, field, number, source[topic, partition, offset]: a correction that "
     "came before its target, which turned out to be another agency's: it has no effect, and its sender is told",
-    # meetings (domain/conclude.py and domain/acts.py make them)
+    # meetings (domain/conclude.py and domain/acts.py make them); their child_id is the one it was first raised on
     "recommended": "recommendation_id, child_id, basis (HARM|POINTS), points, triggers[], "
     "reasons[{rule, points, facts[], agencies[]}], due_at, policy, presentation_id",
     "evidence_changed": "recommendation_id, child_id, facts[]",
@@ -117,6 +117,7 @@ KINDS: Final[Mapping[str, str]] = {
     "undecided when due, so it goes to another person and EDT",
     "meeting_overdue": "the same fields: convened and not held when due",
     "overdue_withdrawn": "recommendation_id, child_id, due_at, acted_at: somebody had acted in time, and we read it late",
+    "joined": "recommendation_id, child_id, into: two children were found to be one, and it is decided with that other one",
     "convened": "recommendation_id, child_id, by, by_role, rationale, meeting_at, held_due_at",
     "declined": "recommendation_id, child_id, by, by_role, reason, rationale",
     "held": "recommendation_id, child_id, by, by_role, held_at, attended[], outcome, outcome_text",

@@ -15,7 +15,7 @@ Output = tuple[str, str, str, Json]
 NOTICES: Final = {
     "recommended": "OPEN", "evidence_changed": "EVIDENCE_CHANGED", "recommendation_overdue": "OVERDUE",
     "meeting_overdue": "OVERDUE", "overdue_withdrawn": "OVERDUE_WITHDRAWN", "convened": "CONVENED",
-    "declined": "DECLINED", "held": "HELD", "disagreed": "DISAGREED", "closed": "CLOSED",
+    "declined": "DECLINED", "held": "HELD", "disagreed": "DISAGREED", "closed": "CLOSED", "joined": "JOINED",
 }  # fmt: skip
 
 

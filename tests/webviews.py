@@ -31,6 +31,7 @@ def sharing(agency: str, **changes: str) -> Json:
 
 CALLUM, MIA, NOAH, AISHA, SEALED = (an_id(n) for n in ("callum", "mia", "noah", "aisha", "sealed"))
 CALLUM_REC, MIA_REC, NOAH_REC, AISHA_REC = (an_id(f"rec/{n}") for n in ("callum", "mia", "noah", "aisha"))
+AISHA_JOINED_REC = an_id("rec/aisha/joined")
 MATCH, OLD_MATCH = an_id("match"), an_id("match/old")
 MESSAGE, LOST_MESSAGE = an_id("message"), an_id("message/lost")
 LETTER = an_id("letter")
@@ -470,6 +471,7 @@ def others() -> list[Json]:
         "text": None,
         "meeting_at": "2026-05-29T10:00:00+01:00",
     }
+    joined = {"at": NOW - 2 * HOUR_US, "kind": "joined", "by": None, "by_role": None, "text": None, "into": AISHA_REC}
     mia_rec = recommendation(MIA_REC, "DECLINED", -1, why, basis="HARM", history=[declined])
     mia = view(
         MIA,
@@ -556,7 +558,10 @@ def others() -> list[Json]:
     aisha = view(
         AISHA,
         [presentation("education", "S-3", "Aisha", "Khan", "2013-12-24", sex="F")],
-        recommendations=[recommendation(AISHA_REC, "EVIDENCE_CHANGED", 30, why, basis="HARM")],
+        recommendations=[
+            recommendation(AISHA_REC, "EVIDENCE_CHANGED", 30, why, basis="HARM"),
+            recommendation(AISHA_JOINED_REC, "JOINED", 31, why, basis="HARM", history=[joined]),
+        ],
     )
     hidden = presentation("csc", "HAL-X", "CANARY-sealed", "Person", "2014-01-01") | {
         "sharing": sharing("csc", sensitivity="SEALED"),

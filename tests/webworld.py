@@ -26,6 +26,7 @@ from schemas.catalogue import catalogue
 from schemas.validation import require
 from tests.webviews import (
     AISHA,
+    AISHA_JOINED_REC,
     AISHA_REC,
     CALLUM,
     CALLUM_REC,
@@ -53,6 +54,7 @@ from web.shapes import WAITING
 
 __all__ = [
     "AISHA",
+    "AISHA_JOINED_REC",
     "AISHA_REC",
     "CALLUM",
     "CALLUM_REC",

@@ -232,7 +232,7 @@ def measures(children: Sequence[Json], now: int) -> list[Measure]:
 
 
 SITTING: Final = ("police", "health", "education", "csc", "edt")
-STATES: Final = ("OPEN", "OVERDUE", "EVIDENCE_CHANGED", "CONVENED", "HELD", "DECLINED", "CLOSED")
+STATES: Final = ("OPEN", "OVERDUE", "EVIDENCE_CHANGED", "JOINED", "CONVENED", "HELD", "DECLINED", "CLOSED")
 CLOCKS: Final = ("NOT_STARTED", "RUNNING", "MET", "LATE", "DECLINED", "OVERDUE")
 MESSAGES: Final = ("WAITING", "ACCEPTED", "READ", "CODED", "REJECTED", "NO_PRACTICE", "WITHDRAWN")
 

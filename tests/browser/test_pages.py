@@ -11,7 +11,19 @@ from starlette.routing import Route
 
 from projections.accounts import PEOPLE_ROLES
 from tests.browser.conftest import Visit
-from tests.webworld import AISHA_REC, CALLUM, CALLUM_REC, LETTER, LOST_MESSAGE, MATCH, MIA, MIA_REC, NOAH, NOAH_REC
+from tests.webworld import (
+    AISHA_JOINED_REC,
+    AISHA_REC,
+    CALLUM,
+    CALLUM_REC,
+    LETTER,
+    LOST_MESSAGE,
+    MATCH,
+    MIA,
+    MIA_REC,
+    NOAH,
+    NOAH_REC,
+)
 from web.pages import ROUTERS
 
 pytestmark = pytest.mark.browser
@@ -23,7 +35,7 @@ CHILDREN = (
     f"/children/{CALLUM}",
     f"/children/{MIA}",
     f"/children/{NOAH}?as_of-day=1&as_of-month=5&as_of-year=2026",
-    *(f"/recommendations/{r}" for r in (CALLUM_REC, MIA_REC, NOAH_REC, AISHA_REC)),
+    *(f"/recommendations/{r}" for r in (CALLUM_REC, MIA_REC, NOAH_REC, AISHA_REC, AISHA_JOINED_REC)),
     "/children/00000000-0000-4000-8000-000000000000",
 )
 MATCHES = ("/matches", f"/matches/{MATCH}", *(f"/matches?state={s}" for s in ("CONFIRMED", "REJECTED", "UNDONE")))

@@ -42,8 +42,9 @@ def compare(house: House, oracle: Oracle, *, truth: bool = True) -> Comparison:
 
     Without `truth`, only what no clock and no words change: which child each fact is on, and where each fact stands (I5).
 
-    When a recommendation is raised is compared for children on whom nobody decided and whose matches nobody undid; and not
-    where days were let pass: what rises by itself is then raised by whatever entry comes next, a receipt or the clock's.
+    When a recommendation is raised is compared for children on whom nobody decided and whose matches nobody undid: an undo bars
+    rules from joining their records, which the oracle does not know. And not where days were let pass: what rises by itself is
+    then raised by whatever entry comes next, a receipt or the clock's.
     """
     ledger = read_ledger(house)
     told = oracle.told(
@@ -220,13 +221,18 @@ def _risk(out: Comparison, child: Child, view: dict[str, Any]) -> None:
 
 
 def _recommendations(out: Comparison, child: Child, view: dict[str, Any]) -> None:
-    """What nobody has decided on is open; it says that evidence changed when some is withdrawn, not when all of it stands.
+    """Nobody has decided: one of a child's is open, and the others are joined with it.
 
-    One that was raised again says so also of what it was raised on before, which its reasons no longer list.
+    It says that evidence changed when some is withdrawn, not when all of it stands; one that was raised again says so also of
+    what it was raised on before, which its reasons no longer list.
     """
-    for rec in view["recommendations"]:
+    listed = view["recommendations"]
+    to_decide = [r for r in listed if r["state"] != "JOINED"]
+    states = (len(to_decide), all(r["open"] for r in to_decide))
+    out.same("TRUTH", "recommendation states", view["child_id"], ((min(1, len(listed)), True), states), len(listed))
+    out.counts["joined"] += len(listed) - len(to_decide)
+    for rec in to_decide:
         evidence = {f for r in rec["reasons"] for f in r["facts"]}
-        out.same("TRUTH", "recommendation states", rec["recommendation_id"], (True, rec["open"]), 1)
         told = {child.states.get(f, "ELSEWHERE") for f in evidence}
         once = [h["kind"] for h in rec["history"]].count("recommended") == 1
         if told <= {"CURRENT"} and once:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from schemas.topics import AGENCIES
@@ -13,7 +13,7 @@ from tests.fault.harness import House
 STATES: Final = {
     "recommended": "OPEN", "evidence_changed": "EVIDENCE_CHANGED", "recommendation_overdue": "OVERDUE",
     "meeting_overdue": "OVERDUE", "overdue_withdrawn": "OVERDUE_WITHDRAWN", "convened": "CONVENED", "declined": "DECLINED",
-    "held": "HELD", "disagreed": "DISAGREED", "closed": "CLOSED",
+    "held": "HELD", "disagreed": "DISAGREED", "closed": "CLOSED", "joined": "JOINED",
 }  # fmt: skip
 """The notice that follows from each conclusion about a recommendation."""
 
@@ -48,6 +48,9 @@ def _effects(house: House, values: Mapping[str, list[dict[str, Any]]]) -> list[V
         {(v["number"], v["recommendation_id"], v["state"]) for v in values["recommendations"]},
         {(n, a, STATES[k]) for n, a, k in kept},
     )
+    several = "group by about having count(distinct child_id) > 1"
+    if homes := house.rows(f"select about from conclusion where kind in ({listed}) {several}"):
+        bad.append(Violation("I5", f"{len(homes)} recommendations stand on several children, such as {homes[:SHOWN]}"))
     pointers = [(v["message_id"], v["practice_ods"], v["change"]) for v in values["gp.messages"]]
     bad += unique("gp.messages", "message, practice and change", pointers)
     documents = views(house)
@@ -59,8 +62,7 @@ def _effects(house: House, values: Mapping[str, list[dict[str, Any]]]) -> list[V
         live = Counter((m["csog_event_id"], m["practice_ods"]) for m in v["messages"] if m["state"] != "WITHDRAWN")
         if any(c > 1 for c in live.values()):
             bad.append(Violation("I3", f"child {child} has several messages about one outcome at one practice"))
-        if sum(r["open"] for r in v["recommendations"]) > 1:
-            bad.append(Violation("I3", f"child {child} has several open recommendations"))
+        bad += _one_to_decide(child, v["recommendations"])
     last: dict[tuple[str, str], str] = {}
     for v in sorted(values["gp.messages"], key=lambda v: v["number"]):
         last[(v["message_id"], v["practice_ods"])] = v["change"]
@@ -71,4 +73,17 @@ def _effects(house: House, values: Mapping[str, list[dict[str, Any]]]) -> list[V
                 "I3", f"the practices' inbox holds {len(inbox)} messages, topic gp.messages says {len(last)}, or other states"
             )
         )
+    return bad
+
+
+def _one_to_decide(child: str, listed: Sequence[Mapping[str, Any]]) -> list[Violation]:
+    """I3: a child has one recommendation to decide on at most; what is decided with another is decided with one of this child."""
+    bad = []
+    if sum(r["open"] for r in listed) > 1:
+        bad.append(Violation("I3", f"child {child} has several open recommendations"))
+    here = {r["recommendation_id"] for r in listed}
+    for r in listed:
+        into = [h["into"] for h in r["history"] if h["kind"] == "joined"]
+        if r["state"] == "JOINED" and (not into or into[-1] not in here - {r["recommendation_id"]}):
+            bad.append(Violation("I3", f"{r['recommendation_id']} of child {child} is joined with none of this child"))
     return bad

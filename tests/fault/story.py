@@ -66,6 +66,7 @@ def tell(seed: int, end: int, children: int) -> Story:
     at = end - 8 * DAY_US
     for label in ("r19", "gp", "twins"):
         facts += [f for f in scenarios.SCENARIOS[label](more, at, None, scenarios.STEP_US).facts if _past(f, end)]
+    facts += [f for f in _two_alarms(seed, at) if _past(f, end)]
     facts += _local_only(facts, rng)
     facts += _withdrawals(facts, rng)
     facts += _repeats(facts, rng)
@@ -89,6 +90,20 @@ def _more_slips() -> Iterator[None]:
 def _past(fact: SimulatedFact, end: int) -> bool:
     envelope = fact.value["envelope"]
     return bool(max(fact.arrives_at, envelope["occurred_at"], envelope["recorded_at"]) <= end)
+
+
+def _two_alarms(seed: int, at: int) -> list[SimulatedFact]:
+    """A child whom police know by name alone: they and the school each tell of abuse, so that each of two records asks for a
+    discussion until somebody confirms that they are one child.
+    """
+    told = scenarios.r19(seed % 1000 + 9000, at)
+    last_of_each = told.points[-2:]
+    return [
+        replace(f, label=None, value=f.value | {"concerns": ["DISCLOSURE_ABUSE"]})
+        if f.key in last_of_each
+        else replace(f, label=None)
+        for f in told.facts
+    ]
 
 
 def _withdrawals(facts: list[SimulatedFact], rng: Random) -> list[SimulatedFact]:

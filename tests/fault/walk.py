@@ -2,7 +2,8 @@
 
 Presentations become children as they are shown and as the reviewer's answers are accepted, by the oracle's own rules; at each
 entry that touches a child the written policy is asked. Nobody decides here, so a recommendation is raised once, and anew with
-each thing that its last raising did not list; children on whom somebody decided are left out by whoever compares.
+each thing that its last raising did not list; where two children become one the older one is raised anew and the other is joined
+with it, until the two are apart. Children on whom somebody decided are left out by whoever compares.
 """
 
 from __future__ import annotations
@@ -93,6 +94,7 @@ def raised(oracle: Oracle, told: Sequence[Told], answers: Sequence[Answer], at: 
     children, corrections = Children(), Corrections()
     by: dict[Shown, list[Told]] = defaultdict(list)
     waiting: dict[Shown, tuple[int, Child]] = {}
+    with_other: dict[Shown, Shown] = {}
     on: dict[Shown, tuple[Shown, int]] = {}
     out: Counter[Raised] = Counter()
     for number in sorted(facts.keys() | acts.keys()):
@@ -113,15 +115,19 @@ def raised(oracle: Oracle, told: Sequence[Told], answers: Sequence[Answer], at: 
                     on[s] = (children.founder(group), number)
             here = [f for s in group for f in by[s]]
             child = oracle.child(here, corrections, group, at[number], lambda key: children.home(people.of[key]))
-            before = [s for s in waiting if s in group]
+            before = [s for s in waiting if s in group and with_other.get(s) not in group]
+            apart = bool(before) and before[0] in with_other
+            with_other |= dict.fromkeys(before[1:], before[0]) if before else {}
             if child.basis is None:
                 continue
-            if before:
+            if before and not apart and len(before) == 1:
                 raised_at, listed = waiting[before[0]]
                 old = [f for f in here if f.number <= raised_at and on[people.of[f.key]][1] <= raised_at]
                 if not oracle.news(child, listed, oracle.seen(old, corrections, raised_at, child)):
                     continue
-            waiting[before[0] if before else children.founder(group)] = (number, child)
+            mine = before[0] if before else children.founder(group)
+            with_other.pop(mine, None)
+            waiting[mine] = (number, child)
             out[(number, child.basis, frozenset((r, p, f) for r, (p, f) in child.reasons.items()))] += 1
     return out
 

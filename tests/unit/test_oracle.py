@@ -22,7 +22,18 @@ END: Final = 1_794_312_000_000_000
 """10 November 2026, noon."""
 
 CHILDREN: Final = 120
-KINDS: Final = ("facts", "superseded", "retracted", "episodes", "interviews", "reasons", "points", "messages", "recommendations")
+KINDS: Final = (
+    "facts",
+    "superseded",
+    "retracted",
+    "episodes",
+    "interviews",
+    "reasons",
+    "points",
+    "messages",
+    "recommendations",
+    "joined",
+)
 
 
 def lived(story: Story, oracle: Oracle, rules: Reference | None = None) -> tuple[Memory, Comparison]:
@@ -122,12 +133,12 @@ class TestOracle:
 
     def test_notices_a_deadline_that_was_moved(self) -> None:
         """A recommendation that is due an hour later than the register says, or that reads as decided, is found out."""
-        story = tell(12, END, CHILDREN)
+        story = tell(13, END, CHILDREN)
         oracle = Oracle(story.facts, story.truth.holders)
         house, _ = lived(story, oracle)
         views = house.views()
         once = [r for v in views for r in v["recommendations"] if [h["kind"] for h in r["history"]].count("recommended") == 1]
-        recs = [r for r in once if r["basis"] == "HARM"]
+        recs = [r for r in once if r["basis"] == "HARM" and r["open"]]
         recs[0]["due_at"] += 3_600_000_000
         recs[0]["open"] = False
         out = compare_views(oracle, oracle.told({k: v for k, v in house.accepted.items() if k in oracle.sent}), views)

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.webfixtures import Site, csrf, fields, sign_in, site
-from tests.webworld import AISHA_REC, CALLUM, CALLUM_REC, MATCH, MIA, MIA_REC, NOAH_REC, NOW, PASSWORD, SEALED
+from tests.webworld import AISHA_JOINED_REC, AISHA_REC, CALLUM, CALLUM_REC, MATCH, MIA, MIA_REC, NOAH_REC, NOW, PASSWORD, SEALED
 from web.pages.board import suppressed
 from web.security import BODY_BYTES_MAX
 
@@ -305,6 +305,16 @@ class TestDecision:
         close = f"/recommendations/{AISHA_REC}/close"
         reason = fields(client.get(f"/recommendations/{AISHA_REC}"), close) | {"closing": "It was another child's record."}
         assert 303 == client.post(close, data=reason).status_code
+
+    def test_decided_with_another(self, site: Site) -> None:
+        """It says so, leads there, asks for no decision, and takes none."""
+        client = site.person("icart_manager")
+        page = client.get(f"/recommendations/{AISHA_JOINED_REC}").text
+        assert "Decided with another" in page
+        assert f'href="/recommendations/{AISHA_REC}"' in page
+        assert "Your decision" not in page
+        assert 1 == client.get("/queue").text.count("Aisha Khan</a>")
+        assert "Aisha" not in client.get("/decisions").text
 
 
 class TestMatches:

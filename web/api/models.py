@@ -194,6 +194,7 @@ class Step(Shape):
     due_at: int | None = None
     behind: list[str] = []
     acted_at: int | None = None
+    into: str | None = None
 
 
 class Disagreement(Shape):
