@@ -96,7 +96,7 @@ def _two_alarms(seed: int, at: int) -> list[SimulatedFact]:
     """A child whom police know by name alone: they and the school each tell of abuse, so that each of two records asks for a
     discussion until somebody confirms that they are one child.
     """
-    told = scenarios.r19(seed % 1000 + 9000, at)
+    told = scenarios.r19((seed + 500) % 1000 + 9000, at)  # the borough tells of the child of its own seed
     last_of_each = told.points[-2:]
     return [
         replace(f, label=None, value=f.value | {"concerns": ["DISCLOSURE_ABUSE"]})
