@@ -1,4 +1,4 @@
-"""clock: what changes by itself is folded anew; what falls due is said on topic `clock`, once everything said before is read.
+"""clock: what falls due, or rises by itself, is said on topic `clock`, once everything said before is read.
 
 A due time fires only when every intake position has reached the end that the intake had after the due instant. Agencies' facts
 are waited for at most five minutes, and who is behind is named. What people and practices did (`decisions`, `receipts`) is waited
@@ -6,14 +6,15 @@ for as long as it takes, because it can only be unread while nothing is decided:
 also after an outage longer than the due time. One who acted in time, but whose act reached the intake later still, takes the
 escalation back when it is read (`domain.acts`, `overdue_withdrawn`).
 
-A due time that stays due although it was said (our own rule failed on it) is said again every hour, under another id.
+A due time that stays due although it was said (our own rule failed on it) is said again every hour, under another id. One that
+was said before a child was folded anew as of an earlier time (a rebuild) is not: where the child stands is brought up to it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -133,9 +134,8 @@ class Clock:
                 time.sleep(max(0.05, TICK_S - (time.monotonic() - started)))
 
     def tick(self, consumer: KafkaConsumer) -> None:
-        """Fold again what changes by itself; fire what is due, or begin or go on to wait for who is behind."""
+        """Fire what is due, or begin or go on to wait for who is behind."""
         with self._engine.connect() as conn:
-            self._refold(conn)
             self._waiting = self._fire(conn, self._waiting) if self._waiting else self._look(conn, consumer)
             self._under_a_new_policy(conn)
 
@@ -160,20 +160,15 @@ class Clock:
             self._visited = rows[-1].child_id
             log.info("policy-changed", children=len(acts) - len(said))
 
-    def _refold(self, conn: Connection) -> None:
-        """Views whose time has come to change by themselves; under the counter's lock, so that no decision is overwritten."""
-        now = self._now()
-        with conn.begin():
-            if not self._some(conn, "changes_at", now):
-                return
-            conn.execute(text("select 1 from counter where id = 1 for update"))
-            self._applier.refold(conn, self._some(conn, "changes_at", now), now)
-
     def _look(self, conn: Connection, consumer: KafkaConsumer) -> Due | None:
         now = self._now()
         with conn.begin():
             said = self._said.recent(now)
-            due = conn.execute(_DUE, {"now": now, "c": list(said), "d": list(said.values()), "n": BATCH}).scalars().all()
+            rows = conn.execute(_DUE, {"now": now, "c": list(said), "d": list(said.values()), "n": BATCH}).all()
+            again = conn.execute(_BEFORE, {"c": list(said), "d": list(said.values())}).all()
+            before = self._said_before(conn, [*rows, *again])
+        self._go_on(conn, before)
+        due = [r.child_id for r in rows if r.child_id not in before]
         if not due:
             return None
         tps = [
@@ -183,6 +178,23 @@ class Clock:
         ]
         ends = {(self._access.short(tp.topic), tp.partition): end for tp, end in consumer.end_offsets(tps).items()}
         return self._fire(conn, Due(due, ends, now))
+
+    @staticmethod
+    def _said_before(conn: Connection, due: Sequence[Any]) -> dict[str, int]:
+        """Those that stand as of before their due time, which was said and decided about all the same: child and due time."""
+        ids = {clock_id(r.child_id, r.due_at, r.version): r for r in due if r.as_of < r.due_at}
+        found = conn.execute(_SAID, {"ids": list(ids)}).scalars().all() if ids else []
+        return {ids[i].child_id: ids[i].due_at for i in found}
+
+    def _go_on(self, conn: Connection, before: Mapping[str, int]) -> None:
+        """Bring these children up to what was said of them; under the counter's lock, so that no decision is overwritten."""
+        if not before:
+            return
+        with conn.begin():
+            conn.execute(text("select 1 from counter where id = 1 for update"))
+            rows = conn.execute(_BEFORE, {"c": list(before), "d": list(before.values())}).all()
+            self._applier.refold(conn, [r.child_id for r in rows], {r.child_id: r.due_at for r in rows})
+        log.info("clock-went-on", children=len(before))
 
     def _fire(self, conn: Connection, due: Due) -> Due | None:
         with conn.begin():
@@ -218,10 +230,6 @@ class Clock:
             self._alarmed_at = self._now()
             log.error("due-times-wait", behind=unread, waited_s=waited_us // SECOND_US, alarm=True)
 
-    def _some(self, conn: Connection, column: str, now: int) -> dict[str, int]:
-        sql = text(f"select child_id, {column} as at from child where {column} <= :now order by {column} limit :n")
-        return {r.child_id: r.at for r in conn.execute(sql, {"now": now, "n": BATCH})}
-
 
 _OLDER: Final = text(
     "select child_id from child c where child_id > :after and version < "
@@ -229,10 +237,16 @@ _OLDER: Final = text(
     "and exists (select 1 from presentation p where p.child_id = c.child_id) order by child_id limit :n"
 )
 _DUE: Final = text(
-    "select child_id from child where due_at <= :now and not exists (select 1 from "
+    "select child_id, as_of, due_at, version from child where due_at <= :now and not exists (select 1 from "
     "unnest(cast(:c as text[]), cast(:d as bigint[])) as said(child_id, due_at) "
     "where said.child_id = child.child_id and said.due_at = child.due_at) order by due_at, child_id limit :n"
 )
 """What was said lately is left out before the limit: it must not keep the others waiting."""
+
+_BEFORE: Final = text(
+    "select child_id, as_of, due_at, version from child "
+    "join unnest(cast(:c as text[]), cast(:d as bigint[])) as u(child_id, due_at) using (child_id, due_at) where as_of < due_at"
+)
+"""Of these children with their due times, those that stand as of before it."""
 
 _SAID: Final = text("select event_id from act where topic = 'clock' and event_id = any(cast(:ids as text[]))")

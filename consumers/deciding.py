@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import structlog
 
@@ -44,7 +45,7 @@ class Decider:
         try:
             return standing_of(self._book.folded(child, self._reference, at))
         except Exception:  # a defect of ours, of any kind: what can be said all the same
-            return standing(self._book.history(child), self._reference, at)
+            return replace(standing(self._book.history(child), self._reference, at), evaluated=False)
 
     def decide(self, item: Prepared, entry: Entry) -> set[str]:
         """Fill `entry` in; the children whose view may change."""

@@ -181,7 +181,7 @@ def _worked_out(folded: Folded, reference: Reference, current: list[Json]) -> Js
     return {
         "evaluated_at": folded.known.as_of, **_sections(folded.known, folded.situation, reference),
         "risk": risk.shown(folded.risk, folded.situation, reference.policy, current),
-        "changes_at": changes_at(folded), "due_at": due_at(folded),
+        "changes_at": changes_at(folded), "due_at": due_at(folded.situation, folded.owed, folded.messages),
     }  # fmt: skip
 
 
@@ -251,9 +251,8 @@ def _begins(s: Situation, record: str, name: str) -> Iterable[int]:
         yield midnight(begins[n])
 
 
-def _counts_on(folded: Folded) -> bool:
+def _counts_on(s: Situation) -> bool:
     """A span without education is short of the highest tier: another school day may give points."""
-    s = folded.situation
     if not (spans := s.gaps()):
         return False
     top = max((at_least for r in s.reference.policy.rules if r.kind == "no_provision" for at_least, _ in r.tiers), default=0)
@@ -274,18 +273,17 @@ BEGIN = (("CpisStatusChanged", "start_date"), ("GpRegistration", "registered_fro
 """Records that something may be concluded from on the day they begin: a plan (`graded_while`), a practice (GP messages)."""
 
 
-def due_at(folded: Folded) -> int | None:
+def due_at(s: Situation, owed: Iterable[meetings.Recommendation], sent: messages.Sent) -> int | None:
     """The next instant at which something may have to be concluded; in the past when it already is and nobody has."""
-    due = [at for r in folded.owed if (at := r.waits_until) is not None]
-    due += folded.messages.dues
-    s = folded.situation
+    due = [at for r in owed if (at := r.waits_until) is not None]
+    due += sent.dues
     ahead = [e.due_at for e in s.missing.unsettled if e.ended_at is not None and e.due_at is not None]
     ahead += [missing.next_overnight(e.started_at) for e in s.missing.unsettled if e.ended_at is None]
-    if folded.known.next_fact_at is not None:
-        ahead.append(folded.known.next_fact_at)
+    if s.known.next_fact_at is not None:
+        ahead.append(s.known.next_fact_at)
     for record, first in BEGIN:
         if record in s.known.current:
             ahead += _begins(s, record, first)
-    if _counts_on(folded):
+    if _counts_on(s):
         ahead.append(next_midnight(s.today))
-    return min([*due, *(t for t in ahead if t > folded.known.as_of)], default=None)
+    return min([*due, *(t for t in ahead if t > s.known.as_of)], default=None)

@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from domain import meetings, messages
-from domain.fold import Folded, changes_at, due_at, parts
+from domain.fold import Folded, due_at
 from domain.meetings import Recommendation
 from domain.model import History, Json
 from domain.policy import Reference
 from domain.selection import Known, select
+from domain.signals import Situation
 
 HARM, PASSED_ON, IN_TIME = 0, 1, 2
 """How urgent what somebody owes is: a harm trigger that nobody has decided on, something overdue, anything else."""
@@ -22,6 +23,7 @@ HARM, PASSED_ON, IN_TIME = 0, 1, 2
 class Standing:
     """One row of table `child`.
 
+    `due_at`: when the clock is to look at the child again: nothing in this row becomes another before, unless something is said.
     `owed_at`: when the first of what somebody owes this child is due, None when nobody owes anything. Who is in the queue, in
     the order of `urgency` (HARM, PASSED_ON, IN_TIME), then of `owed_at`. `counts`: what the partnership board counts, without
     words. `evaluated`: no rule of ours failed.
@@ -30,7 +32,6 @@ class Standing:
     child_id: str
     version: int
     as_of: int
-    changes_at: int | None
     due_at: int | None
     owed_at: int | None
     urgency: int
@@ -39,24 +40,31 @@ class Standing:
 
 
 def standing(history: History, reference: Reference, as_of: int) -> Standing:
-    """Where a child stands at `as_of`. A rule of ours that fails leaves what people decided (`evaluated` is False)."""
+    """Where a child stands at `as_of`; no rule of the policy is asked. What of ours fails leaves what people decided (`evaluated`
+    is False).
+    """
+    known = select(history, as_of)
+    raised, sent = meetings.recommendations(known), messages.messages(known)
     try:
-        folded = parts(history, reference, as_of)
-        return standing_of(folded)
+        situation = Situation(known, reference)
+        situation.look()
+        return _stands(situation, raised, [r for r in raised if r.owed], sent)
     except Exception:  # a defect of ours, of any kind: whoever stores it raises the alarm
-        known = select(history, as_of)
-        raised = meetings.recommendations(known)
-        due = min((at for r in raised if (at := r.waits_until) is not None), default=None)
-        counts = _counts(known, raised, messages.messages(known), [])
         owed = [r for r in raised if r.owed]
-        return Standing(known.child_id, known.version, as_of, None, due, *_owed(owed), counts, evaluated=False)
+        due = min((at for r in owed if (at := r.waits_until) is not None), default=None)
+        counts = _counts(known, raised, sent, [])
+        return Standing(known.child_id, known.version, as_of, due, *_owed(owed), counts, evaluated=False)
 
 
 def standing_of(folded: Folded) -> Standing:
     """The same, out of a fold already made."""
-    known = folded.known
-    counts = _counts(known, folded.recommendations, folded.messages, folded.situation.missing.clocks)
-    return Standing(known.child_id, known.version, known.as_of, changes_at(folded), due_at(folded), *_owed(folded.owed), counts)
+    return _stands(folded.situation, folded.recommendations, folded.owed, folded.messages)
+
+
+def _stands(situation: Situation, raised: list[Recommendation], owed: list[Recommendation], sent: messages.Sent) -> Standing:
+    known = situation.known
+    counts = _counts(known, raised, sent, situation.missing.clocks)
+    return Standing(known.child_id, known.version, known.as_of, due_at(situation, owed, sent), *_owed(owed), counts)
 
 
 def _owed(owed: list[Recommendation]) -> tuple[int | None, int]:

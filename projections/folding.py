@@ -5,8 +5,9 @@ It folds; it never decides and never sends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from sqlalchemy import Connection, text
@@ -100,13 +101,13 @@ class Applier:
                 self.refold(conn, some)
             self._progress(0)
 
-    def refold(self, conn: Connection, child_ids: Iterable[str], as_of: int | None = None) -> None:
-        """Fold these children anew from the tables; `as_of` (µs) defaults to the last entry that concerns each."""
+    def refold(self, conn: Connection, child_ids: Iterable[str], as_of: Mapping[str, int] = MappingProxyType({})) -> None:
+        """Fold these children anew from the tables, each as of its own instant (µs), by default the last thing said of it."""
         wanted = list(child_ids)
         book = Book()
         book.load_children(conn, wanted)
         histories = [book.history(c) for c in wanted]
-        save_children(conn, [standing(h, self._reference, as_of or newest(h)) for h in histories if h.links])
+        save_children(conn, [standing(h, self._reference, as_of.get(h.child_id) or newest(h)) for h in histories if h.links])
 
 
 def newest(history: History) -> int:

@@ -177,12 +177,10 @@ child: Final = Table(
     Column("child_id", Text, primary_key=True),
     Column("version", BigInteger, nullable=False, comment="highest ledger number the view rests on"),
     Column("as_of", BigInteger, nullable=False),
-    Column("changes_at", BigInteger),
-    Column("due_at", BigInteger),
+    Column("due_at", BigInteger, comment="when the clock is to look at the child again"),
     Column("owed_at", BigInteger, comment="when the first of what somebody owes is due; null: nothing waits for anybody"),
     Column("urgency", BigInteger, nullable=False, server_default="2", comment="of what is owed: 0 harm, 1 passed on, 2 in time"),
     Column("counts", LargeBinary, nullable=False, comment="what the board counts"),
-    Index("child_changes", "changes_at"),
     Index("child_due", "due_at"),
     Index("child_owed", "urgency", "owed_at", "child_id"),
 )

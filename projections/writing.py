@@ -35,8 +35,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "raised_at bigint",
     "conclusion": "number bigint, seq int, child_id text, about text, kind text, data bytea, accepted_at bigint",
     "letter": "number bigint, agency text, data bytea",
-    "child": "child_id text, version bigint, as_of bigint, changes_at bigint, due_at bigint, owed_at bigint, urgency bigint, "
-    "counts bytea",
+    "child": "child_id text, version bigint, as_of bigint, due_at bigint, owed_at bigint, urgency bigint, counts bytea",
 }
 """The columns of each table in the order of a row's values: "name type, …"."""
 
@@ -179,7 +178,7 @@ def save_children(conn: Connection, stands: Iterable[Standing]) -> None:
 def child_row(stands: Standing) -> tuple[Any, ...]:
     """A row of table `child`."""
     s = stands
-    return (s.child_id, s.version, s.as_of, s.changes_at, s.due_at, s.owed_at, s.urgency, plain(s.counts))
+    return (s.child_id, s.version, s.as_of, s.due_at, s.owed_at, s.urgency, plain(s.counts))
 
 
 def insert(conn: Connection, *parts: tuple[str, Iterable[Iterable[Any]], str]) -> None:
@@ -209,7 +208,7 @@ FIRST: Final = "on conflict do nothing"
 """What was there before stays."""
 
 NEWEST: Final = (
-    "on conflict (child_id) do update set version = excluded.version, as_of = excluded.as_of, changes_at = excluded.changes_at, "
+    "on conflict (child_id) do update set version = excluded.version, as_of = excluded.as_of, "
     "due_at = excluded.due_at, owed_at = excluded.owed_at, urgency = excluded.urgency, counts = excluded.counts"
 )
 """Where a child stands takes the place of where it stood."""

@@ -15,6 +15,7 @@ from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
 from consumers.clock import WAIT_US_MAX
+from domain.missing import next_overnight
 from domain.problems import SightlineError
 from domain.times import HOUR_US, SECOND_US
 from infra import assembly
@@ -93,17 +94,32 @@ class World:
             assert time.monotonic() < deadline, "not in time"
             time.sleep(0.05)
 
-    def says(self, child: str, concern: str = "DISCLOSURE_ABUSE") -> None:
+    def says(self, child: str, *concerns: str) -> None:
         """Police say something of a child; by default what is a harm trigger by itself."""
+        self.submits(child, list(concerns) or ["DISCLOSURE_ABUSE"])
+
+    def submits(self, child: str, concerns: list[str], *exploitation: str) -> None:
+        """A vulnerability submission."""
+        seen = {"submission_id": "v", "seen": "YES", "seen_alone": "YES", "spoken_to": "YES"}
+        self.tells(child, "VulnerabilitySubmission", seen | {"concerns": concerns, "exploitation": list(exploitation)})
+
+    def is_away(self, child: str) -> int:
+        """Police report a child missing at noon; when it will have been away overnight."""
+        self.passes_to(next_overnight(self.now()) + 8 * HOUR_US)
+        away = {"episode_id": "e", "episode_type": "M", "last_seen_at": self.now() - HOUR_US}
+        self.tells(child, "MissingEpisodeReported", away)
+        return next_overnight(self.now())
+
+    def tells(self, child: str, record: str, body: Value) -> None:
+        """Police tell something of an hour ago."""
         at = self.now() - HOUR_US
-        value = blank("VulnerabilitySubmission")
+        value = blank(record) | body
         subject = {**value["envelope"]["subject"], "local_id": child, "family_name": child, "birth_date": "2012-05-06"}
-        value |= {"submission_id": "v", "concerns": [concern], "seen": "YES", "seen_alone": "YES", "spoken_to": "YES"}
         value["envelope"] |= {
             "event_id": str(uuid4()), "agency": "police", "occurred_at": at, "recorded_at": at, "reported_by": "Officer",
             "sensitivity": "ORDINARY", "subject": subject,
         }  # fmt: skip
-        self.police.publish("VulnerabilitySubmission", value)
+        self.police.publish(record, value)
         self.police.flush(20)
 
     def view(self, child: str) -> Value | None:
@@ -111,6 +127,12 @@ class World:
         rows = restoring.rows(self.d.views_dsn, MEMBERS, (child,))
         with reading(self.d.settings) as shown:
             return shown.child_view(rows[0][0]) if rows else None
+
+    def due(self, child: str) -> int | None:
+        """When the clock is to look at it."""
+        rows = restoring.rows(self.d.views_dsn, MEMBERS.replace("c.child_id", "c.due_at", 1), (child,))
+        found: int | None = rows[0][0] if rows else None
+        return found
 
     def recommendation(self, child: str) -> Value:
         """Its one recommendation, once there."""
@@ -177,6 +199,39 @@ def test_overdue_goes_to_somebody_else(world: World) -> None:
         assert ("MEETING", held_due, ["m1"]) == (found["what"], found["due_at"], found["to"][0]["other_than"])
         told = [("OPEN", []), ("OVERDUE", ["icart_manager", "edt"]), ("CONVENED", []), ("OVERDUE", ["icart_manager", "edt"])]
         world.wait(lambda: told == world.notices(rec))
+
+
+def test_away_overnight(world: World) -> None:
+    """Nobody says anything more, and the night alone makes it enough: it is recommended then."""
+    with world.working():
+        world.submits("away", ["BAD_HOUSING", "CRIME_SUSPECT"])
+        world.submits("away", ["SUBSTANCE"], "OLDER_ASSOCIATES")
+        at = world.is_away("away")
+        world.wait(lambda: len((world.view("away") or {"missing": []})["missing"]) == 1)
+        before = world.view("away")
+        assert before is not None
+        assert (at, [], 10) == (before["due_at"], before["recommendations"], before["risk"]["points"])
+        assert 0 == world.tick(), "not due yet"
+        world.passes_to(at + SECOND_US)
+        world.wait(lambda: world.tick() == 1)
+        rec = world.recommendation("away")
+    assert "missing-overnight" in {r["rule"] for r in rec["reasons"]}
+
+
+def test_said_before(world: World) -> None:
+    """A rebuild folds a child as of what was last told of it: what the clock said since is not said again, and it goes on."""
+    with world.working():
+        at = world.is_away("away")
+        world.wait(lambda: world.due("away") == at)
+        world.passes_to(at + SECOND_US)
+        world.wait(lambda: world.tick() == 1)
+        world.wait(lambda: world.due("away") != at)
+    ((child,),) = restoring.rows(world.d.views_dsn, MEMBERS, ("away",))
+    with assembly.engine(world.d.settings.views_dsn, "t").connect() as conn, conn.begin():
+        assembly.applier(world.d.settings).refold(conn, [child])
+    assert at == world.due("away")
+    assert 1 == world.tick()
+    assert world.due("away") != at
 
 
 def test_outage_longer_than_the_due_time(world: World) -> None:

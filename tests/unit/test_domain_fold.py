@@ -15,7 +15,7 @@ from domain.conclude import conclude
 from domain.fold import WORKED_OUT, Fold, Folded, bare, fold, parts
 from domain.model import Conclusion, Fact, History, Json, Link, Presentation, make_id
 from domain.selection import select
-from domain.standing import standing_of
+from domain.standing import standing, standing_of
 from tests.unit.children import BLANKS, CHILD, DAY, HOUR, NOW, REFERENCE, Child, r19
 
 MENU: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -136,6 +136,24 @@ class TestSet:
         assert later >= as_of
         again = fold(history, REFERENCE, later)
         assert text(view | {"as_of": 0, "evaluated_at": 0}) == text(again | {"as_of": 0, "evaluated_at": 0})
+
+    @settings(max_examples=100, deadline=None)
+    @given(children(), st.integers(1, 99), st.integers(0, 60 * 24))
+    def test_where_it_stands_changes_when_it_is_due(self, history: History, part: int, back: int) -> None:
+        """Until the clock is to look at a child again its row says the same but for its own date: nobody need fold it before."""
+        as_of = NOW - back * HOUR
+        stands = standing(history, REFERENCE, as_of)
+        until = as_of + 900 * DAY if stands.due_at is None else stands.due_at
+        raised = [c.accepted_at for c in history.conclusions if c.accepted_at > as_of]
+        later = as_of + (min([until, *raised]) - 1 - as_of) * part // 100
+        if later >= as_of:
+            assert stands == replace(standing(history, REFERENCE, later), as_of=as_of)
+
+    @settings(max_examples=50, deadline=None)
+    @given(children())
+    def test_where_it_stands_is_what_the_fold_says(self, history: History) -> None:
+        """Worked out by itself, as a rebuild does, or out of a fold."""
+        assert standing_of(parts(history, REFERENCE, NOW)) == standing(history, REFERENCE, NOW)
 
 
 def parts_of(folded: Folded) -> Json:
