@@ -6,7 +6,7 @@ Raising a recommendation (R1, R3):
   owed, news raises it anew: `recommended` again, same id, another version, so that nobody decides on what they never saw. It is
   due no later than before; once it was passed on as overdue, it has a new due time, and is passed on again when that is over;
 - two children that are found to be one owe one decision: of their open ones the oldest is raised anew, due no later than any of
-  them, and the others are `joined` into it. One that was joined and is on a child by itself again is raised anew there;
+  them, and the others are `joined` into it. One that was joined and is on a child without that one again is `parted`: open again;
 - after a decision, news since what was decided on was raised (a discussion: since it was held) raises another; while a
   discussion is convened and not yet held, only a new harm trigger does.
 Evidence of an open recommendation withdrawn, replaced by something weaker, or moved to another child: `evidence_changed`.
@@ -18,7 +18,7 @@ whatever comes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from domain.fold import Folded
 from domain.involvement import voice_missing
@@ -41,7 +41,8 @@ def conclude(
     `fired` is the due instant for which the clock has fired, `behind` the sources it named.
     """
     out = _recommend(folded, reference, now)
-    out += _evidence(folded)
+    settled = {data["recommendation_id"] for kind, data in out if kind != "parted"}
+    out += _evidence(folded, settled)
     out += _overdue(folded, reference, fired, behind)
     out += gp_messages(folded, reference, now, fired)
     out += _voices(folded.known)
@@ -51,7 +52,7 @@ def conclude(
 def _recommend(folded: Folded, reference: Reference, now: int) -> Conclusions:
     opened = [r for r in folded.owed if r.open]
     if opened:
-        return [*_anew(opened, folded, reference, now), *_joined(*opened)]
+        return [*_open_again(opened[0], reference, now), *_anew(opened, folded, reference, now), *_joined(*opened)]
     if folded.risk.basis is None:
         return []
     decided = sorted((r for r in folded.recommendations if r.decided), key=_decided_number)
@@ -69,7 +70,7 @@ def make_recommendation_id(folded: Folded) -> str:
     evidence = sorted({f.event_id for h in _grounds(folded.risk) for f in h.facts})
     child_id = folded.known.child_id
     before = sum(r.home == child_id for r in folded.recommendations)  # these are never on another child
-    return make_id("recommendation", child_id, before, *evidence)
+    return make_id("recommendation", "home", child_id, before, *evidence)
 
 
 def _grounds(found: Risk) -> list[Hit]:
@@ -87,36 +88,50 @@ def _raised(recommendation_id: str, folded: Folded, reference: Reference, now: i
             {"rule": h.rule.id, "points": h.points, "facts": [f.event_id for f in h.facts], "agencies": list(h.agencies)}
             for h in found.hits
         ],
-        "due_at": reference.register.due(policy.due_harm if found.harm else policy.due_points, now), "policy": policy.id,
+        "due_at": _in_time(reference, now, harm=found.harm), "policy": policy.id,
         "presentation_id": newest.presentation_id,
     }  # fmt: skip
 
 
+def _in_time(reference: Reference, now: int, *, harm: bool) -> int:
+    """By when what is raised at `now` is to be decided on."""
+    policy = reference.policy
+    return reference.register.due(policy.due_harm if harm else policy.due_points, now)
+
+
+def _open_again(rec: Recommendation, reference: Reference, now: int) -> Conclusions:
+    """A decision on it is owed again: the one it was joined into is another child's."""
+    return [("parted", _about(rec) | {"due_at": _due(rec, reference, now)})] if rec.left else []
+
+
+def _due(rec: Recommendation, reference: Reference, now: int) -> int:
+    """When the decision on an open one is due; in a new time when its time went by while it was not owed here."""
+    if rec.left and rec.due_at <= now:
+        return _in_time(reference, now, harm=rec.raised.data["basis"] == "HARM")
+    return rec.due_at
+
+
 def _anew(opened: Sequence[Recommendation], folded: Folded, reference: Reference, now: int) -> Conclusions:
     """The recommendation that awaits a decision, or the oldest of those that do, raised again on what has come since."""
-    waiting, found = opened[0], folded.risk
-    if found.basis is None:
-        return []
+    (waiting, *others), found = opened, folded.risk
+    if found.basis is None:  # nothing is left to be recommended: whoever decides has to have seen what is gone of the others
+        gone = {f for r in opened for f in _gone(r, folded)}
+        return [("evidence_changed", _about(waiting) | {"facts": sorted(gone - waiting.changed)})] if others else []
     urgent = found.harm and waiting.raised.data["basis"] != "HARM"
-    if not (urgent or waiting.parted or len(opened) > 1 or _news([waiting], folded, reference)):
+    if not (urgent or others or _news([waiting], folded, reference)):
         return []
     data = _raised(waiting.recommendation_id, folded, reference, now)
-    due = min([data["due_at"], *(r.due_at for r in opened if _holds(r, waiting, now))])
-    return [("recommended", data | {"child_id": waiting.home, "due_at": due})]
+    # once both were passed on for their due times, these hold no more
+    hold = [_due(r, reference, now) for r in opened if r.passed is None or waiting.passed is None]
+    return [("recommended", data | _about(waiting) | {"due_at": min([data["due_at"], *hold])})]
 
 
-def _holds(rec: Recommendation, waiting: Recommendation, now: int) -> bool:
-    """The due time of an open recommendation still holds for the one that goes on. Not once both were passed on for it; nor when
-    it went by while the decision was not owed here.
-    """
-    if rec.parted and rec.due_at <= now:
-        return False
-    return rec.passed is None or waiting.passed is None
+def _about(rec: Recommendation) -> Json:
+    return {"recommendation_id": rec.recommendation_id, "child_id": rec.home}
 
 
 def _joined(into: Recommendation, *others: Recommendation) -> Conclusions:
-    told = {"into": into.recommendation_id}
-    return [("joined", {"recommendation_id": r.recommendation_id, "child_id": r.home, **told}) for r in others]
+    return [("joined", _about(r) | {"into": into.recommendation_id}) for r in others]
 
 
 def _news(earlier: Sequence[Recommendation], folded: Folded, reference: Reference) -> bool:
@@ -159,28 +174,28 @@ def _tellings(fact: Fact, known: Known) -> list[str]:
     return out
 
 
-def _evidence(folded: Folded) -> Conclusions:
-    """Evidence of an open recommendation that is gone, each named once."""
+def _evidence(folded: Folded, settled: Collection[str]) -> Conclusions:
+    """Evidence of an open recommendation that is gone, each named once; but for the `settled`, of which all is said already."""
     out: Conclusions = []
-    known, here = folded.known, folded.known.in_force
-    now: dict[str, set[str]] = {}
     for rec in folded.owed:
-        if not rec.open or rec.found_in_force == len(rec.evidence):
-            continue
-        if rec.evidence <= here:
-            rec.found_in_force = len(rec.evidence)
-            continue
-        lost = rec.evidence - here
-        for hit in folded.risk.hits if not now else ():
-            now[hit.rule.id] = {e for f in hit.found for e in _tellings(f, known)}
-        gone = {
-            f for c in rec.steps if c.kind == "recommended" for r in c.data["reasons"] for f in r["facts"]
-            if f in lost and f not in now.get(r["rule"], ())
-        }  # fmt: skip
-        if gone - rec.changed:
-            about = {"recommendation_id": rec.recommendation_id, "child_id": rec.home}
-            out.append(("evidence_changed", {**about, "facts": sorted(gone - rec.changed)}))
+        if rec.open and rec.recommendation_id not in settled and (gone := _gone(rec, folded) - rec.changed):
+            out.append(("evidence_changed", _about(rec) | {"facts": sorted(gone)}))
     return out
+
+
+def _gone(rec: Recommendation, folded: Folded) -> set[str]:
+    """The facts it was last raised on that are no longer in force, nor told anew in a way that says the same."""
+    here = folded.known.in_force
+    if rec.found_in_force == len(rec.evidence):
+        return set()
+    if rec.evidence <= here:
+        rec.found_in_force = len(rec.evidence)
+        return set()
+    now: dict[str, set[str]] = {}
+    for hit in folded.risk.hits:
+        now[hit.rule.id] = {e for f in hit.found for e in _tellings(f, folded.known)}
+    lost = rec.evidence - here
+    return {f for r in rec.raised.data["reasons"] for f in r["facts"] if f in lost and f not in now.get(r["rule"], ())}
 
 
 def _overdue(folded: Folded, reference: Reference, fired: int | None, behind: Sequence[str]) -> Conclusions:
@@ -193,8 +208,7 @@ def _overdue(folded: Folded, reference: Reference, fired: int | None, behind: Se
         if due is None or due > fired:
             continue
         to = passed_to(rec, case(folded.known), reference)
-        about = {"recommendation_id": rec.recommendation_id, "child_id": rec.home}
-        data: Json = {**about, "due_at": due, "behind": list(behind), "passed_to": to}
+        data: Json = {**_about(rec), "due_at": due, "behind": list(behind), "passed_to": to}
         out.append(("recommendation_overdue" if rec.open else "meeting_overdue", data))
     return out
 

@@ -33,6 +33,7 @@ WORDS: Final[Mapping[str, str]] = {
     "meeting_overdue": "Convened and not held: passed on to another person and to EDT",
     "overdue_withdrawn": "Not overdue: somebody had acted in time",
     "joined": "Joined with another recommendation on the same child",
+    "parted": "Open again: the two records were taken apart",
     "convened": "Convened", "declined": "Declined", "held": "Held", "disagreed": "Disagreed", "closed": "Closed",
 }  # fmt: skip
 
@@ -41,9 +42,9 @@ WORDS: Final[Mapping[str, str]] = {
 class Recommendation:
     """One recommendation, in its present state. `raised`: the newest `recommended` (news raises it anew while it is open).
 
-    `evidence`: the facts it was raised on, all tellings of it together; `found_in_force`: that many of them, all there were, have
-    been found in force. They stay so while what is known goes on. `agencies`: those behind the reasons given last.
-    `joined`: it is decided with another one; `parted`: it was, and that one is no longer on this child.
+    `evidence`: the facts it was last raised on; `agencies`: those who told them; `changed`: those that are gone since.
+    `found_in_force`: that many, all there were, have been found in force; they stay so while what is known goes on.
+    `joined`: it is decided with another one; `left`: it was, and that one is no longer on this child; `reopened`: that was said.
     """
 
     recommendation_id: str
@@ -54,7 +55,8 @@ class Recommendation:
     decided: Conclusion | None = None
     passed: Conclusion | None = None
     joined: Conclusion | None = None
-    parted: bool = False
+    left: bool = False
+    reopened: Conclusion | None = None
     changed: set[str] = field(default_factory=set)
     steps: list[Conclusion] = field(default_factory=list)
     evidence: set[str] = field(default_factory=set)
@@ -83,8 +85,8 @@ class Recommendation:
 
     @property
     def due_at(self) -> int:
-        """When the decision is due, µs UTC; computed whenever it is raised."""
-        return int(self.raised.data["due_at"])
+        """When the decision is due, µs UTC; computed whenever it is raised, or open again."""
+        return int((self.reopened or self.raised).data["due_at"])
 
     @property
     def held_due_at(self) -> int | None:
@@ -157,8 +159,8 @@ def _step(rec: Recommendation, c: Conclusion, found: Mapping[str, Recommendation
     rec.steps.append(c)
     match c.kind:
         case "recommended":
-            rec.raised, rec.joined, rec.parted = c, None, False
-            rec.evidence.update(f for r in c.data["reasons"] for f in r["facts"])
+            rec.raised, rec.reopened = c, None
+            rec.evidence, rec.found_in_force, rec.changed = {f for r in c.data["reasons"] for f in r["facts"]}, 0, set()
             rec.agencies = frozenset(a for r in c.data["reasons"] for a in r["agencies"])
         case "evidence_changed":
             rec.changed |= set(c.data["facts"])
@@ -171,10 +173,11 @@ def _step(rec: Recommendation, c: Conclusion, found: Mapping[str, Recommendation
         case "disagreed":
             rec.disagreed.append(c)
             return
-        case "joined" if c.data["into"] in found:
-            rec.joined, rec.passed = c, None
         case "joined":
-            rec.joined, rec.parted = None, True
+            rec.left = c.data["into"] not in found
+            rec.joined, rec.passed = None if rec.left else c, None
+        case "parted":
+            rec.joined, rec.left, rec.reopened = None, False, c
         case _:
             rec.decision, rec.decided, rec.passed = DECIDED[c.kind], c, None
     rec.version = c.number
@@ -188,7 +191,8 @@ def shown(rec: Recommendation, reference: Reference, facts: Mapping[str, Fact]) 
         "recommendation_id": rec.recommendation_id, "state": rec.state, "basis": data["basis"], "raised_at": rec.raised_at,
         "due_at": rec.due_at, "points": data["points"], "policy": data["policy"],
         "reasons": [recalled(r, policy, facts, reference) for r in data["reasons"]], "version": rec.version,
-        "evidence_changed": bool(rec.changed), "history": [_history(c, reference, again=n > 0) for n, c in enumerate(rec.steps)],
+        "evidence_changed": bool(rec.changed),
+        "history": [_history(c, reference, again=n > 0, holds=c is rec.joined) for n, c in enumerate(rec.steps)],
         "disagreements": [
             {"at": c.accepted_at, **{k: c.data[k] for k in ("agency", "by", "by_role", "ground")}}
             for c in rec.disagreed
@@ -241,7 +245,8 @@ def planned_at(meeting_at: str | None, now: int) -> int:
 AGAIN: Final = "Recommended again: more has come"
 
 
-def _history(c: Conclusion, reference: Reference, *, again: bool) -> Json:
+def _history(c: Conclusion, reference: Reference, *, again: bool, holds: bool) -> Json:
+    """One step. `again`: it is not the first; `holds`: it is the joining that holds (another may name another child's)."""
     d: Mapping[str, Any] = c.data
     label = AGAIN if again and c.kind == "recommended" else WORDS[c.kind]
     item: Json = {
@@ -254,7 +259,17 @@ def _history(c: Conclusion, reference: Reference, *, again: bool) -> Json:
             item |= {key: d[key], f"{key}_label": reference.label(codes, d[key])}
     if "passed_to" in d:
         item["passed_to"] = _to(d, reference)
-    told = ("meeting_at", "held_due_at", "held_at", "attended", "agency", "due_at", "behind", "acted_at", "into")
+    told = (
+        "meeting_at",
+        "held_due_at",
+        "held_at",
+        "attended",
+        "agency",
+        "due_at",
+        "behind",
+        "acted_at",
+        *(("into",) if holds else ()),
+    )
     return item | {k: d[k] for k in told if d.get(k) is not None}
 
 

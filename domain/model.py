@@ -118,6 +118,7 @@ KINDS: Final[Mapping[str, str]] = {
     "meeting_overdue": "the same fields: convened and not held when due",
     "overdue_withdrawn": "recommendation_id, child_id, due_at, acted_at: somebody had acted in time, and we read it late",
     "joined": "recommendation_id, child_id, into: two children were found to be one, and it is decided with that other one",
+    "parted": "recommendation_id, child_id, due_at: the two are apart again, and a decision on this one is owed",
     "convened": "recommendation_id, child_id, by, by_role, rationale, meeting_at, held_due_at",
     "declined": "recommendation_id, child_id, by, by_role, reason, rationale",
     "held": "recommendation_id, child_id, by, by_role, held_at, attended[], outcome, outcome_text",

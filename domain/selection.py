@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Final
 
+from domain.matching import child_id_of
 from domain.model import Conclusion, Fact, History, Link, Presentation
 
 CURRENT: Final = "CURRENT"
@@ -266,7 +267,7 @@ def _facts(known: Known, history: History, limit: int) -> list[Fact]:
     return list(first.values())
 
 
-ORDERED: Final = ("recommended", "overdue_withdrawn", "gp_withdrawn", "gp_message", "gp_receipt", "gp_exception")
+ORDERED: Final = ("parted", "recommended", "overdue_withdrawn", "gp_withdrawn", "gp_message", "gp_receipt", "gp_exception")
 RANKS: Final = {kind: n for n, kind in enumerate(ORDERED)}
 """Order of conclusions of one entry where it matters; the others are of different things."""
 
@@ -282,7 +283,10 @@ SUBJECTS: Final = ("recommendation_id", "message_id", "match_id", "event_id", "p
 
 
 def _conclusions(known: Known, history: History, limit: int) -> None:
-    found = {_rank(c): c for c in history.conclusions if c.accepted_at <= limit}
+    # what was concluded on a child that was part of this one then, or is now, goes where its founder is; what is asked stays
+    away = {child_id_of(p.presentation_id) for p in history.presentations if p.presentation_id not in known.links}
+    told = (c for c in history.conclusions if c.accepted_at <= limit)
+    found = {_rank(c): c for c in told if c.data.get("child_id") not in away or "match_id" in c.data}
     known.conclusions = [found[k] for k in sorted(found)]
     known.told_back = {c.data["event_id"] for c in known.conclusions if c.kind == "quality_defect"}
 

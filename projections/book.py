@@ -121,8 +121,7 @@ class Book:
         (loaded by `load_beside`).
         """
         ids = sorted(self.ever[child_id] | self.members[child_id])
-        founded = [child_id_of(p) for p in self.members[child_id]]
-        conclusions = [c for f in {*founded, child_id} for c in self.conclusions[f] if self.current(f) == child_id]
+        conclusions = [c for f in {*map(child_id_of, ids), child_id} for c in self.conclusions[f]]
         matches = sorted({i for p in ids for i in self.concerned.get(p, ())})
         sides = ((i, p) for i in matches for p in (self.matches[i].presentation_id, self.matches[i].anchor))
         others = {i: self.shown[p] for i, p in sides if p not in ids}

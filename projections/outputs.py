@@ -16,6 +16,7 @@ NOTICES: Final = {
     "recommended": "OPEN", "evidence_changed": "EVIDENCE_CHANGED", "recommendation_overdue": "OVERDUE",
     "meeting_overdue": "OVERDUE", "overdue_withdrawn": "OVERDUE_WITHDRAWN", "convened": "CONVENED",
     "declined": "DECLINED", "held": "HELD", "disagreed": "DISAGREED", "closed": "CLOSED", "joined": "JOINED",
+    "parted": "OPEN",
 }  # fmt: skip
 
 

@@ -58,6 +58,7 @@ KINDS: Final = {
     "meeting_overdue": "Convened and not held: passed on to others",
     "overdue_withdrawn": "Not overdue: somebody had acted in time",
     "joined": "Joined with another recommendation on the same child",
+    "parted": "Open again: the two records were taken apart",
     "disagreed": "Disagreed with",
     "match_confirmed": "Confirmed as the same child",
     "match_rejected": "Rejected: not the same child",

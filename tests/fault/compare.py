@@ -223,8 +223,7 @@ def _risk(out: Comparison, child: Child, view: dict[str, Any]) -> None:
 def _recommendations(out: Comparison, child: Child, view: dict[str, Any]) -> None:
     """Nobody has decided: one of a child's is open, and the others are joined with it.
 
-    It says that evidence changed when some is withdrawn, not when all of it stands; one that was raised again says so also of
-    what it was raised on before, which its reasons no longer list.
+    It says that evidence changed when some of what it was last raised on is withdrawn, not when all of it stands.
     """
     listed = view["recommendations"]
     to_decide = [r for r in listed if r["state"] != "JOINED"]
@@ -235,7 +234,7 @@ def _recommendations(out: Comparison, child: Child, view: dict[str, Any]) -> Non
         evidence = {f for r in rec["reasons"] for f in r["facts"]}
         told = {child.states.get(f, "ELSEWHERE") for f in evidence}
         once = [h["kind"] for h in rec["history"]].count("recommended") == 1
-        if told <= {"CURRENT"} and once:
+        if told <= {"CURRENT"}:
             out.same("TRUTH", "evidence", rec["recommendation_id"], (False, rec["evidence_changed"]), 1)
         if "RETRACTED" in told:
             out.same("TRUTH", "evidence", rec["recommendation_id"], (True, rec["evidence_changed"]), 1)

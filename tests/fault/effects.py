@@ -14,6 +14,7 @@ STATES: Final = {
     "recommended": "OPEN", "evidence_changed": "EVIDENCE_CHANGED", "recommendation_overdue": "OVERDUE",
     "meeting_overdue": "OVERDUE", "overdue_withdrawn": "OVERDUE_WITHDRAWN", "convened": "CONVENED", "declined": "DECLINED",
     "held": "HELD", "disagreed": "DISAGREED", "closed": "CLOSED", "joined": "JOINED",
+    "parted": "OPEN",
 }  # fmt: skip
 """The notice that follows from each conclusion about a recommendation."""
 
@@ -83,7 +84,7 @@ def _one_to_decide(child: str, listed: Sequence[Mapping[str, Any]]) -> list[Viol
         bad.append(Violation("I3", f"child {child} has several open recommendations"))
     here = {r["recommendation_id"] for r in listed}
     for r in listed:
-        into = [h["into"] for h in r["history"] if h["kind"] == "joined"]
+        into = [h["into"] for h in r["history"] if "into" in h]
         if r["state"] == "JOINED" and (not into or into[-1] not in here - {r["recommendation_id"]}):
             bad.append(Violation("I3", f"{r['recommendation_id']} of child {child} is joined with none of this child"))
     return bad

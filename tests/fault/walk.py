@@ -115,19 +115,15 @@ def raised(oracle: Oracle, told: Sequence[Told], answers: Sequence[Answer], at: 
                     on[s] = (children.founder(group), number)
             here = [f for s in group for f in by[s]]
             child = oracle.child(here, corrections, group, at[number], lambda key: children.home(people.of[key]))
-            before = [s for s in waiting if s in group and with_other.get(s) not in group]
-            apart = bool(before) and before[0] in with_other
-            with_other |= dict.fromkeys(before[1:], before[0]) if before else {}
+            before = _awaiting(group, waiting, with_other)
             if child.basis is None:
                 continue
-            if before and not apart and len(before) == 1:
+            if len(before) == 1:
                 raised_at, listed = waiting[before[0]]
                 old = [f for f in here if f.number <= raised_at and on[people.of[f.key]][1] <= raised_at]
                 if not oracle.news(child, listed, oracle.seen(old, corrections, raised_at, child)):
                     continue
-            mine = before[0] if before else children.founder(group)
-            with_other.pop(mine, None)
-            waiting[mine] = (number, child)
+            waiting[before[0] if before else children.founder(group)] = (number, child)
             out[(number, child.basis, frozenset((r, p, f) for r, (p, f) in child.reasons.items()))] += 1
     return out
 
@@ -135,3 +131,12 @@ def raised(oracle: Oracle, told: Sequence[Told], answers: Sequence[Answer], at: 
 def _groups(children: Children, some: Iterable[Shown]) -> list[frozenset[Shown]]:
     """The children that these presentations are of, the oldest first."""
     return sorted({children.of(s) for s in some}, key=lambda g: children.order[children.founder(g)])
+
+
+def _awaiting(group: frozenset[Shown], waiting: Iterable[Shown], with_other: dict[Shown, Shown]) -> list[Shown]:
+    """Whose recommendations await a decision on this child, the oldest first; from now on the others are joined with that one."""
+    found = [s for s in waiting if s in group and with_other.get(s) not in group]
+    for s in found[:1]:
+        with_other.pop(s, None)
+    with_other |= dict.fromkeys(found[1:], found[0]) if found else {}
+    return found

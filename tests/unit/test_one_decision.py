@@ -17,6 +17,7 @@ from projections.entries import ACCEPTED, Entry
 from projections.outputs import outputs
 from tests.fault.memory import Memory
 from tests.unit.children import CHILD, NOW, REFERENCE, Child, r19
+from tests.unit.test_domain_fold import parts_of
 from tests.unit.test_questions import AT, says
 
 HARM = {
@@ -55,6 +56,12 @@ def decides(memory: Memory, rec: Json, decision: str = "DECLINE", acted_at: int 
     act = by_manager(memory, rec["version"], acted_at)
     value = {"act": act, "recommendation_id": rec["recommendation_id"], "decision": decision, "meeting_at": None}
     return memory.take("decisions", "RecommendationDecided", value | {"reason": "OTHER_RESPONSE", "rationale": "Seen today"})
+
+
+def closes(memory: Memory, rec: Json) -> Entry:
+    """A manager closes a recommendation because its evidence changed."""
+    value = {"act": by_manager(memory, rec["version"]), "recommendation_id": rec["recommendation_id"], "rationale": "Withdrawn"}
+    return memory.take("decisions", "RecommendationClosed", value)
 
 
 def clock(memory: Memory, child_id: str, due_at: int) -> Entry:
@@ -133,13 +140,27 @@ class TestFoundToBeOne:
         assert {"police": ["OVERDUE", "JOINED"]} == states(two)
 
     def test_with_all_evidence_withdrawn(self) -> None:
-        """Still one decision: that there is nothing to discuss any more."""
+        """Still one decision, that there is nothing to discuss any more; and not by who saw one of them only."""
         memory = Memory(AT)
         facts = {a: tells(memory, a) for a in ("police", "education")}
         for agency, fact in facts.items():
             tells(memory, agency, retracts=fact)
+        (before,) = listed(memory)["police"]
         says(memory, "MatchConfirmed", question(memory))
         assert {"police": ["EVIDENCE_CHANGED", "JOINED"]} == states(memory)
+        assert "stale-decision" == decides(memory, before).reason
+        assert "evidence-stands" != closes(memory, listed(memory)["police"][0]).reason
+
+    def test_with_the_evidence_of_one_withdrawn(self) -> None:
+        """What was recommended anew rests on the other's: it is not closed for what is gone of the first."""
+        memory = Memory(AT)
+        fact = tells(memory, "police")
+        tells(memory, "education")
+        tells(memory, "police", retracts=fact)
+        assert {"police": ["EVIDENCE_CHANGED"], "education": ["OPEN"]} == states(memory)
+        says(memory, "MatchConfirmed", question(memory))
+        assert {"police": ["OPEN", "JOINED"]} == states(memory)
+        assert "evidence-stands" == closes(memory, listed(memory)["police"][0]).reason
 
     def test_what_comes_after_a_decision(self, two: Memory) -> None:
         """Is measured by what was decided on: the same is no news, another disclosure is."""
@@ -205,7 +226,7 @@ class TestTakenApart:
         assert {"police": ["DECLINED"], "education": ["DECLINED"]} == states(two)
 
     def test_that_of_the_older_child_was_joined(self) -> None:
-        """It is raised anew where it is, and told of as open; once."""
+        """It is told of as open where it is; once."""
         memory = Memory(AT)
         tells(memory, "police", harm=False)
         tells(memory, "education")
@@ -214,9 +235,12 @@ class TestTakenApart:
         says(memory, "MatchConfirmed", question(memory))
         assert {"police": ["OPEN", "JOINED"]} == states(memory)
         entry = says(memory, "MatchUndone", question(memory))
-        assert {"police": ["OPEN"], "education": ["EVIDENCE_CHANGED"]} == states(memory)
-        assert ("recommended", mine["recommendation_id"]) in concluded(entry)
+        assert {"police": ["OPEN"], "education": ["OPEN"]} == states(memory)
+        assert ("parted", mine["recommendation_id"]) in concluded(entry)
+        told = [(v["recommendation_id"], v["state"]) for _, _, record, v in outputs(entry) if record == "RecommendationNotice"]
+        assert (mine["recommendation_id"], "OPEN") in told
         version = listed(memory)["police"][0]["version"]
+        assert entry.number == version
         tells(memory, "police", harm=False)
         assert version == listed(memory)["police"][0]["version"]
 
@@ -247,11 +271,48 @@ class TestTakenApart:
         says(two, "MatchConfirmed", question(two))
         says(two, "MatchUndone", question(two))
         says(two, "MatchConfirmed", question(two))
-        assert {"police": ["EVIDENCE_CHANGED", "JOINED"]} == states(two)
+        assert {"police": ["OPEN", "JOINED"]} == states(two)
         says(two, "MatchUndone", question(two))
         decides(two, listed(two)["police"][0])
         says(two, "MatchConfirmed", question(two))
         assert {"police": ["DECLINED", "OPEN"]} == states(two)
+
+    def test_with_nothing_left_to_discuss(self) -> None:
+        """It is open again, told of, and due in a time that can be kept; joined again only by an entry that says so."""
+        memory = Memory(AT)
+        tells(memory, "police")
+        fact = tells(memory, "education")
+        says(memory, "MatchConfirmed", question(memory))
+        tells(memory, "education", retracts=fact)
+        decides(memory, listed(memory)["police"][0])
+        memory.clock += 6 * HOUR_US
+        entry = says(memory, "MatchUndone", question(memory))
+        assert {"police": ["DECLINED"], "education": ["EVIDENCE_CHANGED"]} == states(memory)
+        (newer,) = listed(memory)["education"]
+        assert ("parted", newer["recommendation_id"]) in concluded(entry)
+        assert memory.clock + 4 * HOUR_US == newer["due_at"]
+        says(memory, "MatchConfirmed", question(memory))
+        assert {"police": ["DECLINED", "EVIDENCE_CHANGED"]} == states(memory)
+
+    def test_what_was_known_meanwhile(self, two: Memory) -> None:
+        """A view of the past shows what was there: one child with both, before and after it two with one each (ADR 9)."""
+        at = [two.clock]
+        says(two, "MatchConfirmed", question(two))
+        decides(two, listed(two)["police"][0])
+        at.append(two.clock)
+        says(two, "MatchUndone", question(two))
+        at.append(two.clock)
+        children = [v["child_id"] for v in two.views()]
+        past = [[_of(two, child, when) for child in children] for when in at]
+        assert [[["OPEN"], ["OPEN"]], [["DECLINED", "JOINED"], []], [["DECLINED"], ["OPEN"]]] == past
+
+    def test_its_history(self, two: Memory) -> None:
+        """Names no recommendation of another child (I5)."""
+        says(two, "MatchConfirmed", question(two))
+        says(two, "MatchUndone", question(two))
+        (newer,) = listed(two)["education"]
+        assert ["recommended", "joined", "parted"] == [h["kind"] for h in newer["history"]][:3]
+        assert not any("into" in h for h in newer["history"])
 
     def test_raised_for_the_one_child_only(self) -> None:
         """What was recommended for the younger child goes with it: the older keeps nothing that is not its own (I5)."""
@@ -262,7 +323,7 @@ class TestTakenApart:
         tells(memory, "police", harm=False)
         assert {"police": ["OPEN"]} == states(memory)
         says(memory, "MatchUndone", question(memory))
-        assert {"police": [], "education": ["EVIDENCE_CHANGED"]} == states(memory)
+        assert {"police": [], "education": ["OPEN"]} == states(memory)
 
 
 @pytest.mark.parametrize("block", range(4))
@@ -278,8 +339,11 @@ def test_any_order(block: int) -> None:
             memory.clock += rng.choice((0, HOUR_US, 5 * HOUR_US))
             _somebody(memory, rng, facts)
             seen |= _stands(memory, seed)
-        said = [(d["recommendation_id"], d["child_id"]) for _, _, d in memory.concluded if "recommendation_id" in d]
+        steps = [(n, kind, d) for n, kind, d in memory.concluded if "recommendation_id" in d]
+        said = [(d["recommendation_id"], d["child_id"]) for _, _, d in steps]
         assert len(set(said)) == len({rec for rec, _ in said}), f"seed {seed}"
+        ends = [(n, d["recommendation_id"]) for n, kind, d in steps if kind == "joined"]
+        assert [1] * len(ends) == [sum((n, d["recommendation_id"]) == e for n, _, d in steps) for e in ends], f"seed {seed}"
     assert {"OPEN", "OVERDUE", "EVIDENCE_CHANGED", "JOINED", "CONVENED", "DECLINED"} == seen
 
 
@@ -293,13 +357,22 @@ def _stands(memory: Memory, seed: int) -> set[str]:
         assert here or not view["risk"]["harm"], f"seed {seed}"
     listed = [r for v in views for r in v["recommendations"]]
     assert len(listed) == len({r["recommendation_id"] for r in listed}), f"seed {seed}"
+    for view in views:
+        history = memory.book.history(view["child_id"])
+        went_on = memory.book.folded(view["child_id"], memory.reference, memory.clock)
+        assert parts_of(parts(history, memory.reference, memory.clock)) == parts_of(went_on), f"seed {seed}"
     for child, view in memory.saved.items():
         assert view == fold(memory.book.history(child), memory.reference, view["as_of"]), f"seed {seed}"
     return {r["state"] for r in listed}
 
 
 def _into(rec: Json) -> str:
-    return str([h for h in rec["history"] if h["kind"] == "joined"][-1]["into"])
+    return str(next(h["into"] for h in rec["history"] if "into" in h))
+
+
+def _of(memory: Memory, child: str, at: int) -> list[str]:
+    """The states of a child's recommendations as they were known then."""
+    return [r["state"] for r in fold(memory.book.history(child), memory.reference, at, at)["recommendations"][::-1]]
 
 
 def _somebody(memory: Memory, rng: Random, facts: dict[str, list[str]]) -> None:

@@ -313,7 +313,10 @@ class TestDecision:
         assert "Decided with another" in page
         assert f'href="/recommendations/{AISHA_REC}"' in page
         assert "Your decision" not in page
-        assert 1 == client.get("/queue").text.count("Aisha Khan</a>")
+        assert AISHA_JOINED_REC not in client.get("/queue").text
+        ticket = fields(client.get(DECIDE.removesuffix("/decide")), DECIDE)
+        sent = client.post(f"/recommendations/{AISHA_JOINED_REC}/decide", data=decline({"csrf": ticket["csrf"]}))
+        assert (409, []) == (sent.status_code, site.world.sent)
         assert "Aisha" not in client.get("/decisions").text
 
 
