@@ -58,6 +58,13 @@ def decides(memory: Memory, rec: Json, decision: str = "DECLINE", acted_at: int 
     return memory.take("decisions", "RecommendationDecided", value | {"reason": "OTHER_RESPONSE", "rationale": "Seen today"})
 
 
+def holds(memory: Memory, rec: Json) -> Entry:
+    """A manager records that a discussion was held."""
+    value = {"act": by_manager(memory, rec["version"]), "recommendation_id": rec["recommendation_id"], "held_at": memory.clock}
+    said = {"attended": ["csc", "police", "health"], "outcome": "S47_JOINT", "outcome_text": "Joint enquiry"}
+    return memory.take("decisions", "StrategyMeetingHeld", value | said)
+
+
 def closes(memory: Memory, rec: Json) -> Entry:
     """A manager closes a recommendation because its evidence changed."""
     value = {"act": by_manager(memory, rec["version"]), "recommendation_id": rec["recommendation_id"], "rationale": "Withdrawn"}
@@ -261,9 +268,7 @@ class TestTakenApart:
         says(two, "MatchUndone", question(two))
         assert {"police": ["CONVENED"], "education": ["OPEN"]} == states(two)
         (rec,) = listed(two)["police"]
-        value = {"act": by_manager(two, rec["version"]), "recommendation_id": rec["recommendation_id"], "held_at": two.clock}
-        said = {"attended": ["csc", "police", "health"], "outcome": "S47_JOINT", "outcome_text": "Joint enquiry"}
-        assert ACCEPTED == two.take("decisions", "StrategyMeetingHeld", value | said).verdict
+        assert ACCEPTED == holds(two, rec).verdict
         assert {"police": ["HELD"], "education": ["OPEN"]} == states(two)
 
     def test_and_found_to_be_one_again(self, two: Memory) -> None:
@@ -344,7 +349,7 @@ def test_any_order(block: int) -> None:
         assert len(set(said)) == len({rec for rec, _ in said}), f"seed {seed}"
         ends = [(n, d["recommendation_id"]) for n, kind, d in steps if kind == "joined"]
         assert [1] * len(ends) == [sum((n, d["recommendation_id"]) == e for n, _, d in steps) for e in ends], f"seed {seed}"
-    assert {"OPEN", "OVERDUE", "EVIDENCE_CHANGED", "JOINED", "CONVENED", "DECLINED"} == seen
+    assert {"OPEN", "OVERDUE", "EVIDENCE_CHANGED", "JOINED", "CONVENED", "DECLINED", "HELD", "CLOSED"} == seen
 
 
 def _stands(memory: Memory, seed: int) -> set[str]:
@@ -378,9 +383,10 @@ def _of(memory: Memory, child: str, at: int) -> list[str]:
 def _somebody(memory: Memory, rng: Random, facts: dict[str, list[str]]) -> None:
     """Somebody tells, withdraws, answers a question, decides; or the clock fires."""
     matches = memory.book.matches.values()
-    owed: list[tuple[str, Any]] = [(v["child_id"], r) for v in memory.views() for r in v["recommendations"] if r["open"]]
+    listed: list[tuple[str, Any]] = [(v["child_id"], r) for v in memory.views() for r in v["recommendations"]]
+    owed = [(child, rec) for child, rec in listed if rec["open"]]
     agency = rng.choice(sorted(facts))
-    match rng.choice(("tell", "withdraw", "confirm", "confirm", "undo", "undo", "decide", "clock")):
+    match rng.choice(("tell", "withdraw", "confirm", "confirm", "undo", "undo", "decide", "settle", "clock")):
         case "tell":
             facts[agency].append(tells(memory, agency, harm=rng.random() < 0.7))
         case "withdraw" if facts[agency]:
@@ -393,7 +399,18 @@ def _somebody(memory: Memory, rng: Random, facts: dict[str, list[str]]) -> None:
             rec = rng.choice(owed)[1]
             acted_at = min(memory.clock, rec["due_at"]) if rng.random() < 0.5 else None
             assert ACCEPTED == decides(memory, rec, rng.choice(("CONVENE", "DECLINE")), acted_at).verdict
+        case "settle":
+            _settle(memory, [rec for _, rec in listed])
         case "clock" if owed:
             child, rec = rng.choice(owed)
             memory.clock = max(memory.clock, rec["due_at"])
             clock(memory, child, rec["due_at"])
+
+
+def _settle(memory: Memory, listed: list[Json]) -> None:
+    """Record as held what was convened; close what has lost evidence."""
+    for rec in listed:
+        if rec["state"] == "CONVENED":
+            assert ACCEPTED == holds(memory, rec).verdict
+        elif rec["open"] and rec["evidence_changed"]:
+            assert ACCEPTED == closes(memory, rec).verdict
