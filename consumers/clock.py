@@ -41,6 +41,9 @@ AGAIN_US: Final = 3600 * SECOND_US
 BATCH: Final = 200
 """Children a tick: a wave of due times (a new policy) is spread out, so that people's facts pass between."""
 
+SKEW_US: Final = SECOND_US
+"""A due time is said a second after: it has passed for whoever decides, too, whose clock may be a little behind this one's."""
+
 ACTS: Final = frozenset({"decisions", "receipts"})
 """What answers a due time: never fired over."""
 
@@ -164,7 +167,7 @@ class Clock:
         now = self._now()
         with conn.begin():
             said = self._said.recent(now)
-            rows = conn.execute(_DUE, {"now": now, "c": list(said), "d": list(said.values()), "n": BATCH}).all()
+            rows = conn.execute(_DUE, {"now": now - SKEW_US, "c": list(said), "d": list(said.values()), "n": BATCH}).all()
             again = conn.execute(_BEFORE, {"c": list(said), "d": list(said.values())}).all()
             before = self._said_before(conn, [*rows, *again])
         self._go_on(conn, before)

@@ -258,7 +258,7 @@ def test_facts_are_waited_for_five_minutes(world: World) -> None:
         world.says("behind")
         rec = world.recommendation("behind")
     world.says("somebody else")
-    world.passes_to(rec["due_at"])
+    world.passes_to(rec["due_at"] + SECOND_US)
     assert 0 == world.tick()
     world.behind_us -= WAIT_US_MAX
     assert 1 == world.tick()
