@@ -261,6 +261,21 @@ class TestTakenApart:
         (newer,) = listed(two)["education"]
         assert two.clock + 4 * HOUR_US == newer["due_at"]
 
+    def test_overdue_again(self, two: Memory) -> None:
+        """The new time goes by, more comes: it is raised anew with a time of its own, after which it is passed on again."""
+        says(two, "MatchConfirmed", question(two))
+        decides(two, listed(two)["police"][0])
+        two.clock += 6 * HOUR_US
+        says(two, "MatchUndone", question(two))
+        child = two.views()[1]["child_id"]
+        for _ in range(2):
+            two.clock = listed(two)["education"][0]["due_at"] + HOUR_US
+            clock(two, child, two.clock)
+            assert {"police": ["DECLINED"], "education": ["OVERDUE"]} == states(two)
+            tells(two, "education")
+            (newer,) = listed(two)["education"]
+            assert two.clock + 4 * HOUR_US == newer["due_at"]
+
     def test_convened_meanwhile(self, two: Memory) -> None:
         """It can be recorded as held on the child it is of."""
         says(two, "MatchConfirmed", question(two))
