@@ -196,7 +196,8 @@ class Clock:
         with conn.begin():
             conn.execute(text("select 1 from counter where id = 1 for update"))
             rows = conn.execute(_BEFORE, {"c": list(before), "d": list(before.values())}).all()
-            self._applier.refold(conn, [r.child_id for r in rows], {r.child_id: r.due_at for r in rows})
+            as_of = {r.child_id: r.due_at for r in rows}
+            self._applier.refold(conn, as_of, as_of)
         log.info("clock-went-on", children=len(before))
 
     def _fire(self, conn: Connection, due: Due) -> Due | None:

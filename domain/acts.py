@@ -63,7 +63,7 @@ class Doing:
 
     def said_of(self, rec: Recommendation) -> Json:
         """As `who`, on the recommendation: it stays with the child that it was raised on."""
-        return {**self.who, "child_id": rec.home, "recommendation_id": rec.recommendation_id}
+        return self.who | rec.about
 
     def recommendation(self) -> Recommendation | None:
         """The recommendation the act is about."""
@@ -116,8 +116,7 @@ def _in_time(do: Doing, rec: Recommendation) -> list[tuple[str, Json]]:
     acted_at = do.act["acted_at"]
     if rec.passed is None or acted_at > rec.passed.data["due_at"]:
         return []
-    about = {"recommendation_id": rec.recommendation_id, "child_id": rec.home}
-    return [("overdue_withdrawn", {**about, "due_at": rec.passed.data["due_at"], "acted_at": acted_at})]
+    return [("overdue_withdrawn", rec.about | {"due_at": rec.passed.data["due_at"], "acted_at": acted_at})]
 
 
 def _held(do: Doing) -> Found:

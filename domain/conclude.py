@@ -88,12 +88,12 @@ def _raised(recommendation_id: str, folded: Folded, reference: Reference, now: i
             {"rule": h.rule.id, "points": h.points, "facts": [f.event_id for f in h.facts], "agencies": list(h.agencies)}
             for h in found.hits
         ],
-        "due_at": _in_time(reference, now, harm=found.harm), "policy": policy.id,
+        "due_at": _decide_by(reference, now, harm=found.harm), "policy": policy.id,
         "presentation_id": newest.presentation_id,
     }  # fmt: skip
 
 
-def _in_time(reference: Reference, now: int, *, harm: bool) -> int:
+def _decide_by(reference: Reference, now: int, *, harm: bool) -> int:
     """By when what is raised at `now` is to be decided on."""
     policy = reference.policy
     return reference.register.due(policy.due_harm if harm else policy.due_points, now)
@@ -101,13 +101,13 @@ def _in_time(reference: Reference, now: int, *, harm: bool) -> int:
 
 def _open_again(rec: Recommendation, reference: Reference, now: int) -> Conclusions:
     """A decision on it is owed again: the one it was joined into is another child's."""
-    return [("parted", _about(rec) | {"due_at": _due(rec, reference, now)})] if rec.left else []
+    return [("parted", rec.about | {"due_at": _due(rec, reference, now)})] if rec.left else []
 
 
 def _due(rec: Recommendation, reference: Reference, now: int) -> int:
     """When the decision on an open one is due; in a new time when its time went by while it was not owed here."""
     if rec.left and rec.due_at <= now:
-        return _in_time(reference, now, harm=rec.raised.data["basis"] == "HARM")
+        return _decide_by(reference, now, harm=rec.raised.data["basis"] == "HARM")
     return rec.due_at
 
 
@@ -116,22 +116,18 @@ def _anew(opened: Sequence[Recommendation], folded: Folded, reference: Reference
     (waiting, *others), found = opened, folded.risk
     if found.basis is None:  # nothing is left to be recommended: whoever decides has to have seen what is gone of the others
         gone = {f for r in opened for f in _gone(r, folded)}
-        return [("evidence_changed", _about(waiting) | {"facts": sorted(gone - waiting.changed)})] if others else []
+        return [("evidence_changed", waiting.about | {"facts": sorted(gone - waiting.changed)})] if others else []
     urgent = found.harm and waiting.raised.data["basis"] != "HARM"
     if not (urgent or others or _news([waiting], folded, reference)):
         return []
     data = _raised(waiting.recommendation_id, folded, reference, now)
     # once both were passed on for their due times, these hold no more
     hold = [_due(r, reference, now) for r in opened if r.passed is None or waiting.passed is None]
-    return [("recommended", data | _about(waiting) | {"due_at": min([data["due_at"], *hold])})]
-
-
-def _about(rec: Recommendation) -> Json:
-    return {"recommendation_id": rec.recommendation_id, "child_id": rec.home}
+    return [("recommended", data | waiting.about | {"due_at": min([data["due_at"], *hold])})]
 
 
 def _joined(into: Recommendation, *others: Recommendation) -> Conclusions:
-    return [("joined", _about(r) | {"into": into.recommendation_id}) for r in others]
+    return [("joined", r.about | {"into": into.recommendation_id}) for r in others]
 
 
 def _news(earlier: Sequence[Recommendation], folded: Folded, reference: Reference) -> bool:
@@ -179,7 +175,7 @@ def _evidence(folded: Folded, settled: Collection[str]) -> Conclusions:
     out: Conclusions = []
     for rec in folded.owed:
         if rec.open and rec.recommendation_id not in settled and (gone := _gone(rec, folded) - rec.changed):
-            out.append(("evidence_changed", _about(rec) | {"facts": sorted(gone)}))
+            out.append(("evidence_changed", rec.about | {"facts": sorted(gone)}))
     return out
 
 
@@ -208,7 +204,7 @@ def _overdue(folded: Folded, reference: Reference, fired: int | None, behind: Se
         if due is None or due > fired:
             continue
         to = passed_to(rec, case(folded.known), reference)
-        data: Json = {**_about(rec), "due_at": due, "behind": list(behind), "passed_to": to}
+        data: Json = rec.about | {"due_at": due, "behind": list(behind), "passed_to": to}
         out.append(("recommendation_overdue" if rec.open else "meeting_overdue", data))
     return out
 

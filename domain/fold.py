@@ -143,8 +143,7 @@ def bare(history: History, reference: Reference, as_of: int, known_at: int | Non
     known = select(history, as_of, known_at)
     raised = meetings.recommendations(known)
     told = _told(history, known, reference, raised, messages.messages(known))
-    due = [at for r in raised if (at := r.waits_until) is not None]
-    return told | dict.fromkeys(WORKED_OUT) | {"due_at": min(due, default=None)}
+    return told | dict.fromkeys(WORKED_OUT) | {"due_at": min(meetings.dues(raised), default=None)}
 
 
 def _told(
@@ -275,8 +274,7 @@ BEGIN = (("CpisStatusChanged", "start_date"), ("GpRegistration", "registered_fro
 
 def due_at(s: Situation, owed: Iterable[meetings.Recommendation], sent: messages.Sent) -> int | None:
     """The next instant at which something may have to be concluded; in the past when it already is and nobody has."""
-    due = [at for r in owed if (at := r.waits_until) is not None]
-    due += sent.dues
+    due = meetings.dues(owed) + sent.dues
     ahead = [e.due_at for e in s.missing.unsettled if e.ended_at is not None and e.due_at is not None]
     ahead += [missing.next_overnight(e.started_at) for e in s.missing.unsettled if e.ended_at is None]
     if s.known.next_fact_at is not None:

@@ -70,6 +70,11 @@ class Recommendation:
         return str(self.steps[0].data["child_id"])
 
     @property
+    def about(self) -> Json:
+        """As every conclusion about it names it."""
+        return {"recommendation_id": self.recommendation_id, "child_id": self.home}
+
+    @property
     def open(self) -> bool:
         """A decision is still owed."""
         return self.decision is None and self.joined is None
@@ -135,6 +140,11 @@ def by_id(known: Known) -> dict[str, Recommendation]:
     for c in known.conclusions:
         learn(found, c)
     return found
+
+
+def dues(raised: Iterable[Recommendation]) -> list[int]:
+    """When what somebody owes on these becomes overdue, µs UTC."""
+    return [at for r in raised if (at := r.waits_until) is not None]
 
 
 def in_order(found: Mapping[str, Recommendation]) -> list[Recommendation]:

@@ -45,13 +45,13 @@ def standing(history: History, reference: Reference, as_of: int) -> Standing:
     """
     known = select(history, as_of)
     raised, sent = meetings.recommendations(known), messages.messages(known)
+    owed = [r for r in raised if r.owed]
     try:
         situation = Situation(known, reference)
         situation.look()
-        return _stands(situation, raised, [r for r in raised if r.owed], sent)
+        return _stands(situation, raised, owed, sent)
     except Exception:  # a defect of ours, of any kind: whoever stores it raises the alarm
-        owed = [r for r in raised if r.owed]
-        due = min((at for r in owed if (at := r.waits_until) is not None), default=None)
+        due = min(meetings.dues(owed), default=None)
         counts = _counts(known, raised, sent, [])
         return Standing(known.child_id, known.version, as_of, due, *_owed(owed), counts, evaluated=False)
 

@@ -28,7 +28,8 @@ from tests.services import Deployment
 
 pytestmark = [pytest.mark.timeout(240)]
 Value = dict[str, Any]
-MEMBERS = "select c.child_id from child c join presentation p using (child_id) where p.local_id = %s"
+OF_RECORD = "from child c join presentation p using (child_id) where p.local_id = %s"
+MEMBERS = f"select c.child_id {OF_RECORD}"
 
 
 class World:
@@ -130,7 +131,7 @@ class World:
 
     def due(self, child: str) -> int | None:
         """When the clock is to look at it."""
-        rows = restoring.rows(self.d.views_dsn, MEMBERS.replace("c.child_id", "c.due_at", 1), (child,))
+        rows = restoring.rows(self.d.views_dsn, f"select c.due_at {OF_RECORD}", (child,))
         found: int | None = rows[0][0] if rows else None
         return found
 

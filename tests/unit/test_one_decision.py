@@ -18,7 +18,7 @@ from projections.outputs import outputs
 from tests.fault.memory import Memory
 from tests.unit.children import CHILD, NOW, REFERENCE, Child, r19
 from tests.unit.test_domain_fold import parts_of
-from tests.unit.test_questions import AT, says
+from tests.unit.test_questions import AT, envelope, says
 
 HARM = {
     "police": ("VulnerabilitySubmission", {
@@ -43,40 +43,37 @@ def tells(memory: Memory, agency: str, *, harm: bool = True, retracts: str | Non
     return event_id
 
 
-def by_manager(memory: Memory, based_on: int, acted_at: int | None = None) -> Json:
-    """The envelope of a manager's act, of now unless it was read late."""
-    return {
-        "event_id": str(uuid4()), "actor_id": "m", "actor_role": "icart_manager", "child_id": None,
-        "acted_at": memory.clock if acted_at is None else acted_at, "based_on": based_on, "correlation_id": None,
-    }  # fmt: skip
-
-
 def decides(memory: Memory, rec: Json, decision: str = "DECLINE", acted_at: int | None = None) -> Entry:
     """A manager decides on a recommendation as they see it."""
-    act = by_manager(memory, rec["version"], acted_at)
+    act = envelope(memory, based_on=rec["version"], acted_at=memory.clock if acted_at is None else acted_at)
     value = {"act": act, "recommendation_id": rec["recommendation_id"], "decision": decision, "meeting_at": None}
     return memory.take("decisions", "RecommendationDecided", value | {"reason": "OTHER_RESPONSE", "rationale": "Seen today"})
 
 
 def holds(memory: Memory, rec: Json) -> Entry:
     """A manager records that a discussion was held."""
-    value = {"act": by_manager(memory, rec["version"]), "recommendation_id": rec["recommendation_id"], "held_at": memory.clock}
+    value = {
+        "act": envelope(memory, based_on=rec["version"]),
+        "recommendation_id": rec["recommendation_id"],
+        "held_at": memory.clock,
+    }
     said = {"attended": ["csc", "police", "health"], "outcome": "S47_JOINT", "outcome_text": "Joint enquiry"}
     return memory.take("decisions", "StrategyMeetingHeld", value | said)
 
 
 def closes(memory: Memory, rec: Json) -> Entry:
     """A manager closes a recommendation because its evidence changed."""
-    value = {"act": by_manager(memory, rec["version"]), "recommendation_id": rec["recommendation_id"], "rationale": "Withdrawn"}
+    value = {
+        "act": envelope(memory, based_on=rec["version"]),
+        "recommendation_id": rec["recommendation_id"],
+        "rationale": "Withdrawn",
+    }
     return memory.take("decisions", "RecommendationClosed", value)
 
 
 def clock(memory: Memory, child_id: str, due_at: int) -> Entry:
     """The clock fires for a child."""
-    act = {
-        "event_id": str(uuid4()), "actor_id": "clock", "actor_role": "clock", "child_id": child_id, "acted_at": memory.clock,
-        "based_on": None, "correlation_id": None,
-    }  # fmt: skip
+    act = envelope(memory, actor_id="clock", actor_role="clock", child_id=child_id)
     return memory.take("clock", "ClockFired", {"act": act, "due_at": due_at, "behind": []})
 
 

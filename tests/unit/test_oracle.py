@@ -23,17 +23,8 @@ END: Final = 1_794_312_000_000_000
 
 CHILDREN: Final = 120
 KINDS: Final = (
-    "facts",
-    "superseded",
-    "retracted",
-    "episodes",
-    "interviews",
-    "reasons",
-    "points",
-    "messages",
-    "recommendations",
-    "joined",
-)
+    "facts", "superseded", "retracted", "episodes", "interviews", "reasons", "points", "messages", "recommendations", "joined",
+)  # fmt: skip
 
 
 def lived(story: Story, oracle: Oracle, rules: Reference | None = None) -> tuple[Memory, Comparison]:

@@ -39,12 +39,17 @@ def told(memory: Memory, agency: str, numbers: dict[str, str]) -> None:
     assert ACCEPTED == memory.take(f"facts.{agency}", record, value).verdict
 
 
+def envelope(memory: Memory, **said: Any) -> Json:
+    """The envelope of an act; a manager's, of now, unless `said` says otherwise."""
+    return {
+        "event_id": str(uuid4()), "actor_id": "m", "actor_role": "icart_manager", "child_id": None, "acted_at": memory.clock,
+        "based_on": None, "correlation_id": None, **said,
+    }  # fmt: skip
+
+
 def says(memory: Memory, record: str, match_id: str, based_on: int | None = None) -> Entry:
     """A manager decides a match, as it is or as it was at version `based_on`."""
-    act = {
-        "event_id": str(uuid4()), "actor_id": "m", "actor_role": "icart_manager", "child_id": None, "acted_at": memory.clock,
-        "based_on": memory.book.match_version(match_id) if based_on is None else based_on, "correlation_id": None,
-    }  # fmt: skip
+    act = envelope(memory, based_on=memory.book.match_version(match_id) if based_on is None else based_on)
     return memory.take("decisions", record, {"act": act, "match_id": match_id, "rationale": "I know both"})
 
 
