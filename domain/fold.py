@@ -133,7 +133,11 @@ def document(history: History, folded: Folded, reference: Reference) -> Json:
     try:
         told = _told(history, folded.known, reference, folded.recommendations, folded.messages)
         whole = told | _worked_out(folded, reference, told["currency"])
-        return whole | {"openly": _openly(folded.known, reference)} if folded.known.sealed else whole
+        if not folded.known.sealed:
+            return whole
+        situation = Situation(openly(folded.known), reference)
+        situation.look()
+        return whole | {"openly": _openly(situation, reference), "changes_at": changes_at(folded, situation)}
     except Exception:  # as in `fold`
         return bare(history, reference, folded.known.as_of, folded.known.known_at)
 
@@ -199,38 +203,42 @@ def _sections(known: Known, situation: Situation, reference: Reference) -> Json:
     }  # fmt: skip
 
 
-def _openly(known: Known, reference: Reference) -> Json:
+def _openly(situation: Situation, reference: Reference) -> Json:
     """The sections without sealed facts, for readers from whom these are hidden: nothing in them shows that one is there."""
-    shown = openly(known)
-    situation = Situation(shown, reference)
-    situation.look()
     told = {"unknown": risk.unknown(situation), "protective": risk.protective(situation)}
-    return _sections(shown, situation, reference) | {"risk": told}
+    return _sections(situation.known, situation, reference) | {"risk": told}
 
 
 def _not_evaluated(known: Known) -> list[str]:
     return sorted({c.data["event_id"] for c in known.conclusions if c.kind == "not_evaluated" and c.data["event_id"]})
 
 
-def changes_at(folded: Folded) -> int | None:
-    """The next instant after `as_of` at which the view may be another with nothing new said; None when it never will."""
+def changes_at(folded: Folded, *openly_told: Situation) -> int | None:
+    """The next instant after `as_of` at which the view may be another with nothing new said; None when it never will.
+
+    `openly_told`: what the view tells besides, without sealed facts: an episode whose end is sealed goes on there.
+    """
     known = folded.known
-    ahead = [*_days(folded)]
+    ahead = [at for s in (folded.situation, *openly_told) for at in (*_days(s), *_turns(s))]
     if folded.risk.changes_at is not None:
         ahead.append(folded.risk.changes_at)
     if known.next_fact_at is not None:
         ahead.append(known.next_fact_at)
-    for e in folded.situation.missing.unsettled:
-        if e.ended_at is None:
-            ahead += [missing.next_overnight(known.as_of), known.as_of + DAY_US - (known.as_of - e.started_at) % DAY_US]
-        elif e.due_at is not None:
-            ahead.append(e.due_at)
     return min((t for t in ahead if t > known.as_of), default=None)
 
 
-def _days(folded: Folded) -> Iterable[int]:
+def _turns(s: Situation) -> Iterable[int]:
+    """When an episode next says something else by itself."""
+    as_of = s.known.as_of
+    for e in s.missing.unsettled:
+        if e.ended_at is None:
+            yield from (missing.next_overnight(as_of), as_of + DAY_US - (as_of - e.started_at) % DAY_US)
+        elif e.due_at is not None:
+            yield e.due_at
+
+
+def _days(s: Situation) -> Iterable[int]:
     """Midnights at which something that is told in days next begins, ends or counts on."""
-    s = folded.situation
     for record, first, last in SPANS:
         if record not in s.known.current:
             continue

@@ -137,6 +137,15 @@ class TestSet:
         again = fold(history, REFERENCE, later)
         assert text(view | {"as_of": 0, "evaluated_at": 0}) == text(again | {"as_of": 0, "evaluated_at": 0})
 
+    def test_an_episode_whose_end_is_sealed(self) -> None:
+        """To whom that is hidden it goes on, and so do its days."""
+        child = Child()
+        child.says("police", "MissingEpisodeReported", NOW - 9 * DAY + HOUR)
+        child.says("police", "MissingEpisodeEnded", NOW - 2 * DAY, sensitivity="SEALED")
+        view, later = child.view(), child.view(NOW + 2 * HOUR)
+        assert [8, 9] == [v["openly"]["missing"][0]["days"] for v in (view, later)]
+        assert NOW + HOUR == view["changes_at"]
+
     @settings(max_examples=100, deadline=None)
     @given(children(), st.integers(1, 99), st.integers(0, 60 * 24))
     def test_where_it_stands_changes_when_it_is_due(self, history: History, part: int, back: int) -> None:
