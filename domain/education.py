@@ -8,7 +8,7 @@ from domain.calendar import Calendar
 from domain.labelling import label_of
 from domain.model import Fact, Json
 from domain.policy import Reference
-from domain.selection import Known
+from domain.selection import Known, newest_telling
 
 SCHOOL_DAYS = "schools-halton"
 
@@ -41,20 +41,16 @@ def gaps(known: Known) -> list[tuple[Fact, str | None]]:
     The newest telling of a span counts. A telling with reason ENDED closes every span of its agency begun before its own
     last day (or, without one, its first day).
     """
-    spans: dict[tuple[str, str], Fact] = {}
-    ends: list[tuple[str, str]] = []
-    for fact in known.current.get("NoSchoolProvision", ()):
-        b = fact.body
-        if b["reason"] == "ENDED":
-            ends.append((fact.agency, b["to_date"] or b["from_date"]))
-        else:
-            spans[(b["from_date"], fact.agency)] = fact
+    told = known.current.get("NoSchoolProvision", ())
+    ends = [(f.agency, f.body["to_date"] or f.body["from_date"]) for f in told if f.body["reason"] == "ENDED"]
+    without = (f for f in told if f.body["reason"] != "ENDED")
+    spans = newest_telling(without, lambda f: (f.body["from_date"], f.agency))
     out: list[tuple[Fact, str | None]] = []
     for first, agency in sorted(spans):
         fact = spans[(first, agency)]
-        told = [e for a, e in ends if a == agency and e >= first]
+        after = [e for a, e in ends if a == agency and e >= first]
         last = fact.body["to_date"]
-        out.append((fact, min([*told, last] if last else told, default=None)))
+        out.append((fact, min([*after, last] if last else after, default=None)))
     return out
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from domain.labelling import label_of, rest_on
 from domain.model import Fact, Json
 from domain.policy import Reference
-from domain.selection import Known
+from domain.selection import Known, newest_telling
 
 OPEN_STATUSES = frozenset({"EARLY_HELP", "CIN", "CP", "LAC"})
 """Statuses under which social care or early help works with the child."""
@@ -17,13 +17,15 @@ OPEN_STATUSES = frozenset({"EARLY_HELP", "CIN", "CP", "LAC"})
 
 def involved(known: Known, today: str, reference: Reference) -> list[Json]:
     """Workers and services, the newest telling of each, current ones first. `today` is the London day of `as_of`."""
-    newest: dict[tuple[str, ...], Fact] = {}
-    for fact in known.current.get("WorkerAllocated", ()):
-        newest[(fact.agency, "", fact.body["worker_role"], fact.body.get("worker_name") or "", fact.body["from_date"])] = fact
-    for fact in known.current.get("InvolvementRecorded", ()):
-        newest[(fact.agency, fact.body["service"], "", "", fact.body["from_date"])] = fact
-    items = [_involved(f, today, reference) for f in newest.values()]
+    told = [f for record in ("WorkerAllocated", "InvolvementRecorded") for f in known.current.get(record, ())]
+    items = [_involved(f, today, reference) for f in newest_telling(told, _who).values()]
     return sorted(items, key=lambda i: (not i["current"], i["from"], i["agency"], i["label"], i["facts"]))
+
+
+def _who(fact: Fact) -> tuple[str, ...]:
+    b = fact.body
+    what = (b["worker_role"], b.get("worker_name") or "") if fact.record == "WorkerAllocated" else (b["service"],)
+    return (fact.record, fact.agency, *what, b["from_date"])
 
 
 def _involved(fact: Fact, today: str, reference: Reference) -> Json:
@@ -59,13 +61,15 @@ def _status(fact: Fact, reference: Reference) -> Json:
 
 
 def registration(known: Known, today: str) -> Fact | None:
-    """The GP registration now in force: the latest that has begun; its `practice_ods` may be null (none known)."""
+    """The GP registration now in force: the latest that has begun, of several from one day the one recorded last; its
+    `practice_ods` may be null (none known).
+    """
     line = known.by_day("GpRegistration", "registered_from")
     begun = bisect_right(line.ats, today)
     if not begun:
         return None
     last = bisect_left(line.ats, line.ats[begun - 1])
-    return max(line.facts[last:begun], key=lambda f: (f.occurred_at, f.event_id))
+    return max(line.facts[last:begun], key=lambda f: (f.recorded_at, f.occurred_at, f.event_id))
 
 
 def practice(known: Known, today: str) -> Json | None:
@@ -151,7 +155,8 @@ def _submission(fact: Fact, reference: Reference) -> Json:
 
 def plans(known: Known) -> list[Fact]:
     """The newest telling of each CP-IS plan."""
-    newest = {(f.body["plan_type"], f.body.get("start_date") or ""): f for f in known.current.get("CpisStatusChanged", ())}
+    told = known.current.get("CpisStatusChanged", ())
+    newest = newest_telling(told, lambda f: (f.body["plan_type"], f.body.get("start_date") or ""))
     return [newest[k] for k in sorted(newest)]
 
 

@@ -19,7 +19,7 @@ from typing import Final
 
 from domain.model import Fact
 from domain.policy import EPISODE
-from domain.selection import Known, place
+from domain.selection import Known, last_told, place
 from domain.times import DAY_US, HOUR_US, LONDON, NEVER, bounded, local, to_us
 
 SAME_EPISODE_US: Final = 12 * HOUR_US
@@ -54,9 +54,10 @@ class Interview:
 def _interview(agency: str, interview_id: str, offers: list[Fact], refusals: list[Fact], held: list[Fact]) -> Interview:
     """An interview as it was told: its facts in order of time, by record."""
     made = Interview(agency, interview_id, [*offers, *refusals, *held])
-    made.ref = next((ref for f in reversed(made.facts) if (ref := f.body.get("episode_ref"))), None)
+    naming = [f for f in made.facts if f.body.get("episode_ref")]
+    made.ref = last_told(naming).body["episode_ref"] if naming else None
     made.offered_at = min((bounded(f.body["offered_at"]) for f in offers), default=None)
-    made.declined, made.completed = refusals[-1] if refusals else None, held[-1] if held else None
+    made.declined, made.completed = last_told(refusals) if refusals else None, last_told(held) if held else None
     if made.completed is not None:
         made.at = bounded(made.completed.body["completed_at"])
     elif made.declined is not None:
@@ -70,7 +71,7 @@ def _interview(agency: str, interview_id: str, offers: list[Fact], refusals: lis
 class Strand:
     """One agency's telling of an episode: its facts in order of time, and what they come to (µs UTC).
 
-    It began at the earliest sighting told; otherwise as the end tells it, or when we first heard. It ended as last told.
+    It began at the earliest sighting told; otherwise as the end tells it, or when we first heard. It ended as told last.
     """
 
     agency: str
@@ -92,12 +93,12 @@ class Strand:
 def _strand(agency: str, episode_id: str, reports: list[Fact], grades: list[Fact], ends: list[Fact]) -> Strand:
     made = Strand(agency, episode_id, reports, grades, ends)
     if reports:
-        made.type = str(reports[-1].body["episode_type"])
+        made.type = str(last_told(reports).body["episode_type"])
         made.started_at = min(bounded(r.body["last_seen_at"]) for r in reports)
     else:
         told = [bounded(e.body["started_at"]) for e in ends if e.body.get("started_at") is not None]
         made.started_at = min(told) if told else min(f.occurred_at for f in made.facts)
-    made.ended_at = bounded(ends[-1].body["ended_at"]) if ends else None
+    made.ended_at = bounded(last_told(ends).body["ended_at"]) if ends else None
     made.sealed = any(f.sensitivity == "SEALED" for some in (reports, grades, ends) for f in some)
     return made
 

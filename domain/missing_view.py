@@ -6,7 +6,7 @@ from domain.labelling import rest_on
 from domain.missing import Episode, Interview
 from domain.model import Fact, Json
 from domain.policy import Reference
-from domain.selection import Known
+from domain.selection import Known, last_told
 from domain.times import DAY_US, HOUR_US, bounded
 
 
@@ -15,7 +15,7 @@ def shown(episode: Episode, known: Known, reference: Reference) -> Json:
     ends = episode.ends
     grades = sorted((f for s in episode.strands for f in s.grades), key=lambda f: (f.occurred_at, f.event_id))
     latest = grades[-1] if grades else None
-    end = ends[-1] if ends else None
+    end = last_told(ends) if ends else None
     until = episode.ended_at if episode.ended_at is not None else known.as_of
     named = next((s for s in episode.strands if s.reports), episode.strands[0])
     outcome = end.body["outcome"] if end else None

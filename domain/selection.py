@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from domain.matching import child_id_of
 from domain.model import Conclusion, Fact, History, Link, Presentation
@@ -29,6 +29,7 @@ SUPERSEDED: Final = "SUPERSEDED"
 RETRACTED: Final = "RETRACTED"
 
 FactKey = tuple[str, str]
+Name = TypeVar("Name")
 
 
 @dataclass(slots=True)
@@ -240,6 +241,21 @@ def place(some: list[Fact], fact: Fact) -> None:
         insort(some, fact, key=_order)
     else:
         some.append(fact)
+
+
+def last_told(facts: Sequence[Fact]) -> Fact:
+    """Of facts, in order of time, that tell the same thing over again: what holds. That is what was recorded last: what is told
+    anew, an end earlier than before, did not happen later than what it puts right. Of what was recorded at one time, the later.
+    """
+    return max(reversed(facts), key=attrgetter("recorded_at"))
+
+
+def newest_telling(facts: Iterable[Fact], named: Callable[[Fact], Name]) -> dict[Name, Fact]:
+    """What was told last of each thing that facts, in order of time, tell of; `named` says which one a fact is about."""
+    told = defaultdict[Name, list[Fact]](list)
+    for fact in facts:
+        told[named(fact)].append(fact)
+    return {name: last_told(some) for name, some in told.items()}
 
 
 def _links(known: Known, history: History, limit: int) -> None:

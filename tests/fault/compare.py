@@ -247,7 +247,7 @@ def _messages(out: Comparison, child: Child, view: dict[str, Any], people: froze
     """Every live outcome is with the child's practice of today, once; nobody has read any in these runs."""
     traced = {s.numbers["nhs"] for s in people if "nhs" in s.numbers}
     registered = [f for f in child.of("GpRegistration") if f.body["registered_from"] <= child.today]
-    newest = max(registered, key=lambda f: (f.body["registered_from"], *f.order)) if registered else None
+    newest = max(registered, key=lambda f: (f.body["registered_from"], f.recorded, *f.order)) if registered else None
     practice = newest.body["practice_ods"] if newest is not None and len(traced) == 1 else None
     expected = Counter((f.key, practice) for f in child.of("CsogOutcome"))
     found = Counter((m["csog_event_id"], m["practice_ods"]) for m in view["messages"] if m["state"] != "WITHDRAWN")

@@ -48,6 +48,11 @@ class Told:
         """By time of happening as told."""
         return (int(self.env["occurred_at"]), self.key)
 
+    @property
+    def recorded(self) -> int:
+        """When its agency recorded it: of two tellings of one span the later counts."""
+        return int(self.env["recorded_at"])
+
 
 @dataclass
 class Episode:
@@ -149,12 +154,9 @@ class Child:
         else:
             said = [int(f.body["started_at"]) for f in ends if f.body["started_at"] is not None]
             started = min(said) if said else min(int(f.env["occurred_at"]) for f in facts)
-        kind = reports[-1].body["episode_type"] if reports else None
-        return (
-            Episode([key], kind, started, int(ends[-1].body["ended_at"]) if ends else None, reports, ends)
-            if reports
-            else Episode([key], kind, started, int(ends[-1].body["ended_at"]) if ends else None, list(facts), ends)
-        )
+        kind = max(reports, key=lambda f: (f.recorded, f.order)).body["episode_type"] if reports else None
+        ended = int(max(ends, key=lambda f: (f.recorded, f.order)).body["ended_at"]) if ends else None
+        return Episode([key], kind, started, ended, reports or list(facts), ends)
 
     @staticmethod
     def _same(e: Episode, one: Episode) -> bool:
@@ -167,7 +169,8 @@ class Child:
 
     def _interviews(self) -> list[Interview]:
         found: dict[tuple[str, str], Interview] = {}
-        for f in self.of("ReturnHomeInterviewOffered", "ReturnHomeInterviewDeclined", "ReturnHomeInterviewCompleted"):
+        told = self.of("ReturnHomeInterviewOffered", "ReturnHomeInterviewDeclined", "ReturnHomeInterviewCompleted")
+        for f in sorted(told, key=lambda f: f.recorded):
             i = found.setdefault((f.agency, f.body["interview_id"]), Interview(f.body["interview_id"]))
             i.facts.append(f)
             if f.record.endswith("Declined"):
@@ -265,7 +268,7 @@ class Child:
         told = self.of("SocialCareStatus")
         held = [told[-1].key] if told and told[-1].body["status"] in rule["statuses"] else []
         plans: dict[tuple[str, str], Told] = {}
-        for f in self.of("CpisStatusChanged"):
+        for f in sorted(self.of("CpisStatusChanged"), key=lambda f: f.recorded):
             plans[(f.body["plan_type"], f.body["start_date"] or "")] = f
         for f in plans.values():
             kind = {"CPPI": "CP", "UCPI": "CP", "LACI": "LAC"}.get(f.body["plan_type"])
@@ -335,7 +338,7 @@ class Child:
     def _no_provision(self, rule: Json, trigger: bool) -> tuple[int, list[str]] | None:
         spans: dict[tuple[str, str], Told] = {}
         over = []
-        for f in self.of("NoSchoolProvision"):
+        for f in sorted(self.of("NoSchoolProvision"), key=lambda f: f.recorded):
             if f.body["reason"] == "ENDED":
                 over.append((f.agency, f.body["to_date"] or f.body["from_date"]))
             else:

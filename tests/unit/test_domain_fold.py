@@ -38,6 +38,7 @@ MENU: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("rhi", "ReturnHomeInterviewDeclined", {"interview_id": "i2", "episode_ref": "e1"}),
     ("health", "CpisAttendanceAlert", {}),
     ("health", "CpisStatusChanged", {"end_date": "2026-02-20"}),
+    ("health", "CpisStatusChanged", {}),
     ("health", "GpRegistration", {"registered_from": "2026-02-10", "practice_ods": "N81002"}),
     ("csc", "CsogOutcome", {}),
     ("yjs", "RiskGraded", {"grade": "HIGH"}),
@@ -60,7 +61,9 @@ def children(draw: st.DrawFn) -> History:
         mine = [f for f in facts if f.agency == agency and f.record == record]
         old = draw(st.sampled_from(mine)).event_id if mine and draw(st.integers(0, 3)) == 0 else None
         told = at + draw(st.sampled_from((1, 30, 400))) * HOUR
-        facts.append(child.says(agency, record, at, body, supersedes=old, accepted_at=told, sensitivity=draw(SENSITIVITY)))
+        recorded = at + draw(st.sampled_from((0, 0, 9 * 24, 50 * 24))) * HOUR
+        envelope = {"supersedes": old, "accepted_at": told, "recorded_at": recorded, "sensitivity": draw(SENSITIVITY)}
+        facts.append(child.says(agency, record, at, body, **envelope))
         if draw(st.integers(0, 5)) == 0:
             facts.append(child.retracts(draw(st.sampled_from(facts)), at + DAY))
         if n % 5 == 4:
