@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, UnknownTopicOrPartitionError
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -63,6 +63,21 @@ class Speaking(Protocol):
 def behind(ends: Ends, positions: Ends) -> list[str]:
     """Topics of which something that lay in the intake by `ends` is not decided yet."""
     return sorted({t for (t, p), end in ends.items() if positions.get((t, p), 0) < end})
+
+
+def intake_ends(consumer: KafkaConsumer, access: KafkaAccess) -> Ends:
+    """One past the last record of every partition of the intake.
+
+    Raises:
+        KafkaError: of a topic no partition is known yet: what lies there unread is not fired over.
+    """
+    tps = list[TopicPartition]()
+    for topic in map(access.topic, INTAKE):
+        partitions = consumer.partitions_for_topic(topic)
+        if not partitions:
+            raise UnknownTopicOrPartitionError(topic)
+        tps += [TopicPartition(topic, p) for p in sorted(partitions)]
+    return {(access.short(tp.topic), tp.partition): end for tp, end in consumer.end_offsets(tps).items()}
 
 
 def must_wait(unread: Collection[str], waited_us: int) -> bool:
@@ -174,13 +189,7 @@ class Clock:
         due = [r.child_id for r in rows if r.child_id not in before]
         if not due:
             return None
-        tps = [
-            TopicPartition(self._access.topic(t), p)
-            for t in INTAKE
-            for p in sorted(consumer.partitions_for_topic(self._access.topic(t)) or ())
-        ]
-        ends = {(self._access.short(tp.topic), tp.partition): end for tp, end in consumer.end_offsets(tps).items()}
-        return self._fire(conn, Due(due, ends, now))
+        return self._fire(conn, Due(due, intake_ends(consumer, self._access), now))
 
     @staticmethod
     def _said_before(conn: Connection, due: Sequence[Any]) -> dict[str, int]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from consumers.clock import AGAIN_US, WAIT_US_MAX, Said, behind, clock_id, must_wait
+import pytest
+from kafka.errors import KafkaError
+
+from consumers.clock import AGAIN_US, INTAKE, WAIT_US_MAX, Said, behind, clock_id, intake_ends, must_wait
+from schemas.topics import KafkaAccess
 
 
 @pytest.mark.parametrize(
@@ -45,3 +49,29 @@ def test_the_id_is_of_the_child_as_it_stands() -> None:
     """The same for two clocks; another once anything was accepted about the child, be it that our own rule failed."""
     assert clock_id("a", 5, 9) == clock_id("a", 5, 9)
     assert 3 == len({clock_id("a", 5, 9), clock_id("a", 5, 10), clock_id("a", 6, 9)})
+
+
+class Broker:
+    """A consumer that knows two partitions of each topic it knows, with seven records each."""
+
+    def __init__(self, unknown: str | None = None) -> None:
+        self._unknown = unknown
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        """As kafka-python's."""
+        return None if topic == self._unknown else {0, 1}
+
+    def end_offsets(self, partitions: list[Any]) -> dict[Any, int]:
+        """As kafka-python's."""
+        return dict.fromkeys(partitions, 7)
+
+
+ACCESS = KafkaAccess("127.0.0.1:9092", "clock", "", prefix="t.")
+
+
+def test_the_ends_of_the_whole_intake() -> None:
+    """Every topic with every partition; no due time fires over a topic of which none is known."""
+    ends = intake_ends(Broker(), ACCESS)  # type: ignore[arg-type]
+    assert dict.fromkeys([(t, p) for t in INTAKE for p in (0, 1)], 7) == ends
+    with pytest.raises(KafkaError):
+        intake_ends(Broker("t.decisions"), ACCESS)  # type: ignore[arg-type]
