@@ -14,7 +14,7 @@ from random import Random
 from typing import Any, Final
 from uuid import UUID, uuid5
 
-from domain.times import DAY_US
+from domain.times import DAY_US, HOUR_US
 from producers.halton import rates, scenarios
 from producers.halton.borough import Borough
 from producers.halton.facts import SimulatedFact, blank
@@ -32,6 +32,13 @@ DISORDER: Final = 60
 
 WITHDRAWALS: Final = 3
 REPEATS: Final = 3
+TOLD_AGAIN: Final = 4
+ENDS: Final[Mapping[str, str]] = {
+    "MissingEpisodeEnded": "ended_at", "CpisStatusChanged": "end_date", "WorkerAllocated": "to_date",
+    "InvolvementRecorded": "to_date", "NoSchoolProvision": "to_date",
+}  # fmt: skip
+"""Records that tell of an end, and where."""
+
 WITHDRAWN: Final = ("SchoolConcern", "VulnerabilitySubmission", "SchoolAbsence")
 
 NAMES: Final = UUID("1c3f0b52-9a55-5c0f-8f57-5f1f3f0a2b11")
@@ -67,6 +74,7 @@ def tell(seed: int, end: int, children: int) -> Story:
     for label in ("r19", "gp", "twins"):
         facts += [f for f in scenarios.SCENARIOS[label](more, at, None, scenarios.STEP_US).facts if _past(f, end)]
     facts += [f for f in _two_alarms(seed, at) if _past(f, end)]
+    facts += _told_again(facts, rng, end)
     facts += _local_only(facts, rng)
     facts += _withdrawals(facts, rng)
     facts += _repeats(facts, rng)
@@ -104,6 +112,27 @@ def _two_alarms(seed: int, at: int) -> list[SimulatedFact]:
         else replace(f, label=None)
         for f in told.facts
     ]
+
+
+def _told_again(facts: list[SimulatedFact], rng: Random, end: int) -> list[SimulatedFact]:
+    """Some ends once more, under ids of their own that correct nothing: children back earlier than was said, spans that go on.
+
+    What was recorded last holds, and it happened earlier than what it puts right.
+    """
+    out = []
+    for record, name in ENDS.items():
+        ended = [f for f in facts if f.record == record and f.value[name] is not None and f.copy == 0]
+        plain = [f for f in ended if f.value.get("reason") != "ENDED" and f.value["envelope"]["recorded_at"] + HOUR_US <= end]
+        for f in rng.sample(plain, min(len(plain), TOLD_AGAIN)):
+            value = copy.deepcopy(f.value)
+            value[name] = value[name] - HOUR_US if record == "MissingEpisodeEnded" else None
+            value["envelope"] |= {
+                "event_id": str(uuid5(NAMES, f"{f.key}/again")), "supersedes": None,
+                "occurred_at": value["envelope"]["occurred_at"] - HOUR_US,
+                "recorded_at": value["envelope"]["recorded_at"] + HOUR_US,
+            }  # fmt: skip
+            out.append(replace(f, value=value, label=None))
+    return out
 
 
 def _withdrawals(facts: list[SimulatedFact], rng: Random) -> list[SimulatedFact]:

@@ -124,12 +124,14 @@ class TestOracle:
 
     def test_notices_a_deadline_that_was_moved(self) -> None:
         """A recommendation that is due an hour later than the register says, or that reads as decided, is found out."""
-        story = tell(13, END, CHILDREN)
-        oracle = Oracle(story.facts, story.truth.holders)
-        house, _ = lived(story, oracle)
-        views = house.views()
-        once = [r for v in views for r in v["recommendations"] if [h["kind"] for h in r["history"]].count("recommended") == 1]
-        recs = [r for r in once if r["basis"] == "HARM" and r["open"]]
+        for seed in range(13, 33):
+            story = tell(seed, END, CHILDREN)
+            oracle = Oracle(story.facts, story.truth.holders)
+            house, _ = lived(story, oracle)
+            views = house.views()
+            once = [r for v in views for r in v["recommendations"] if [h["kind"] for h in r["history"]].count("recommended") == 1]
+            if recs := [r for r in once if r["basis"] == "HARM" and r["open"]]:
+                break
         recs[0]["due_at"] += 3_600_000_000
         recs[0]["open"] = False
         out = compare_views(oracle, oracle.told({k: v for k, v in house.accepted.items() if k in oracle.sent}), views)
