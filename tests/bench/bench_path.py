@@ -14,7 +14,7 @@ import pytest
 from infra import assembly
 from tests.bench import plain
 from tests.bench.meters import Meter, memory_mib, server_processes
-from tests.bench.rebuilding import rebuilds
+from tests.bench.rebuilding import about, rebuilds
 from tests.bench.report import Report, Section, split
 from tests.bench.stage import FACTS, Script, Workers, decided, fill, intake_reader, script, take_over, value, wait_for, workers
 from tests.services import Deployment, Services
@@ -69,7 +69,7 @@ class TestWholePath:
         section.add("plain loop of the same database work, one process", f"{floor:,.0f} facts/s")
         section.add("of it CPU µs a fact", split(used, FACTS))
         section.add("ratio to the plain loop", f"{rate / floor:.1%}")
-        rebuilds(report, house, tmp_path, "Rebuild", "of the deployment above")
+        rebuilds(report.section("Rebuild", about("the deployment above")), services, house, tmp_path)
 
 
 def _limit(house: Deployment) -> float:

@@ -9,10 +9,10 @@ from typing import Final
 import psycopg
 import pytest
 
-from tests.bench.rebuilding import rebuilds
+from tests.bench.rebuilding import about, rebuilds
 from tests.bench.report import Report
 from tests.bench.stage import FACTS, decided, fill, script, take_over, value, wait_for, workers
-from tests.services import Deployment
+from tests.services import Deployment, Services
 
 pytestmark = pytest.mark.timeout(1_500)
 
@@ -23,7 +23,7 @@ TEN_YEARS: Final = FACTS * 19 // 4
 class TestTenYears:
     """What the whole path has decided in ten years of a borough, made anew."""
 
-    def test_rebuild(self, report: Report, new_deployment: Callable[..., Deployment], tmp_path: Path) -> None:
+    def test_rebuild(self, report: Report, services: Services, new_deployment: Callable[..., Deployment], tmp_path: Path) -> None:
         """Two workers decide, the relay sends on; then every view is made anew, twice."""
         house = new_deployment()
         made = script(house, TEN_YEARS)
@@ -37,4 +37,5 @@ class TestTenYears:
             last = value(conn, "select number from counter")
             crew.start("relay")
             wait_for("every entry is relayed", lambda: value(conn, "select relayed from relay") >= last)
-        rebuilds(report, house, tmp_path, "Rebuild of ten years of a borough", f"of {made.workload}")
+        section = report.section("Rebuild of ten years of a borough", about(str(made.workload)))
+        rebuilds(section, services, house, tmp_path)

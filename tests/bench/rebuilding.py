@@ -1,8 +1,10 @@
-"""`sightline rebuild` of a deployment that a bench has filled, beside what reading and decoding its ledger alone costs."""
+"""`sightline rebuild` of a deployment that a bench has filled, beside reading its ledger alone and the database's work alone."""
 
 from __future__ import annotations
 
 import json
+import os
+import resource
 import subprocess
 import sys
 import time
@@ -14,35 +16,49 @@ import psycopg
 
 from consumers.ledger_backup import entries
 from consumers.topic_reader import TopicReader
+from projections.crew import SIZE
 from projections.entries import header
-from tests.bench.report import Report
+from tests.bench import filling
+from tests.bench.meters import Meter, server_processes
+from tests.bench.report import Section, split
 from tests.bench.stage import ROOT, value
-from tests.services import Deployment
+from tests.services import Deployment, Services
 
 BARS: Final = {"Kafka": 12_000, "archive": 20_000}
 
 
-def rebuilds(report: Report, house: Deployment, folder: Path, title: str, of: str) -> None:
-    """From the ledger in Kafka, and from an archive of it; each as the whole command, its start too."""
-    section = report.section(
-        title,
-        f"`sightline rebuild` {of}, from the ledger in Kafka and from an archive: the whole "
-        "command with its start, filling, indices, folding, the check against the ledger, and the switch. The limit is one "
-        "process that polls the ledger topic and decodes the entries' headers.",
+def about(what: str) -> str:
+    """What a section of a rebuild `of …` says of itself."""
+    return (
+        f"`sightline rebuild` of {what}, from the ledger in Kafka and from an archive: the whole command with its start, "
+        "filling, indices, folding, the check against the ledger, and the switch. The limit is one process that polls the ledger "
+        f"topic and decodes the entries' headers; the plain loop is {SIZE} processes that copy the rows of the finished tables "
+        "into empty ones and index them, with nothing of ours between."
     )
+
+
+def rebuilds(section: Section, services: Services, house: Deployment, folder: Path) -> None:
+    """From the ledger in Kafka, and from an archive of it; each as the whole command, its start too."""
     limit = _limit(house)
     section.add("limit: poll and decode headers, one process", f"{limit:,.0f} entries/s")
     _command(house, "ledger", "backup", str(folder / "archive"))
     for source, options in (("Kafka", ()), ("archive", ("--archive", str(folder / "archive")))):
         with psycopg.connect(house.views_dsn, autocommit=True) as conn:
             before = {t: value(conn, f"select count(*) from {t}") for t in ("fact", "child", "conclusion", "link")}
-            begun = time.monotonic()
+            meter = Meter({n: [p] for n, p in server_processes(services).items()})
+            meter.start()
+            begun, ours = time.monotonic(), _ended_children_s()
             done = json.loads(_command(house, "rebuild", "--json", *options))
-            took = time.monotonic() - begun
+            took, used = time.monotonic() - begun, {"rebuild": _ended_children_s() - ours, **meter.used()}
             assert before == {t: value(conn, f"select count(*) from {t}") for t in before}
         rate, bar = done["entries"] / took, BARS[source]
         section.add(f"from {source}", f"{rate:,.0f} entries/s", f">= {bar:,} entries/s", met=rate >= bar)
         section.add("entries; seconds; ratio to the limit", f"{done['entries']:,}; {took:.1f}; {rate / limit:.1%}")
+        busy = sum(used.values()) / took / (os.cpu_count() or 1)
+        section.add("CPU µs an entry; CPUs busy with it", f"{split(used, done['entries'])}; {busy:.0%}")
+    floor = done["entries"] / filling.run(house.views_dsn, filling.captured(house.views_dsn))
+    section.add("plain loop of the database's work", f"{floor:,.0f} entries/s")
+    section.add("ratio of the last to the plain loop", f"{rate / floor:.1%}")
 
 
 def _limit(house: Deployment) -> float:
@@ -53,6 +69,11 @@ def _limit(house: Deployment) -> float:
         header(data)
         count += 1
     return count / (time.monotonic() - begun)
+
+
+def _ended_children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _command(house: Deployment, *words: str) -> str:
