@@ -9,7 +9,7 @@ from typing import Any
 from domain.labelling import label_of, rest_on
 from domain.model import Fact, Json
 from domain.policy import Reference
-from domain.selection import Known, newest_telling
+from domain.selection import Known, in_time, newest_telling
 
 OPEN_STATUSES = frozenset({"EARLY_HELP", "CIN", "CP", "LAC"})
 """Statuses under which social care or early help works with the child."""
@@ -69,7 +69,7 @@ def registration(known: Known, today: str) -> Fact | None:
     if not begun:
         return None
     last = bisect_left(line.ats, line.ats[begun - 1])
-    return max(line.facts[last:begun], key=lambda f: (f.recorded_at, f.occurred_at, f.event_id))
+    return max(line.facts[last:begun], key=lambda f: (f.recorded_at, in_time(f)))
 
 
 def practice(known: Known, today: str) -> Json | None:

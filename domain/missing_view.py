@@ -6,14 +6,14 @@ from domain.labelling import rest_on
 from domain.missing import Episode, Interview
 from domain.model import Fact, Json
 from domain.policy import Reference
-from domain.selection import Known, last_told
+from domain.selection import Known, in_time, last_told
 from domain.times import DAY_US, HOUR_US, bounded
 
 
 def shown(episode: Episode, known: Known, reference: Reference) -> Json:
     """The episode as the view lists it. What rests on other facts than those that say it began is a part, withheld by itself."""
     ends = episode.ends
-    grades = sorted((f for s in episode.strands for f in s.grades), key=lambda f: (f.occurred_at, f.event_id))
+    grades = sorted((f for s in episode.strands for f in s.grades), key=in_time)
     latest = grades[-1] if grades else None
     end = last_told(ends) if ends else None
     until = episode.ended_at if episode.ended_at is not None else known.as_of

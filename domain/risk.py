@@ -16,6 +16,7 @@ from domain.labelling import rest_on, rest_on_ids
 from domain.missing import Episode
 from domain.model import Fact, Json
 from domain.policy import Policy, Reference, Rule
+from domain.selection import in_time
 from domain.signals import Hit, Situation, values
 
 
@@ -82,7 +83,7 @@ def recalled(recorded: Mapping[str, Any], policy: Policy, facts: Mapping[str, Fa
     """A reason as recorded when a recommendation was raised, in words as far as its facts are still to hand."""
     rule = policy.rule(recorded["rule"])
     ids = list(recorded["facts"])
-    at_hand = sorted((facts[i] for i in ids if i in facts), key=lambda f: (f.occurred_at, f.event_id, f.agency))
+    at_hand = sorted((facts[i] for i in ids if i in facts), key=in_time)
     if rule is not None and at_hand:
         out = reason(rule, at_hand, recorded["points"], reference)
     else:

@@ -119,7 +119,7 @@ class Known:
         if corrects or fact.sensitivity == "SEALED" or fact.event_id in self.everything or fact.presentation_id not in self.links:
             return False
         some, came = self.current[fact.record], self._came.get(fact.record)
-        if came is None and some and _order(fact) < _order(some[-1]):
+        if came is None and some and in_time(fact) < in_time(some[-1]):
             came = self._came[fact.record] = list(some)
         if came is not None:
             came.append(fact)
@@ -189,7 +189,7 @@ def select(history: History, as_of: int, known_at: int | None = None) -> Known:
     known.facts = [f for f in linked if f.accepted_at <= as_of or f.occurred_at <= as_of]
     if len(known.facts) < len(linked):
         known.next_fact_at = min(at for f in linked if (at := happened(f)) > as_of)
-    known.facts.sort(key=_order)
+    known.facts.sort(key=in_time)
     put_in_force(known)
     known.version = _version(known, history, facts, limit)
     return known
@@ -232,13 +232,14 @@ def _version(known: Known, history: History, facts: Iterable[Fact], limit: int) 
     return max(numbers, default=0)
 
 
-_order: Final = attrgetter("occurred_at", "event_id", "agency")
+in_time: Final = attrgetter("occurred_at", "recorded_at", "event_id", "agency")
+"""The order of facts: by when it happened; of one instant (systems that know days alone), by when it was recorded."""
 
 
 def place(some: list[Fact], fact: Fact) -> None:
     """Put a fact where it belongs in facts that are in order of time."""
-    if some and _order(fact) < _order(some[-1]):
-        insort(some, fact, key=_order)
+    if some and in_time(fact) < in_time(some[-1]):
+        insort(some, fact, key=in_time)
     else:
         some.append(fact)
 

@@ -21,7 +21,7 @@ from domain.involvement import plans, status_facts
 from domain.missing import Episode
 from domain.model import Fact
 from domain.policy import LISTS, Policy, Reference, Rule
-from domain.selection import Known, Line, happened
+from domain.selection import Known, Line, happened, in_time
 from domain.times import DAY_US, NEVER, local_date_of
 
 NO_END: Final = "9999-12-31"
@@ -247,7 +247,7 @@ def _times(count: int, kind: str) -> object:
 
 
 def _sorted(facts: Iterable[Fact]) -> tuple[Fact, ...]:
-    return tuple(sorted({(f.agency, f.event_id): f for f in facts}.values(), key=lambda f: (f.occurred_at, f.event_id, f.agency)))
+    return tuple(sorted({(f.agency, f.event_id): f for f in facts}.values(), key=in_time))
 
 
 def _graded_while(rule: Rule, s: Situation) -> Hit | None:
@@ -276,7 +276,7 @@ def _recent_episodes(rule: Rule, s: Situation) -> list[Episode]:
 
 def _first(episodes: Iterable[Episode]) -> list[Fact]:
     """One fact an episode, of who told it first: two tellings of one absence are not two agencies' signals."""
-    return [min(e.begun, key=lambda f: (f.occurred_at, f.event_id)) for e in episodes]
+    return [min(e.begun, key=in_time) for e in episodes]
 
 
 def _missing_count(rule: Rule, s: Situation) -> Hit | None:
@@ -320,7 +320,7 @@ def _absence(rule: Rule, s: Situation) -> Hit | None:
     first, last = s.within(line.ats, rule.window_days)
     if first == last:
         return None
-    worst = max(line.facts[first:last], key=lambda f: (rate(f), f.occurred_at, f.event_id))
+    worst = max(line.facts[first:last], key=lambda f: (rate(f), in_time(f)))
     points = rule.tier(rate(worst))
     return Hit(rule, (worst,), points) if points else None
 

@@ -44,9 +44,9 @@ class Told:
         return min(int(self.env["occurred_at"]), self.at)
 
     @property
-    def order(self) -> tuple[int, str]:
-        """By time of happening as told."""
-        return (int(self.env["occurred_at"]), self.key)
+    def order(self) -> tuple[int, int, str]:
+        """By time of happening as told; of one instant, by when it was recorded."""
+        return (int(self.env["occurred_at"]), self.recorded, self.key)
 
     @property
     def recorded(self) -> int:

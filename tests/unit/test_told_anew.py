@@ -97,6 +97,29 @@ class TestEpisodes:
         assert ["MET"] == [e["rhi_clock"]["state"] for e in child.view()["missing"]]
 
 
+class TestOneInstant:
+    """Systems that know days alone tell of two things at one instant: what was recorded later is the later."""
+
+    @pytest.mark.parametrize("ids", [("a", "b"), ("b", "a")])
+    def test_status(self, ids: tuple[str, str]) -> None:
+        """A child in need that is on a plan from the same day on."""
+        child = Child()
+        for n, status in enumerate(("CIN", "CP")):
+            child.says(
+                "csc", "SocialCareStatus", NOW - 9 * DAY, {"status": status}, recorded_at=NOW - (9 - n) * DAY, event_id=ids[n]
+            )
+        assert "CP" == child.view()["status"]["code"]
+
+    @pytest.mark.parametrize("ids", [("a", "b"), ("b", "a")])
+    def test_grade(self, ids: tuple[str, str]) -> None:
+        """A grade that was thought over on the same day."""
+        child = Child()
+        for n, grade in enumerate(("LOW", "HIGH")):
+            envelope = {"recorded_at": NOW - (9 - n) * DAY, "event_id": ids[n]}
+            child.says("police", "RiskGraded", NOW - 9 * DAY, {"grade": grade}, **envelope)
+        assert ["HIGH"] == [g["grade"] for g in child.view()["grades"]]
+
+
 def test_whatever_came_first() -> None:
     """The order of arrival has no part in it."""
     child = again("CpisStatusChanged", "health", {"end_date": "2026-02-23"}, {"end_date": None})
