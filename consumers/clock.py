@@ -137,19 +137,21 @@ class Clock:
         self._stopping = True
 
     def run(self) -> None:
-        """Tick until stopped."""
-        consumer = KafkaConsumer(**self._access.options(), group_id=None, enable_auto_commit=False)
-        with contextlib.closing(consumer):
-            while not self._stopping:
-                started = time.monotonic()
-                try:
-                    self.tick(consumer)
-                    self._beat()
-                except (DBAPIError, KafkaError, KeyError) as err:  # KeyError: kafka-python's, while a leader is unknown
-                    log.warning("clock-interrupted", kind=type(err).__name__)
-                    self._engine.dispose()
-                    self._waiting = None
-                time.sleep(max(0.05, TICK_S - (time.monotonic() - started)))
+        """Tick until stopped; whatever fails, begin again."""
+        while not self._stopping:
+            try:
+                consumer = KafkaConsumer(**self._access.options(), group_id=None, enable_auto_commit=False)
+                with contextlib.closing(consumer):
+                    while not self._stopping:
+                        started = time.monotonic()
+                        self.tick(consumer)
+                        self._beat()
+                        time.sleep(max(0.05, TICK_S - (time.monotonic() - started)))
+            except (DBAPIError, KafkaError, KeyError) as err:  # KeyError: kafka-python's, while a leader is unknown
+                log.warning("clock-interrupted", kind=type(err).__name__)
+                self._engine.dispose()
+                self._waiting = None
+                time.sleep(TICK_S)
 
     def tick(self, consumer: KafkaConsumer) -> None:
         """Fire what is due, or begin or go on to wait for who is behind."""

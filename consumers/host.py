@@ -8,6 +8,7 @@ end, and goes on from the database's position (I6). A record that fails by itsel
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -35,6 +36,12 @@ SESSION_TIMEOUT_MS: Final = 6_000
 
 POLL_MS: Final = 100
 BACKOFF_S_MAX: Final = 2.0
+ASK_MS: Final = 5_000
+"""For the ends of partitions: kafka-python would wait for half a minute."""
+
+CLOSE_MS: Final = 2_000
+"""Closing a consumer says goodbye to brokers that may not be there."""
+
 LOOK_S: Final = 1.0
 """How often an idle worker looks whether its database is still the one it decided in."""
 
@@ -115,7 +122,7 @@ class Host(ConsumerRebalanceListener):
         self, access: KafkaAccess, group: str, topics: Sequence[str], engine: Engine, handler: Handler[Any],
         *, instance: str, rows: int = ROWS_PER_BATCH, hook: Hook = lambda _: None, beat: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
-        self._access, self._topics, self._engine, self._handler = access, topics, engine, handler
+        self._access, self._group, self._topics, self._engine, self._handler = access, group, topics, engine, handler
         self._owner, self._hook, self._rows, self._beat = instance, hook, rows, beat
         self._stopping = False
         self._conn: Connection | None = None
@@ -125,15 +132,34 @@ class Host(ConsumerRebalanceListener):
         self._failures = 0
         self._apart = 0
         self._looked = 0.0
-        self._consumer = KafkaConsumer(
-            **access.options(), group_id=access.prefix + group, group_instance_id=access.prefix + instance,
-            enable_auto_commit=False, auto_offset_reset="earliest", max_poll_records=rows, session_timeout_ms=SESSION_TIMEOUT_MS,
-            heartbeat_interval_ms=500, fetch_max_wait_ms=20, max_partition_fetch_bytes=1_500_000,
-            client_id=access.prefix + instance,
-        )  # fmt: skip
-        self._consumer.subscribe([access.topic(t) for t in topics], listener=self)
+        self._consumer: Any = self._joined()
 
     # -- group membership -------------------------------------------------------------------------------------------
+
+    def _joined(self) -> Any:
+        """A consumer that is a member of the group under this worker's name: the next of that name takes its place."""
+        prefix = self._access.prefix
+        consumer = KafkaConsumer(
+            **self._access.options(), group_id=prefix + self._group, group_instance_id=prefix + self._owner,
+            enable_auto_commit=False, auto_offset_reset="earliest", max_poll_records=self._rows,
+            session_timeout_ms=SESSION_TIMEOUT_MS, heartbeat_interval_ms=500, fetch_max_wait_ms=20,
+            max_partition_fetch_bytes=1_500_000, client_id=prefix + self._owner,
+        )  # fmt: skip
+        consumer.subscribe([self._access.topic(t) for t in self._topics], listener=self)
+        return consumer
+
+    def _leave(self) -> None:
+        """Give the consumer up; the next step joins anew.
+
+        kafka-python's may wait for ever for brokers that are there again (seen once in some twenty times that two of three were
+        killed): whatever it asked them of its partitions timed out, time after time.
+        """
+        consumer, self._consumer = self._consumer, None
+        self._assigned.clear()
+        self._expected.clear()
+        if consumer is not None:
+            with contextlib.suppress(KafkaError):
+                consumer.close(timeout_ms=CLOSE_MS)
 
     def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Nothing is under way between polls, so there is nothing to finish.
@@ -168,10 +194,12 @@ class Host(ConsumerRebalanceListener):
                 self._step()
         finally:
             self._drop()
-            self._consumer.close()
+            self._leave()
 
     def _step(self) -> None:
         try:
+            if self._consumer is None:
+                self._consumer = self._joined()
             records = self._consumer.poll(POLL_MS)
             self._finish_joining()
             if not self._claimed():
@@ -248,7 +276,7 @@ class Host(ConsumerRebalanceListener):
         Raises:
             PositionLost: retention has passed a position, or the broker has lost its end (I1).
         """
-        firsts, ends = self._consumer.beginning_offsets(list(tps)), self._consumer.end_offsets(list(tps))
+        firsts, ends = (f(list(tps), timeout_ms=ASK_MS) for f in (self._consumer.beginning_offsets, self._consumer.end_offsets))
         if not firsts.keys() & ends.keys() >= set(tps):  # kafka-python leaves out partitions whose leader it does not know yet
             raise KafkaError("the leaders of some partitions are not known yet")
         for tp in tps:
@@ -377,6 +405,8 @@ class Host(ConsumerRebalanceListener):
             raise err
         if code not in RETRIED and isinstance(err, DBAPIError):
             self._drop()
+        if isinstance(err, KafkaError) and self._failures > 1:
+            self._leave()
         self._handler.forget()
         self._epoch.clear()
         time.sleep(min(BACKOFF_S_MAX, 0.02 * 2 ** min(self._failures, 8)) * (0.5 + random.random() / 2))  # noqa: S311  no secret

@@ -211,10 +211,10 @@ def unify(
 ) -> Stoppable:
     """A unify worker."""
     access = settings.access("unify")
-    ledger = LedgerReader(access)
 
-    def end() -> tuple[int, int]:
-        number, incarnation, _ = ledger.end()
+    def end() -> tuple[int, int]:  # asked once a connection to the database
+        with contextlib.closing(LedgerReader(access)) as ledger:
+            number, incarnation, _ = ledger.end()
         return number, incarnation
 
     handler = Unify(codec(settings), key_ring(settings, access), current_reference(), (policy_hash(), policy_text()), end, now_us)

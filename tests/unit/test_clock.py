@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
-from consumers.clock import AGAIN_US, INTAKE, WAIT_US_MAX, Said, behind, clock_id, intake_ends, must_wait
+from consumers.clock import AGAIN_US, INTAKE, WAIT_US_MAX, Clock, Said, behind, clock_id, intake_ends, must_wait
 from schemas.topics import KafkaAccess
 
 
@@ -64,6 +65,34 @@ class Broker:
     def end_offsets(self, partitions: list[Any]) -> dict[Any, int]:
         """As kafka-python's."""
         return dict.fromkeys(partitions, 7)
+
+
+class Ticking(Clock):
+    """Fails in its first tick, and stops in its second."""
+
+    def tick(self, consumer: Any) -> None:
+        """Note who is asked."""
+        self.asked = [*getattr(self, "asked", []), consumer]
+        if len(self.asked) == 1:
+            raise KafkaTimeoutError
+        self.stop()
+
+
+def test_another_consumer_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """kafka-python's may never hear again from a broker that is there again."""
+    opened = list[SimpleNamespace]()
+
+    def open_one(**_: object) -> SimpleNamespace:
+        opened.append(SimpleNamespace(close=lambda: None))
+        return opened[-1]
+
+    monkeypatch.setattr("consumers.clock.KafkaConsumer", open_one)
+    monkeypatch.setattr("consumers.clock.TICK_S", 0.0)
+    engine: Any = SimpleNamespace(dispose=lambda: None)
+    nobody: Any = None
+    clock = Ticking(ACCESS, engine, nobody, nobody, lambda: 0, "policy")
+    clock.run()
+    assert opened == clock.asked and 2 == len(opened)
 
 
 ACCESS = KafkaAccess("127.0.0.1:9092", "clock", "", prefix="t.")
