@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from domain.fold import Folded
-from domain.involvement import voice_missing
+from domain.involvement import plan_of, voice_missing
 from domain.meetings import Recommendation, case, passed_to
 from domain.model import Fact, Json, make_id
 from domain.policy import Reference
@@ -159,8 +159,10 @@ def _new_trigger(now: Risk, before: Risk, known: Known) -> bool:
 
 
 def _tellings(fact: Fact, known: Known) -> list[str]:
-    """The fact and what it replaced, and what that replaced."""
+    """The fact and what it replaced, and what that replaced; of a plan (CP-IS), every telling."""
     out, at = [fact.event_id], fact
+    if fact.record == "CpisStatusChanged":
+        out += [f.event_id for f in known.current[fact.record] if plan_of(f) == plan_of(fact)]
     while at.supersedes is not None and at.supersedes not in out:
         out.append(at.supersedes)
         older = known.everything.get(at.supersedes)

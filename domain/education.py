@@ -42,9 +42,9 @@ def gaps(known: Known) -> list[tuple[Fact, str | None]]:
     last day (or, without one, its first day).
     """
     told = known.current.get("NoSchoolProvision", ())
-    ends = [(f.agency, f.body["to_date"] or f.body["from_date"]) for f in told if f.body["reason"] == "ENDED"]
-    without = (f for f in told if f.body["reason"] != "ENDED")
-    spans = newest_telling(without, lambda f: (f.body["from_date"], f.agency))
+    over = newest_telling((f for f in told if f.body["reason"] == "ENDED"), _span)
+    ends = [(f.agency, f.body["to_date"] or f.body["from_date"]) for f in over.values()]
+    spans = newest_telling((f for f in told if f.body["reason"] != "ENDED"), _span)
     out: list[tuple[Fact, str | None]] = []
     for first, agency in sorted(spans):
         fact = spans[(first, agency)]
@@ -52,6 +52,10 @@ def gaps(known: Known) -> list[tuple[Fact, str | None]]:
         last = fact.body["to_date"]
         out.append((fact, min([*after, last] if last else after, default=None)))
     return out
+
+
+def _span(fact: Fact) -> tuple[str, str]:
+    return fact.body["from_date"], fact.agency
 
 
 def school_days(fact: Fact, last: str | None, today: str, days: Calendar) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from domain.labelling import label_of, rest_on
 from domain.model import Fact, Json
 from domain.policy import Reference
-from domain.selection import Known, in_time, newest_telling
+from domain.selection import Known, in_time, last_told, newest_telling
 
 OPEN_STATUSES = frozenset({"EARLY_HELP", "CIN", "CP", "LAC"})
 """Statuses under which social care or early help works with the child."""
@@ -17,15 +17,22 @@ OPEN_STATUSES = frozenset({"EARLY_HELP", "CIN", "CP", "LAC"})
 
 def involved(known: Known, today: str, reference: Reference) -> list[Json]:
     """Workers and services, the newest telling of each, current ones first. `today` is the London day of `as_of`."""
-    told = [f for record in ("WorkerAllocated", "InvolvementRecorded") for f in known.current.get(record, ())]
-    items = [_involved(f, today, reference) for f in newest_telling(told, _who).values()]
+    items = [_involved(f, today, reference) for record in WORK for f in at_work(known, record)]
     return sorted(items, key=lambda i: (not i["current"], i["from"], i["agency"], i["label"], i["facts"]))
+
+
+WORK = ("WorkerAllocated", "InvolvementRecorded")
+
+
+def at_work(known: Known, record: str) -> Iterable[Fact]:
+    """The newest telling of each worker (WorkerAllocated) or service (InvolvementRecorded)."""
+    return newest_telling(known.current.get(record, ()), _who).values()
 
 
 def _who(fact: Fact) -> tuple[str, ...]:
     b = fact.body
     what = (b["worker_role"], b.get("worker_name") or "") if fact.record == "WorkerAllocated" else (b["service"],)
-    return (fact.record, fact.agency, *what, b["from_date"])
+    return (fact.agency, *what, b["from_date"])
 
 
 def _involved(fact: Fact, today: str, reference: Reference) -> Json:
@@ -69,7 +76,7 @@ def registration(known: Known, today: str) -> Fact | None:
     if not begun:
         return None
     last = bisect_left(line.ats, line.ats[begun - 1])
-    return max(line.facts[last:begun], key=lambda f: (f.recorded_at, in_time(f)))
+    return last_told(sorted(line.facts[last:begun], key=in_time))
 
 
 def practice(known: Known, today: str) -> Json | None:
@@ -154,10 +161,15 @@ def _submission(fact: Fact, reference: Reference) -> Json:
 
 
 def plans(known: Known) -> list[Fact]:
-    """The newest telling of each CP-IS plan."""
-    told = known.current.get("CpisStatusChanged", ())
-    newest = newest_telling(told, lambda f: (f.body["plan_type"], f.body.get("start_date") or ""))
+    """The newest telling of each CP-IS plan: of each agency by its own clock, between agencies by when it happened."""
+    told = newest_telling(known.current.get("CpisStatusChanged", ()), lambda f: (f.agency, *plan_of(f)))
+    newest = {plan_of(f): f for f in sorted(told.values(), key=in_time)}
     return [newest[k] for k in sorted(newest)]
+
+
+def plan_of(fact: Fact) -> tuple[str, str]:
+    """Which plan a CpisStatusChanged tells of: by its type and its first day."""
+    return fact.body["plan_type"], fact.body.get("start_date") or ""
 
 
 def status_facts(known: Known, spans: Iterable[Fact], today: str, wanted: frozenset[str]) -> list[Fact]:

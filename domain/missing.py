@@ -19,7 +19,7 @@ from typing import Final
 
 from domain.model import Fact
 from domain.policy import EPISODE
-from domain.selection import Known, last_told, place
+from domain.selection import Known, in_time, last_told, place
 from domain.times import DAY_US, HOUR_US, LONDON, NEVER, bounded, local, to_us
 
 SAME_EPISODE_US: Final = 12 * HOUR_US
@@ -54,7 +54,7 @@ class Interview:
 def _interview(agency: str, interview_id: str, offers: list[Fact], refusals: list[Fact], held: list[Fact]) -> Interview:
     """An interview as it was told: its facts in order of time, by record."""
     made = Interview(agency, interview_id, [*offers, *refusals, *held])
-    naming = [f for f in made.facts if f.body.get("episode_ref")]
+    naming = sorted((f for f in made.facts if f.body.get("episode_ref")), key=in_time)
     made.ref = last_told(naming).body["episode_ref"] if naming else None
     made.offered_at = min((bounded(f.body["offered_at"]) for f in offers), default=None)
     made.declined, made.completed = last_told(refusals) if refusals else None, last_told(held) if held else None
@@ -81,6 +81,7 @@ class Strand:
     ends: list[Fact]
     type: str | None = None
     started_at: int = 0
+    end: Fact | None = None
     ended_at: int | None = None
     sealed: bool = False
 
@@ -98,7 +99,8 @@ def _strand(agency: str, episode_id: str, reports: list[Fact], grades: list[Fact
     else:
         told = [bounded(e.body["started_at"]) for e in ends if e.body.get("started_at") is not None]
         made.started_at = min(told) if told else min(f.occurred_at for f in made.facts)
-    made.ended_at = bounded(last_told(ends).body["ended_at"]) if ends else None
+    made.end = last_told(ends) if ends else None
+    made.ended_at = bounded(made.end.body["ended_at"]) if made.end is not None else None
     made.sealed = any(f.sensitivity == "SEALED" for some in (reports, grades, ends) for f in some)
     return made
 

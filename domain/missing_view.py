@@ -6,7 +6,7 @@ from domain.labelling import rest_on
 from domain.missing import Episode, Interview
 from domain.model import Fact, Json
 from domain.policy import Reference
-from domain.selection import Known, in_time, last_told
+from domain.selection import Known, in_time
 from domain.times import DAY_US, HOUR_US, bounded
 
 
@@ -15,7 +15,7 @@ def shown(episode: Episode, known: Known, reference: Reference) -> Json:
     ends = episode.ends
     grades = sorted((f for s in episode.strands for f in s.grades), key=in_time)
     latest = grades[-1] if grades else None
-    end = last_told(ends) if ends else None
+    end = next((s.end for s in episode.strands if s.end is not None and s.ended_at == episode.ended_at), None)
     until = episode.ended_at if episode.ended_at is not None else known.as_of
     named = next((s for s in episode.strands if s.reports), episode.strands[0])
     outcome = end.body["outcome"] if end else None
@@ -59,7 +59,7 @@ def contradiction(episode: Episode) -> str | None:
     said = []
     if episode.ended_at is not None and episode.ended_at < episode.started_at:
         said.append("returned before last seen")
-    if len({bounded(e.body["ended_at"]) // HOUR_US for s in episode.strands for e in s.ends}) > 1:
+    if len({s.ended_at // HOUR_US for s in episode.strands if s.ended_at is not None}) > 1:
         said.append("different times of return are told")
     if any(len({r.body["episode_type"] for r in s.reports}) > 1 for s in episode.strands):
         said.append("told as missing and as away")

@@ -25,7 +25,7 @@ from domain.labelling import label_of
 from domain.messages import SEEN, Message
 from domain.model import Fact, Json, make_id
 from domain.policy import Reference
-from domain.selection import Known, happened, in_time
+from domain.selection import Known, happened, in_time, newest_telling
 from domain.sharing import PRACTICE, SEE, Reader, decide
 from domain.times import DAY_US, local_date_of
 
@@ -121,7 +121,8 @@ def _owed(outcome: Fact, told: int, live: list[Message], to: Address, reference:
 
 def in_force(outcome: Fact, known: Known, reference: Reference) -> bool:
     """The newest outcome, not closed, its review not past, and not older than the policy says."""
-    newest = max(known.current["CsogOutcome"], key=lambda f: (f.body["csog_date"], in_time(f)))
+    told = newest_telling(known.current["CsogOutcome"], lambda f: (f.agency, f.body["outcome_id"]))
+    newest = max(told.values(), key=lambda f: (f.body["csog_date"], in_time(f)))
     age = known.as_of - happened(outcome)
     review = outcome.body["review_date"]
     return (

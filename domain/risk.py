@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.identity_view import latest_birth_date
-from domain.involvement import in_span
+from domain.involvement import at_work, in_span
 from domain.labelling import rest_on, rest_on_ids
 from domain.missing import Episode
 from domain.model import Fact, Json
@@ -126,8 +126,8 @@ def protective(s: Situation) -> list[Json]:
         for i in e.interviews
         if i.completed is not None
     ]
-    workers = s.known.current.get("WorkerAllocated", ())
-    return out + [_about(_allocated(f, s.reference), [f]) for f in workers if in_span(f.body, s.today)]
+    workers = (f for f in at_work(s.known, "WorkerAllocated") if in_span(f.body, s.today))
+    return out + [_about(_allocated(f, s.reference), [f]) for f in workers]
 
 
 def _allocated(fact: Fact, reference: Reference) -> str:

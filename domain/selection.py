@@ -246,9 +246,10 @@ def place(some: list[Fact], fact: Fact) -> None:
 
 def last_told(facts: Sequence[Fact]) -> Fact:
     """Of facts, in order of time, that tell the same thing over again: what holds. That is what was recorded last: what is told
-    anew, an end earlier than before, did not happen later than what it puts right. Of what was recorded at one time, the later.
+    anew, an end earlier than before, did not happen later than what it puts right. Of what was recorded at one time, the later;
+    what was imported holds only where nothing else is told, as it may have been recorded when it was imported.
     """
-    return max(reversed(facts), key=attrgetter("recorded_at"))
+    return max(reversed(facts), key=lambda f: (not f.historic, f.recorded_at))
 
 
 def newest_telling(facts: Iterable[Fact], named: Callable[[Fact], Name]) -> dict[Name, Fact]:

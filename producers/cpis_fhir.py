@@ -230,7 +230,7 @@ def _plan(plan: Resource, shelf: _Shelf, flagged: Mapping[str, list[tuple[Resour
         desk.say(plan, "careTeam", rule, "names its CareTeam in other upper and lower case; resolved", kept=True)
     body = _status(plan, team, desk)
     if body is not None:
-        _tell(plan, _subject(patient, desk), body, desk, bare=bool(named) and team is None)
+        _tell(plan, team, _subject(patient, desk), body, desk, bare=bool(named) and team is None)
     if named and team is None:
         desk.waiting.append(plan)
         desk.say(plan, "careTeam", rule or "", "has not come: told without its contact, to be told again with it", kept=True)
@@ -268,8 +268,18 @@ def _status(plan: Resource, team: Resource | None, desk: _Desk) -> dict[str, Any
     }  # fmt: skip
 
 
-def _tell(plan: Resource, subject: dict[str, Any], body: dict[str, Any], desk: _Desk, *, bare: bool) -> None:
-    at = body.pop("_at")
+def _latest(recorded: int, team: Resource | None, before: Sent | None, plan: Resource) -> int:
+    """`recorded` of a plan, by which its newest telling is known: not before its CareTeam was, nor, where the plan has no date,
+    before what was told of it.
+    """
+    others = (updated(team) if team else "", before.updated if before and not updated(plan) else "")
+    return max([recorded, *(t for t in map(_instant, others) if t is not None)])
+
+
+def _tell(
+    plan: Resource, team: Resource | None, subject: dict[str, Any], body: dict[str, Any], desk: _Desk, *, bare: bool
+) -> None:
+    at, before = body.pop("_at"), desk.before.get(plan.ref)
     recorded = _instant(updated(plan) or text(plan.node, "created"))
     envelope: dict[str, Any] = {
         "agency": AGENCY, "subject": subject, "occurred_at": at, "recorded_at": at if recorded is None else recorded,
@@ -277,12 +287,12 @@ def _tell(plan: Resource, subject: dict[str, Any], body: dict[str, Any], desk: _
     }  # fmt: skip
     content = event_id(plan.ref, "CpisStatusChanged", {"envelope": envelope, **body})
     named = (subject["local_id"], body["plan_type"], body["start_date"])
-    before = desk.before.get(plan.ref)
     corrects = before is not None and before.plan not in ((), named)
     if before is not None and _told_before(plan, content, before, desk, corrects=corrects):
         return
     if before is not None and (before.bare or corrects):
         envelope["supersedes"] = before.event_id
+    envelope["recorded_at"] = _latest(envelope["recorded_at"], team, before, plan)  # the content is the same whenever it is read
     value = {"envelope": envelope, **body}
     chosen = event_id(plan.ref, "CpisStatusChanged", value)
     envelope["event_id"] = chosen

@@ -46,12 +46,12 @@ class Told:
     @property
     def order(self) -> tuple[int, int, str]:
         """By time of happening as told; of one instant, by when it was recorded."""
-        return (int(self.env["occurred_at"]), self.recorded, self.key)
+        return (int(self.env["occurred_at"]), int(self.env["recorded_at"]), self.key)
 
     @property
     def recorded(self) -> int:
-        """When its agency recorded it: of two tellings of one span the later counts."""
-        return int(self.env["recorded_at"])
+        """When its agency recorded it: of two tellings of one thing the later counts, of imports none before another."""
+        return int(self.env["recorded_at"]) - (1 << 62) * bool(self.env["historic"])
 
 
 @dataclass
@@ -267,10 +267,11 @@ class Child:
         ]
         told = self.of("SocialCareStatus")
         held = [told[-1].key] if told and told[-1].body["status"] in rule["statuses"] else []
-        plans: dict[tuple[str, str], Told] = {}
+        plans: dict[tuple[str, str, str], Told] = {}
         for f in sorted(self.of("CpisStatusChanged"), key=lambda f: f.recorded):
-            plans[(f.body["plan_type"], f.body["start_date"] or "")] = f
-        for f in plans.values():
+            plans[(f.agency, f.body["plan_type"], f.body["start_date"] or "")] = f
+        between = {k[1:]: f for k, f in sorted(plans.items(), key=lambda x: x[1].order)}
+        for f in between.values():
             kind = {"CPPI": "CP", "UCPI": "CP", "LACI": "LAC"}.get(f.body["plan_type"])
             if kind in rule["statuses"] and (f.body["start_date"] or "") <= self.today <= (f.body["end_date"] or "9999"):
                 held.append(f.key)
@@ -337,15 +338,17 @@ class Child:
 
     def _no_provision(self, rule: Json, trigger: bool) -> tuple[int, list[str]] | None:
         spans: dict[tuple[str, str], Told] = {}
-        over = []
+        ends: dict[tuple[str, str], str] = {}
         for f in sorted(self.of("NoSchoolProvision"), key=lambda f: f.recorded):
             if f.body["reason"] == "ENDED":
-                over.append((f.agency, f.body["to_date"] or f.body["from_date"]))
+                ends[f.agency, f.body["from_date"]] = f.body["to_date"] or f.body["from_date"]
             else:
                 spans[(f.body["from_date"], f.agency)] = f
         best: tuple[int, str] | None = None
         for (first, agency), f in sorted(spans.items()):
-            lasts = [d for a, d in over if a == agency and d >= first] + ([f.body["to_date"]] if f.body["to_date"] else [])
+            lasts = [d for (a, _), d in ends.items() if a == agency and d >= first] + (
+                [f.body["to_date"]] if f.body["to_date"] else []
+            )
             last = min(lasts) if lasts else None
             if last is not None and last < self.today:
                 continue

@@ -347,6 +347,27 @@ class TestCorrected:
         for some in itertools.permutations(told):
             assert [("CPPI", self.OCTOBER, self.ENDED)] == shown(some)
 
+    @pytest.mark.parametrize("then", [None, "2026-01-10"])
+    def test_the_end(self, folder: Path, then: str | None) -> None:
+        """A plan that goes on after all, or ended earlier; in any order of arrival."""
+        told = send(folder, version("01", self.NOVEMBER, self.ENDED), version("02", self.NOVEMBER, then))
+        for some in itertools.permutations(told):
+            assert [("CPPI", self.NOVEMBER, then)] == shown(some)
+
+    def test_an_end_without_a_date_of_its_own(self, folder: Path) -> None:
+        """The version that ends a plan does not say when it was written: it came after the one that does."""
+        told = send(folder, version("02", self.NOVEMBER), version("", self.NOVEMBER, self.ENDED))
+        for some in itertools.permutations(told):
+            assert [("CPPI", self.NOVEMBER, self.ENDED)] == shown(some)
+
+    def test_another_name_of_its_authority(self, folder: Path) -> None:
+        """A CareTeam of a later day: the fact is recorded as late as that."""
+        told = send(folder, version("01", self.NOVEMBER))
+        renamed = TEAM | {"name": "Halton East", "meta": {"lastUpdated": "2026-02-20T00:00:00Z"}}
+        (again,) = receive(folder, PATIENT, bundle(version("01", self.NOVEMBER), renamed, FLAG)).drafts
+        assert again.value["envelope"]["recorded_at"] > told[0].value["envelope"]["recorded_at"]
+        assert "Halton East" == again.value["la_name"]
+
     def test_after_several_tellings(self, folder: Path) -> None:
         """Every fact of the wrong start stops to count, not the last one only; each is acceptable."""
         told = send(

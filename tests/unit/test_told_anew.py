@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from domain.posting import in_force
+from domain.selection import select
 from domain.times import DAY_US, HOUR_US
-from tests.unit.children import NOW, Child
+from tests.unit.children import NOW, REFERENCE, Child
 
 DAY, HOUR = DAY_US, HOUR_US
 
@@ -55,6 +57,37 @@ class TestSpans:
         child = again("GpRegistration", "health", first, first | {"practice_ods": "N81002"})
         assert "N81002" == child.view()["practice"]["ods"]
 
+    def test_what_is_imported_is_older(self) -> None:
+        """An old telling that was brought in years after, and recorded then: what is told since holds."""
+        child = Child()
+        child.says("health", "CpisStatusChanged", NOW - 2 * DAY, {"end_date": "2026-02-23"})
+        child.says("health", "CpisStatusChanged", NOW - 90 * DAY, {"end_date": None}, recorded_at=NOW - HOUR, historic=True)
+        assert ["2026-02-23"] == [p["end"] for p in child.view()["cpis"]["status"]]
+
+    def test_two_agencies_tell_of_one_plan(self) -> None:
+        """Each by its own clock; between them by when it happened: an older copy does not open the plan again."""
+        child = Child()
+        child.says("csc", "CpisStatusChanged", NOW - 2 * DAY, {"end_date": "2026-02-23"})
+        child.says("health", "CpisStatusChanged", NOW - 9 * DAY, {"end_date": None}, recorded_at=NOW - DAY)
+        assert ["2026-02-23"] == [p["end"] for p in child.view()["cpis"]["status"]]
+
+    def test_a_span_told_as_over_again(self) -> None:
+        """A place at school from a later day than was said at first."""
+        child = Child()
+        child.says("education", "NoSchoolProvision", NOW - 20 * DAY, {"from_date": "2026-02-02"})
+        over = {"from_date": "2026-02-02", "reason": "ENDED"}
+        child.says("education", "NoSchoolProvision", NOW - 9 * DAY, over | {"to_date": "2026-02-06"})
+        child.says("education", "NoSchoolProvision", NOW - 10 * DAY, over | {"to_date": "2026-02-13"}, recorded_at=NOW - DAY)
+        assert ["2026-02-13"] == [g["to"] for g in child.view()["education"]["no_provision"]]
+
+    def test_protection_that_is_over(self) -> None:
+        """A worker who left protects no more."""
+        child = Child()
+        child.says("csc", "WorkerAllocated", NOW - 20 * DAY)
+        assert ["Allocated: social worker"] == [p["text"] for p in child.view()["risk"]["protective"]]
+        child.says("csc", "WorkerAllocated", NOW - 2 * DAY, {"to_date": "2026-02-20"})
+        assert [] == child.view()["risk"]["protective"]
+
     def test_recorded_at_one_time(self) -> None:
         """Of systems that do not say when they recorded it, the later end counts."""
         child = Child()
@@ -86,6 +119,35 @@ class TestEpisodes:
         child.says("police", "MissingEpisodeReported", NOW - 5 * DAY, earlier, recorded_at=NOW - 3 * DAY)
         assert ["AWOL"] == [e["type"] for e in child.view()["missing"]]
 
+    def test_put_right_by_its_own_agency(self) -> None:
+        """An agency that puts its own return right contradicts nobody."""
+        child = Child()
+        child.says("police", "MissingEpisodeReported", NOW - 9 * DAY)
+        for day, recorded in ((4, 4), (6, 3)):
+            child.says("police", "MissingEpisodeEnded", NOW - day * DAY, recorded_at=NOW - recorded * DAY)
+        assert [None] == [e["contradiction"] for e in child.view()["missing"]]
+        child.says("csc", "MissingEpisodeReported", NOW - 9 * DAY)
+        child.says("csc", "MissingEpisodeEnded", NOW - 5 * DAY)
+        assert ["different times of return are told"] == [e["contradiction"] for e in child.view()["missing"]]
+
+    def test_which_episode(self) -> None:
+        """An interview's offer says after it was held of which episode it was: that holds."""
+        child = Child()
+        for n in (1, 2):
+            child.says("police", "MissingEpisodeReported", NOW - (12 - 3 * n) * DAY, {"episode_id": f"e{n}"})
+            child.says("police", "MissingEpisodeEnded", NOW - (11 - 3 * n) * DAY, {"episode_id": f"e{n}"})
+        at = NOW - 4 * DAY
+        child.says("rhi", "ReturnHomeInterviewCompleted", at, {"episode_ref": "e1"}, recorded_at=NOW - DAY)
+        child.says("rhi", "ReturnHomeInterviewOffered", at + HOUR, {"episode_ref": "e2"}, recorded_at=NOW - DAY)
+        assert {"e2": 1, "e1": 0} == {e["episode"]: len(e["interviews"]) for e in child.view()["missing"]}
+
+    def test_declined_again(self) -> None:
+        """Why an interview was declined, as told last."""
+        child = Child()
+        child.says("rhi", "ReturnHomeInterviewDeclined", NOW - 4 * DAY, {"reason": "CHILD"}, recorded_at=NOW - 4 * DAY)
+        child.says("rhi", "ReturnHomeInterviewDeclined", NOW - 5 * DAY, {"reason": "PARENT"}, recorded_at=NOW - DAY)
+        assert ["PARENT"] == [i["reason"] for i in child.view()["interviews_unpaired"]]
+
     def test_interview(self) -> None:
         """Held earlier than was told at first: in time."""
         child = Child()
@@ -95,6 +157,27 @@ class TestEpisodes:
         assert ["LATE"] == [e["rhi_clock"]["state"] for e in child.view()["missing"]]
         child.says("rhi", "ReturnHomeInterviewCompleted", NOW - 6 * DAY, {"episode_ref": "e1"}, recorded_at=NOW - DAY)
         assert ["MET"] == [e["rhi_clock"]["state"] for e in child.view()["missing"]]
+
+
+class TestConclusions:
+    """What follows from what is told again."""
+
+    def test_the_same_plan_again(self) -> None:
+        """A plan told again, with another telephone number, is no new reason to meet: nobody is asked twice."""
+        child = Child()
+        child.says("health", "CpisStatusChanged", NOW - 30 * DAY)
+        child.says("police", "MissingEpisodeGraded", NOW - DAY, {"grade": "HIGH"})
+        assert ["recommended"] == [kind for kind, _ in child.concludes()]
+        child.says("health", "CpisStatusChanged", NOW - 30 * DAY, {"la_contact": "0151"}, recorded_at=NOW, accepted_at=NOW)
+        assert [] == child.concludes(NOW + HOUR)
+
+    def test_an_outcome_told_as_closed(self) -> None:
+        """It is in force no more: a practice that the child comes to later is not told of the level it had."""
+        child = Child()
+        high = child.says("csc", "CsogOutcome", NOW - DAY, {"level_joint": "HIGH"}, recorded_at=NOW - 9 * HOUR)
+        assert in_force(high, select(child.history, NOW), REFERENCE)
+        child.says("csc", "CsogOutcome", NOW - 2 * DAY, {"level_joint": "CLOSED"}, recorded_at=NOW - HOUR)
+        assert not in_force(high, select(child.history, NOW), REFERENCE)
 
 
 class TestOneInstant:
