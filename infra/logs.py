@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+import time
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -23,6 +24,31 @@ CHATTY: Final = {
     "kafka.net.sasl.scram": logging.ERROR,
     **dict.fromkeys(("kafka", "aiokafka", "httpx", "alembic", "uvicorn", "faust", "mode"), logging.WARNING),
 }
+
+
+REPEAT_S: Final = 1.0
+"""A library says one thing this often at most: kafka-python tells some five hundred times a second that a coordinator is away."""
+
+
+class Seldom(logging.Filter):
+    """Keeps back what a line of a library's code said a moment ago; the next that is said tells how many were kept back."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._now = now
+        self._said: dict[tuple[str, int], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is said now; our own records always are."""
+        if record.name.partition(".")[0] not in CHATTY:
+            return True
+        place, now = (record.pathname, record.lineno), self._now()
+        at, left_out = self._said.get(place, (now - REPEAT_S, 0))
+        said = now - at >= REPEAT_S
+        self._said[place] = (now, 0) if said else (at, left_out + 1)
+        if said and left_out:
+            record.msg, record.args = f"{record.getMessage()} (and {left_out} more like it)", ()
+        return said
 
 
 def configure(name: str, *, level: int = logging.INFO) -> None:
@@ -47,6 +73,7 @@ def configure(name: str, *, level: int = logging.INFO) -> None:
             foreign_pre_chain=shared, processors=[remove, structlog.processors.JSONRenderer(sort_keys=True)]
         )
     )
+    handler.addFilter(Seldom())
     logging.basicConfig(handlers=[handler], level=level, force=True)
     for logger, least in CHATTY.items():
         logging.getLogger(logger).setLevel(least)

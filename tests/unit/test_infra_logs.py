@@ -12,7 +12,7 @@ import pytest
 from consumers.host import PositionLost
 from domain.problems import InvalidFact, Problem, SightlineError
 from infra.errors import InfraError
-from infra.logs import CHATTY, hush, telling
+from infra.logs import CHATTY, Seldom, hush, telling
 from producers.errors import SourceError
 
 CANARY = "CANARY-Zebedee"
@@ -65,3 +65,22 @@ def test_stopping_is_no_news() -> None:
     finally:
         for name, level in before.items():
             logging.getLogger(name).setLevel(level)
+
+
+def record(logger: str, line: int, number: int) -> logging.LogRecord:
+    """As a library writes it, with a number of its own each time."""
+    return logging.LogRecord(logger, logging.WARNING, "base.py", line, "coordinator %d is away", (number,), None)
+
+
+def test_a_library_that_says_the_same_over_and_over() -> None:
+    """Once a second, and how often it was; other lines of it, and all of ours, as ever."""
+    at = [100.0]
+    seldom = Seldom(lambda: at[0])
+    assert [True, False, False] == [seldom.filter(record("kafka.coordinator", 7, n)) for n in range(3)]
+    assert seldom.filter(record("kafka.coordinator", 8, 3))
+    assert all(seldom.filter(record("consumers.host", 7, n)) for n in range(3))
+    at[0] += 1.0
+    again = record("kafka.coordinator", 7, 4)
+    assert seldom.filter(again) and "coordinator 4 is away (and 2 more like it)" == again.getMessage()
+    at[0] += 1.0
+    assert seldom.filter(again) and "coordinator 4 is away (and 2 more like it)" == again.getMessage()
