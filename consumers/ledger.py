@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
 
 from domain.problems import SightlineError
 from schemas.topics import KafkaAccess
@@ -72,6 +74,32 @@ def numbered(records: Iterable[Sent], after: int = 0) -> Iterator[Sent]:
         last = sent.number
         if last > after:
             yield sent
+
+
+class LedgerEnd:
+    """The ledger's end, for whoever asks until the database has applied it: on one reader, which has to answer before there is
+    more; another takes its place when it failed.
+    """
+
+    def __init__(self, access: KafkaAccess) -> None:
+        self._access = access
+        self._reader: LedgerReader | None = LedgerReader(access)
+
+    def ask(self) -> tuple[int, int]:
+        """(last number, newest incarnation).
+
+        Raises: KafkaError, LedgerGap.
+        """
+        if self._reader is None:
+            self._reader = LedgerReader(self._access)
+        try:
+            number, incarnation, _ = self._reader.end()
+        except KafkaError:
+            reader, self._reader = self._reader, None
+            with contextlib.suppress(KafkaError):
+                reader.close()
+            raise
+        return number, incarnation
 
 
 class LedgerReader:

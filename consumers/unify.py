@@ -113,12 +113,13 @@ class Unify:
     # -- what the host asks -----------------------------------------------------------------------------------------
 
     def ready(self, conn: Connection) -> bool:
-        """The database has applied every entry that the ledger topic holds, in the newest incarnation."""
-        row = conn.execute(text("select number, incarnation from counter where id = 1")).one_or_none()
-        if row is None:
-            return False
+        """The database has applied every entry that the ledger topic holds, in the newest incarnation.
+
+        The topic is asked first: what is relayed until the database is asked, it has.
+        """
         number, incarnation = self._ledger_end()
-        return bool(row.number >= number and row.incarnation >= incarnation)
+        row = conn.execute(text("select number, incarnation from counter where id = 1")).one_or_none()
+        return row is not None and bool(row.number >= number and row.incarnation >= incarnation)
 
     def lock(self, conn: Connection) -> None:
         """Lock the counter: from here to the commit nobody else decides."""

@@ -22,7 +22,7 @@ from consumers.archive import Archive
 from consumers.clock import Clock
 from consumers.deliver import Deliver
 from consumers.host import Host
-from consumers.ledger import LedgerReader
+from consumers.ledger import LedgerEnd
 from consumers.ledger_backup import entries
 from consumers.relay import NotReady, Relay
 from consumers.unify import INTAKE_TOPICS, Unify
@@ -211,13 +211,10 @@ def unify(
 ) -> Stoppable:
     """A unify worker."""
     access = settings.access("unify")
-
-    def end() -> tuple[int, int]:  # asked once a connection to the database
-        with contextlib.closing(LedgerReader(access)) as ledger:
-            number, incarnation, _ = ledger.end()
-        return number, incarnation
-
-    handler = Unify(codec(settings), key_ring(settings, access), current_reference(), (policy_hash(), policy_text()), end, now_us)
+    ledger = LedgerEnd(access)
+    handler = Unify(
+        codec(settings), key_ring(settings, access), current_reference(), (policy_hash(), policy_text()), ledger.ask, now_us
+    )
     return Host(
         access,
         "unify",
