@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
+
+import psycopg
 
 from schemas.topics import AGENCIES
 from tests.fault.evidence import CONFLICT, REFUSED, SHOWN, Ledger, Violation, same, unique, views
@@ -37,16 +39,27 @@ def outputs_once(house: House, ledger: Ledger, sent: Mapping[str, list[Any]]) ->
         bad += same(f"outcomes.{agency}", {v["number"] for v in values[f"outcomes.{agency}"]}, {e["number"] for e in mine})
         told = {e["number"] for e in mine if e["verdict"] in (REFUSED, CONFLICT)}
         bad += same(f"dead-letters.{agency}", {v["number"] for v in values[f"dead-letters.{agency}"]}, told)
-    return bad + _effects(house, values)
+    return bad + _effects(house, values, _erased(house, ledger))
 
 
-def _effects(house: House, values: Mapping[str, list[dict[str, Any]]]) -> list[Violation]:
-    """I3: a recommendation is opened once, a message told once a practice, and a practice's inbox is what was last said."""
+def _erased(house: House, ledger: Ledger) -> set[int]:
+    """Numbers of entries that were erased, or part of them: what they concluded was told, and nobody can read it any more."""
+    with psycopg.connect(house.deployment.keep_dsn) as conn:
+        holders = {h for (h,) in conn.execute("select distinct holder from presentation_key where wrapped is null")}
+    return {e["number"] for e in ledger.entries if any(s["holder"] in holders for s in e["sections"])}
+
+
+def _effects(house: House, values: Mapping[str, list[dict[str, Any]]], gone: Collection[int]) -> list[Violation]:
+    """I3: a recommendation is opened once, a message told once a practice, and a practice's inbox is what was last said.
+
+    `gone`: entries of which nothing is left to compare with.
+    """
+    notices, messages = ([v for v in values[t] if v["number"] not in gone] for t in ("recommendations", "gp.messages"))
     listed = ", ".join(f"'{kind}'" for kind in STATES)
     kept = house.rows(f"select number, about, kind from conclusion where kind in ({listed})")
     bad = same(
         "recommendations",
-        {(v["number"], v["recommendation_id"], v["state"]) for v in values["recommendations"]},
+        {(v["number"], v["recommendation_id"], v["state"]) for v in notices},
         {(n, a, STATES[k]) for n, a, k in kept},
     )
     several = "group by about having count(distinct child_id) > 1"
@@ -56,9 +69,9 @@ def _effects(house: House, values: Mapping[str, list[dict[str, Any]]]) -> list[V
     bad += unique("gp.messages", "message, practice and change", pointers)
     documents = views(house)
     held = {r["recommendation_id"] for v in documents.values() for r in v["recommendations"]}
-    bad += same("recommendations", {v["recommendation_id"] for v in values["recommendations"]}, held)
+    bad += same("recommendations", {v["recommendation_id"] for v in notices}, held)
     told = {m["message_id"] for v in documents.values() for m in v["messages"] if m["practice_ods"]}
-    bad += same("gp.messages", {m for m, _, _ in pointers}, told)
+    bad += same("gp.messages", {v["message_id"] for v in messages}, told)
     for child, v in documents.items():
         live = Counter((m["csog_event_id"], m["practice_ods"]) for m in v["messages"] if m["state"] != "WITHDRAWN")
         if any(c > 1 for c in live.values()):
