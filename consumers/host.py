@@ -276,7 +276,8 @@ class Host(ConsumerRebalanceListener):
         Raises:
             PositionLost: retention has passed a position, or the broker has lost its end (I1).
         """
-        firsts, ends = (f(list(tps), timeout_ms=ASK_MS) for f in (self._consumer.beginning_offsets, self._consumer.end_offsets))
+        firsts = self._consumer.beginning_offsets(list(tps), timeout_ms=ASK_MS)
+        ends = self._consumer.end_offsets(list(tps), timeout_ms=ASK_MS)
         if not firsts.keys() & ends.keys() >= set(tps):  # kafka-python leaves out partitions whose leader it does not know yet
             raise KafkaError("the leaders of some partitions are not known yet")
         for tp in tps:

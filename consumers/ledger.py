@@ -12,6 +12,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from domain.problems import SightlineError
+from producers.kafka_link import Reopened
 from schemas.topics import KafkaAccess
 
 TAKEOVER: Final = "Takeover"
@@ -82,24 +83,26 @@ class LedgerEnd:
     """
 
     def __init__(self, access: KafkaAccess) -> None:
-        self._access = access
-        self._reader: LedgerReader | None = LedgerReader(access)
+        self._link = Reopened(lambda: LedgerReader(access), _end)
+        self._link.get()
 
     def ask(self) -> tuple[int, int]:
         """(last number, newest incarnation).
 
         Raises: KafkaError, LedgerGap.
         """
-        if self._reader is None:
-            self._reader = LedgerReader(self._access)
+        reader = self._link.get()
         try:
-            number, incarnation, _ = self._reader.end()
+            number, incarnation, _ = reader.end()
         except KafkaError:
-            reader, self._reader = self._reader, None
-            with contextlib.suppress(KafkaError):
-                reader.close()
+            self._link.give_up(reader)
             raise
         return number, incarnation
+
+
+def _end(reader: LedgerReader) -> None:
+    with contextlib.suppress(KafkaError):
+        reader.close()
 
 
 class LedgerReader:

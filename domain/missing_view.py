@@ -15,7 +15,7 @@ def shown(episode: Episode, known: Known, reference: Reference) -> Json:
     ends = episode.ends
     grades = sorted((f for s in episode.strands for f in s.grades), key=in_time)
     latest = grades[-1] if grades else None
-    end = next((s.end for s in episode.strands if s.end is not None and s.ended_at == episode.ended_at), None)
+    end = next((s.end for s in episode.strands if s.ended_at == episode.ended_at), None)
     until = episode.ended_at if episode.ended_at is not None else known.as_of
     named = next((s for s in episode.strands if s.reports), episode.strands[0])
     outcome = end.body["outcome"] if end else None

@@ -99,12 +99,13 @@ def greet(access: KafkaAccess) -> None:
 
 
 class Reopened:
-    """A producer that is opened at need and, when something failed on it, given up for another: after brokers have refused it,
-    kafka-python's may never send again. Threads may share it.
+    """A producer (or another client) that is opened at need and, when something failed on it, given up for another: after brokers
+    have refused it, kafka-python's may never send again. Threads may share it.
     """
 
-    def __init__(self, opened: Callable[[], Any]) -> None:
-        self._opened = opened
+    def __init__(self, opened: Callable[[], Any], ended: Callable[[Any], None] | None = None) -> None:
+        """`ended` ends what was given up, and raises nothing; by default as a producer (`abandon`)."""
+        self._opened, self._ended = opened, ended or abandon
         self._lock = threading.Lock()
         self._producer: Any = None
 
@@ -124,14 +125,14 @@ class Reopened:
             if self._producer is not producer:
                 return
             self._producer = None
-        abandon(producer)
+        self._ended(producer)
 
     def close(self) -> None:
         """End the producer of now, if there is one; whoever asks again gets another."""
         with self._lock:
             producer, self._producer = self._producer, None
         if producer is not None:
-            abandon(producer)
+            self._ended(producer)
 
 
 def abandon(producer: Any) -> None:

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from typing import Final
 
 import psycopg
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
 from infra.migrate import engine_url
 from projections.bulk import index
 from projections.crew import SIZE
 from projections.rebuild import build, enter
 from projections.writing import COLUMNS
+from tests.bench.plain import columns
+from tests.bench.stage import value
 
 SCHEMA: Final = "filled"
 PAGES: Final = 2_000
@@ -40,11 +42,10 @@ def captured(dsn: str) -> list[Piece]:
     found = []
     with psycopg.connect(dsn) as conn:
         for table in COLUMNS:
-            sizes = conn.execute("select pg_relation_size(%s::regclass) / current_setting('block_size')::int", [table]).fetchone()
-            pages = sizes[0] if sizes else 0
+            pages = value(conn, f"select pg_relation_size('{table}') / current_setting('block_size')::int")
             for first in range(0, pages, PAGES):
                 span = f"where ctid >= '({first},0)' and ctid < '({first + PAGES},0)'"
-                sql = f"copy (select {_names(table)} from {table} {span}) to stdout (format binary)"
+                sql = f"copy (select {columns(table)} from {table} {span}) to stdout (format binary)"
                 with conn.cursor().copy(sql.encode()) as out:
                     found.append(Piece(table, b"".join(bytes(block) for block in out)))
     return found
@@ -59,14 +60,14 @@ def run(dsn: str, pieces: Sequence[Piece]) -> float:
         try:
             list(pool.map(_ready, range(SIZE)))
             begun = time.monotonic()
-            list(pool.map(_copy, range(len(pieces)), pieces))
+            list(pool.map(_copy, pieces))
             list(pool.map(_index, COLUMNS))
             took = time.monotonic() - begun
         finally:
             pool.shutdown()
-            with psycopg.connect(dsn, autocommit=True) as plain:
-                plain.execute(f"drop schema {SCHEMA} cascade")
-            conn.invalidate()
+            with conn.begin():
+                conn.execute(text(f"drop schema {SCHEMA} cascade"))
+            conn.invalidate()  # it looks into a schema that is gone
             engine.dispose()
     return took
 
@@ -88,10 +89,10 @@ def _connected() -> psycopg.Connection:
     return psycopg.connect(_dsn, options=f"-c search_path={SCHEMA} -c synchronous_commit=off")
 
 
-def _copy(_: int, piece: Piece) -> None:
+def _copy(piece: Piece) -> None:
     with (
         _connected() as conn,
-        conn.cursor().copy(f"copy {piece.table} ({_names(piece.table)}) from stdin (format binary)".encode()) as out,
+        conn.cursor().copy(f"copy {piece.table} ({columns(piece.table)}) from stdin (format binary)".encode()) as out,
     ):
         out.write(piece.data)
 
@@ -103,7 +104,3 @@ def _index(table: str) -> None:
         index(conn, SCHEMA, [table])
         conn.invalidate()
     engine.dispose()
-
-
-def _names(table: str) -> str:
-    return ", ".join(f'"{c.split()[0]}"' for c in COLUMNS[table].split(", "))

@@ -35,18 +35,18 @@ def captured(engine: Engine, size: int) -> Iterator[Batch]:
             span = {"a": first, "z": first + size}
             batch = Batch(min(last, first + size))
             for table in NUMBERED:
-                mine = f"select {_columns(table.name)} from {table.name} t where number > :a and number <= :z"
+                mine = f"select {columns(table.name)} from {table.name} where number > :a and number <= :z"
                 batch.rows[table.name] = _rows(conn, mine, span)
             mine = "select presentation_id from presentation where number > :a and number <= :z"
-            batch.rows["block"] = _rows(conn, f"select {_columns('block')} from block t where presentation_id in ({mine})", span)
+            batch.rows["block"] = _rows(conn, f"select {columns('block')} from block where presentation_id in ({mine})", span)
             batch.rows["link"] = _rows(
-                conn, f"select {_columns('link')} from link t where from_number > :a and from_number <= :z", span
+                conn, f"select {columns('link')} from link where from_number > :a and from_number <= :z", span
             )
-            batch.rows["edge"] = _rows(conn, f"select {_columns('edge')} from edge t where a in ({mine}) or b in ({mine})", span)
+            batch.rows["edge"] = _rows(conn, f"select {columns('edge')} from edge where a in ({mine}) or b in ({mine})", span)
             touched = (
                 "select child_id from fact join presentation using (presentation_id) where fact.number > :a and fact.number <= :z"
             )
-            batch.views = _rows(conn, f"select {_columns('child')} from child t where child_id in ({touched})", span)
+            batch.views = _rows(conn, f"select {columns('child')} from child where child_id in ({touched})", span)
             yield batch
 
 
@@ -74,6 +74,6 @@ def run(engine: Engine, batches: Sequence[Batch]) -> float:
         return time.monotonic() - begun
 
 
-def _columns(table: str) -> str:
+def columns(table: str) -> str:
     """In the order in which rows are written; the database's own is that of its migrations."""
-    return ", ".join(f't."{c.split()[0]}"' for c in COLUMNS[table].split(", "))
+    return ", ".join(f'"{c.split()[0]}"' for c in COLUMNS[table].split(", "))

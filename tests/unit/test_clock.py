@@ -11,6 +11,8 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from consumers.clock import AGAIN_US, INTAKE, WAIT_US_MAX, Clock, Said, behind, clock_id, intake_ends, must_wait
 from schemas.topics import KafkaAccess
 
+ACCESS = KafkaAccess("127.0.0.1:9092", "clock", "", prefix="t.")
+
 
 @pytest.mark.parametrize(
     ("unread", "waited_us", "wait"),
@@ -93,9 +95,6 @@ def test_another_consumer_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> No
     clock = Ticking(ACCESS, engine, nobody, nobody, lambda: 0, "policy")
     clock.run()
     assert opened == clock.asked and 2 == len(opened)
-
-
-ACCESS = KafkaAccess("127.0.0.1:9092", "clock", "", prefix="t.")
 
 
 def test_the_ends_of_the_whole_intake() -> None:

@@ -15,12 +15,11 @@ from tests.unit.children import NOW, REFERENCE, Child
 DAY, HOUR = DAY_US, HOUR_US
 
 
-def again(record: str, agency: str, first: dict[str, Any], then: dict[str, Any], *, back: int = 5) -> Child:
-    """`first` is told two days ago; what is recorded a day later happened `back` days before it, and came before it."""
+def again(record: str, agency: str, first: dict[str, Any], then: dict[str, Any]) -> Child:
+    """`first` is told two days ago; what is recorded a day later happened five days before it, and came before it."""
     child = Child()
     child.says(agency, record, NOW - 2 * DAY, first, recorded_at=NOW - 2 * DAY)
-    later = NOW - (2 + back) * DAY
-    child.says(agency, record, later, then, recorded_at=NOW - DAY, accepted_at=NOW - 3 * DAY)
+    child.says(agency, record, NOW - 7 * DAY, then, recorded_at=NOW - DAY, accepted_at=NOW - 3 * DAY)
     return child
 
 
@@ -188,9 +187,8 @@ class TestOneInstant:
         """A child in need that is on a plan from the same day on."""
         child = Child()
         for n, status in enumerate(("CIN", "CP")):
-            child.says(
-                "csc", "SocialCareStatus", NOW - 9 * DAY, {"status": status}, recorded_at=NOW - (9 - n) * DAY, event_id=ids[n]
-            )
+            envelope = {"recorded_at": NOW - (9 - n) * DAY, "event_id": ids[n]}
+            child.says("csc", "SocialCareStatus", NOW - 9 * DAY, {"status": status}, **envelope)
         assert "CP" == child.view()["status"]["code"]
 
     @pytest.mark.parametrize("ids", [("a", "b"), ("b", "a")])
@@ -207,6 +205,5 @@ def test_whatever_came_first() -> None:
     """The order of arrival has no part in it."""
     child = again("CpisStatusChanged", "health", {"end_date": "2026-02-23"}, {"end_date": None})
     one, other = child.history.facts
-    told = replace(child.history, facts=(replace(one, number=other.number), replace(other, number=one.number)))
-    child.history = told
+    child.history = replace(child.history, facts=(replace(one, number=other.number), replace(other, number=one.number)))
     assert [None] == [p["end"] for p in child.view()["cpis"]["status"]]
