@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -13,7 +14,6 @@ from contextlib import contextmanager
 from typing import Final
 
 from projections.bulk import Part, Tools, Work
-from projections.collecting import collect_rarely
 
 SCHEMA: Final = "rebuilt"
 """Where the new tables fill."""
@@ -33,6 +33,11 @@ def crew(tools: Tools) -> Iterator[ProcessPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def ready() -> None:
+    """Connect, and learn the keys, before there is anything to do."""
+    _at_work()
 
 
 def run(values: Sequence[bytes], writers: dict[str, str]) -> Part:
@@ -60,7 +65,8 @@ def _begin(tools: Tools, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _tools = tools
-    collect_rarely()
+    gc.freeze()
+    gc.disable()  # what a run makes is freed by counting references, and all else when the process ends
 
 
 def _end_with(parent: int) -> None:

@@ -78,8 +78,21 @@ class KeyRing:
         found = self._select(missing) if self._publish is None else self._make(missing)
         self._send({n: (w, at) for n, (w, at, published) in found.items() if w is not None and not published})
         for name in missing:
-            wrapped = found[name][0] if name in found else None
-            self._open[name] = None if wrapped is None else AESGCM(self._unwrap(wrapped, *name))
+            self._keep(name, found[name][0] if name in found else None)
+
+    def load(self) -> None:
+        """Have every key at hand that there is, unless they are more than are kept: for whoever needs most of them.
+
+        One question; asked for as they come, some at a time, they take PostgreSQL and us several times as long.
+
+        Raises:
+            WrongMasterKey.
+        """
+        with self._statement() as conn:
+            found = rows(conn, _EVERY, {"n": CACHED_MAX + 1})
+        if len(found) <= CACHED_MAX:
+            for holder, record_class, wrapped in found:
+                self._keep((holder, record_class), wrapped)
 
     def arrive(self) -> None:
         """Wait until every key that was made has arrived in topic `keys`.
@@ -180,6 +193,9 @@ class KeyRing:
         elsewhere = [n for n in names if n not in found]  # made by another at this moment: the statement did not see it yet
         return found | (self._select(elsewhere) if elsewhere else {})
 
+    def _keep(self, name: KeyName, wrapped: bytes | None) -> None:
+        self._open[name] = None if wrapped is None else AESGCM(self._unwrap(wrapped, *name))
+
     def _wrap(self, key: bytes, holder: str, record_class: str) -> bytes:
         nonce = os.urandom(NONCE_BYTES)
         return nonce + self._master.encrypt(nonce, key, f"{holder}|{record_class}".encode())
@@ -230,6 +246,7 @@ _MAKE = text(
     "select k.holder, k.record_class, k.wrapped, k.created_at, k.published from presentation_key k "
     "join asked on k.holder = asked.h and k.record_class = asked.c"
 )
+_EVERY = text("select holder, record_class, wrapped from presentation_key limit :n")
 _LIVING = text("select holder, record_class, wrapped, created_at from presentation_key where wrapped is not null")
 _MERGE = text(
     "insert into presentation_key (holder, record_class, wrapped, created_at, published) "

@@ -10,10 +10,10 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Final
 
-from sqlalchemy import Connection, Engine, RootTransaction, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from domain.problems import SightlineError
@@ -30,7 +30,7 @@ RUN: Final = 1_000
 AHEAD: Final = 3
 """Runs waiting for each process: it never waits, and memory stays bounded."""
 
-CHILDREN: Final = 500
+CHILDREN: Final = 250
 """Children folded at a time: some thousands of facts."""
 
 SMALL: Final = tuple(t.name for t in FOLDED if t.name not in bulk.COPIED)
@@ -41,6 +41,10 @@ HOLD_MS: Final = 500
 """So long the switch waits for the living tables: PostgreSQL looks for a deadlock, and ends somebody, after a second."""
 
 HOLD_TRIES: Final = 100
+
+VACUUM_MS: Final = 60_000
+"""So long it waits for who vacuums them by hand; autovacuum ends a second after it is in our way, PostgreSQL sees to that."""
+
 LOCK: Final = 0x51_67_68_74
 """Advisory lock of whoever rebuilds, or compares what stands with a clean build."""
 
@@ -64,18 +68,23 @@ def rebuild(
     Raises:
         RebuildBusy, NotAsTheLedger; whatever reading `values` raises. The living views are then as they were.
     """
-    with engine.connect() as conn:
+    with engine.connect() as conn, ThreadPoolExecutor(1) as aside, engine.connect() as holder:
         with conn.begin():  # an empty `views` has no counter yet, and its lock is what the switch needs
             conn.execute(text("insert into public.counter values (1, 0, 0, 0) on conflict do nothing"))
             alone(conn)
         try:
-            build(conn, SCHEMA, indexed=False)
-            try:
-                expected = _fill(conn, values, pool, progress)
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)  # nobody writes any more: to check, or to throw away
-            _check(conn, expected)
-            return _switch(engine, conn, applier)
+            for _ in range(crew.SIZE):
+                pool.submit(crew.ready)
+            with holder.begin():
+                kept_away = aside.submit(_keep_vacuum_away, holder)
+                build(conn, SCHEMA, indexed=False)
+                try:
+                    expected = _fill(conn, values, pool, progress)
+                finally:
+                    pool.shutdown(wait=True, cancel_futures=True)  # nobody writes any more: to check, or to throw away
+                _check(conn, expected)
+                kept_away.result()
+                return _switch(conn, holder, applier)
         finally:
             with conn.begin():
                 conn.execute(text(f"drop schema if exists {SCHEMA} cascade"))
@@ -94,12 +103,17 @@ def alone(conn: Connection) -> None:
 
 
 def build(conn: Connection, schema: str, *, indexed: bool = True) -> None:
-    """Empty folded tables in a schema of their own, with or without indices; the connection then works there."""
+    """Empty folded tables in a schema of their own; the connection then works there.
+
+    `indexed` is False for tables that are filled first: autovacuum keeps off them as well until `_switch`. It would vacuum each
+    as soon as it has rows, which takes the CPU, and lets whoever indexes or analyses it wait for a second.
+    """
+    by_itself = "" if indexed else " with (autovacuum_enabled = off)"
     with conn.begin():
         conn.execute(text(f"drop schema if exists {schema} cascade"))
         conn.execute(text(f"create schema {schema}"))
         for table in FOLDED:
-            conn.execute(text(f'create table {schema}."{table.name}" (like public."{table.name}" including defaults)'))
+            conn.execute(text(f'create table {schema}."{table.name}" (like public."{table.name}" including defaults){by_itself}'))
         conn.execute(text(f"insert into {schema}.counter values (1, 0, 0, 0)"))
     enter(conn, schema)
     if indexed:
@@ -201,35 +215,32 @@ def _check(conn: Connection, expected: Tally) -> None:
 # -- switching --------------------------------------------------------------------------------------------------------
 
 
-def _switch(engine: Engine, conn: Connection, applier: Applier) -> int:
+def _switch(conn: Connection, holder: Connection, applier: Applier) -> int:
     """Nobody else at the living tables: the last entries, then the new tables take the old ones' place. The last number.
 
     Raises: RebuildBusy.
     """
-    with engine.connect() as holder:
-        for _ in range(HOLD_TRIES):
-            _follow(conn, applier)
-            if (transaction := _hold(holder)) is not None:
-                break
-            time.sleep(random.uniform(0.05, 0.15))  # noqa: S311  no secret: those who waited for us go first
-        else:
-            raise RebuildBusy(
-                "somebody has held on to the living tables all the time: end what reads them for long, then try again"
-            )
-        with transaction:
-            number, incarnation = holder.execute(text("select number, incarnation from counter where id = 1")).one()
-            sql = "select value from ledger where number > (select number from rebuilt.counter where id = 1) order by number"
-            applier.catch_up(conn, [bytes(r.value) for r in holder.execute(text(sql))], incarnation)
-            holder.execute(_KEEP_EPOCHS)
-            there = int(holder.execute(text("select number from rebuilt.counter where id = 1")).scalar_one())
-            if there < number:
-                raise AssertionError(f"rebuilt up to {there}, living up to {number}")
-            for table in FOLDED:
-                holder.execute(text(f'drop table public."{table.name}"'))
-                holder.execute(text(f'alter table rebuilt."{table.name}" set schema public'))
-            holder.execute(text("delete from footprint"))  # nobody follows over a switch, and what was erased lies there as well
-            holder.execute(text("drop schema rebuilt"))
-            return there
+    for _ in range(HOLD_TRIES):
+        _follow(conn, applier)
+        if _hold(holder):
+            break
+        time.sleep(random.uniform(0.05, 0.15))  # noqa: S311  no secret: those who waited for us go first
+    else:
+        raise RebuildBusy(HELD)
+    number, incarnation = holder.execute(text("select number, incarnation from counter where id = 1")).one()
+    sql = "select value from ledger where number > (select number from rebuilt.counter where id = 1) order by number"
+    applier.catch_up(conn, [bytes(r.value) for r in holder.execute(text(sql))], incarnation)
+    holder.execute(_KEEP_EPOCHS)
+    there = int(holder.execute(text("select number from rebuilt.counter where id = 1")).scalar_one())
+    if there < number:
+        raise AssertionError(f"rebuilt up to {there}, living up to {number}")
+    for table in FOLDED:
+        holder.execute(text(f'drop table public."{table.name}"'))
+        holder.execute(text(f'alter table rebuilt."{table.name}" reset (autovacuum_enabled)'))
+        holder.execute(text(f'alter table rebuilt."{table.name}" set schema public'))
+    holder.execute(text("delete from footprint"))  # nobody follows over a switch, and what was erased lies there as well
+    holder.execute(text("drop schema rebuilt"))
+    return there
 
 
 def _follow(conn: Connection, applier: Applier) -> None:
@@ -243,24 +254,42 @@ def _follow(conn: Connection, applier: Applier) -> None:
         applier.catch_up(conn, tail, 0)
 
 
-def _hold(holder: Connection) -> RootTransaction | None:
-    """A transaction that holds every living table. All are asked for at once, and given back soon where somebody holds one of
-    them and may want another that we have: he is never the one whom PostgreSQL ends. None then.
+def _keep_vacuum_away(holder: Connection) -> None:
+    """Nobody vacuums or analyses the living tables until this transaction ends; whoever reads and writes them goes on.
+
+    PostgreSQL ends autovacuum for somebody who has waited for it for a second, and no sooner: `_hold` never waits so long.
+
+    Raises: RebuildBusy: somebody vacuums them by hand.
     """
-    transaction = holder.begin()
+    if not _locked(holder, "share update exclusive", VACUUM_MS):
+        raise RebuildBusy(HELD)
+
+
+def _hold(holder: Connection) -> bool:
+    """Have every living table for this transaction alone. All are asked for at once, and given back soon where somebody holds one
+    of them and may want another that we have: he is never the one whom PostgreSQL ends. False then.
+    """
+    return _locked(holder, "access exclusive", HOLD_MS)
+
+
+def _locked(holder: Connection, mode: str, wait_ms: int) -> bool:
+    """All living tables in this mode, within a time; False: none of them, and no other lock is lost."""
+    tables = ", ".join(f'public."{t.name}"' for t in FOLDED)
     try:
-        holder.execute(text(f"set local statement_timeout = {HOLD_MS}"))
-        holder.execute(_HOLD)
-        holder.execute(text("set local statement_timeout to default"))
+        with holder.begin_nested():
+            holder.execute(text(f"set local statement_timeout = {wait_ms}"))
+            holder.execute(text(f"lock table {tables} in {mode} mode"))
+            holder.execute(text("set local statement_timeout to default"))
     except OperationalError as err:
-        transaction.rollback()
         if getattr(err.orig, "sqlstate", None) not in HELD_BY_OTHERS:
             raise
-        return None
-    return transaction
+        return False
+    return True
 
 
-_HOLD = text("lock table " + ", ".join(f'public."{t.name}"' for t in FOLDED) + " in access exclusive mode")
+HELD: Final = (
+    "somebody has held on to the living tables all the time: end what reads them for long, or vacuums them, and try again"
+)
 HELD_BY_OTHERS: Final = ("57014", "40P01")
 """Statement timeout; a deadlock that PostgreSQL ended on our side."""
 
