@@ -279,14 +279,49 @@ def _framed(record: Record) -> bytes:
 def _parsed(payload: bytes) -> Record:
     """The record of a payload whose CRC has been checked."""
     offset, timestamp, count = _HEAD.unpack_from(payload)
-    at, found = _HEAD.size, list[bytes | None]()
-    for _ in range(2 + 2 * count):
-        begin = at + 4
-        (length,) = _length_at(payload, at)
+    (key, content), at = _blobs(payload, _HEAD.size, 2)
+    return Record(offset, timestamp, key, content, _headers(payload[at:], count))
+
+
+def _headers(data: bytes, count: int) -> tuple[tuple[str, bytes], ...]:
+    """The headers of a record. Those of most records are as long as others' under the same names, and are then read at once."""
+    shape = _shapes.get((count, len(data)))
+    if shape is not None:
+        found = shape.layout.unpack(data)
+        if found[::2] == shape.lengths and found[1::4] == shape.encoded:
+            return tuple(zip(shape.names, found[3::4], strict=True))
+    parts = [x or b"" for x in _blobs(data, 0, 2 * count)[0]]
+    names = tuple([name.decode() for name in parts[::2]])
+    if len(_shapes) < SHAPES_MAX:
+        lengths = tuple(map(len, parts))
+        layout = struct.Struct(">" + "".join(f"i{n}s" for n in lengths))
+        _shapes[count, len(data)] = _Shape(layout, lengths, tuple(parts[::2]), names)
+    return tuple(zip(names, parts[1::2], strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Headers of one length altogether: how long each part is, the names as they lie there, and as they are."""
+
+    layout: struct.Struct
+    lengths: tuple[int, ...]
+    encoded: tuple[bytes, ...]
+    names: tuple[str, ...]
+
+
+SHAPES_MAX: Final = 100
+_shapes: dict[tuple[int, int], _Shape] = {}
+
+
+def _blobs(data: bytes, at: int, count: int) -> tuple[list[bytes | None], int]:
+    """So many blobs from `at` on, and where they end."""
+    found = list[bytes | None]()
+    for _ in range(count):
+        begin = at + _LENGTH.size
+        (length,) = _length_at(data, at)
         at = begin + length if length > 0 else begin
-        found.append(None if length < 0 else payload[begin:at])
-    pairs = zip(found[2::2], found[3::2], strict=True)
-    return Record(offset, timestamp, found[0], found[1], tuple([((k or b"").decode(), v or b"") for k, v in pairs]))
+        found.append(None if length < 0 else data[begin:at])
+    return found, at
 
 
 def _blob(data: bytes | None) -> bytes:

@@ -63,6 +63,8 @@ class Work:
         with self._conn.begin():
             self._conn.execute(text(f"set search_path to {schema}"))
             self._conn.execute(text("set synchronous_commit to off"))  # the switch at the end is synchronous
+            self._conn.execute(text("set max_parallel_maintenance_workers to 0"))  # there is a process for each core already
+            self._conn.execute(text("set default_statistics_target to 10"))
         tools.keys.load()
 
     def close(self) -> None:
@@ -102,9 +104,10 @@ class Work:
         for table in COPIED:
             getattr(rows, table).clear()
 
-    def index(self, table: str) -> None:
-        """Give a filled table its indices."""
-        index(self._conn, self._schema, [table])
+    def execute(self, statement: str) -> None:
+        """One statement, in a transaction of its own."""
+        with self._conn.begin():
+            self._conn.execute(text(statement))
 
     def fold(self, child_ids: Sequence[str]) -> int:
         """Write where these children stand; how many of them have a presentation or had one."""
@@ -120,19 +123,37 @@ class Work:
 
 def index(conn: Connection, schema: str, tables: Iterable[str]) -> None:
     """The indices that these living tables have, primary keys among them, on the tables of `schema`."""
+    made, keys = indices(conn, schema, tables)
     with conn.begin():
-        for r in conn.execute(_INDICES, {"t": list(tables)}).all():
-            conn.execute(text(r.made.replace(" ON public.", f" ON {schema}.", 1)))
-            if r.constrained:
-                key = f'alter table {schema}."{r.tab}" add constraint "{r.name}" primary key using index "{r.name}"'
-                conn.execute(text(key))
+        for statement in made + keys:
+            conn.execute(text(statement))
+
+
+def indices(conn: Connection, schema: str, tables: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Statements for `index`, of which the first ones can be executed at once by several: indices, the greatest first; then what
+    makes primary keys of some.
+    """
+    with conn.begin():
+        found = conn.execute(_INDICES, {"t": list(tables)}).all()
+    made = [r.made.replace(" ON public.", f" ON {schema}.", 1) for r in found]
+    key = 'alter table {}."{}" add constraint "{}" primary key using index "{}"'
+    return made, [key.format(schema, r.tab, r.name, r.name) for r in found if r.constrained]
+
+
+def analysis(table: str) -> str:
+    """The statement for what planning the fold takes. Documents are left out: a whole ANALYZE took a third of PostgreSQL's time
+    here, and would keep autovacuum from doing it once the tables live.
+    """
+    columns = [c.split() for c in COLUMNS[table].split(", ")]
+    return f"analyze {table} ({', '.join(name for name, kind in columns if kind != 'bytea')})"
 
 
 _INDICES = text(
     "select x.tablename as tab, x.indexname as name, x.indexdef as made, c.conname is not null as constrained "
     "from pg_indexes x left join pg_constraint c on c.conname = x.indexname "
     "and c.conrelid = ('public.' || x.tablename)::regclass "
-    "where x.schemaname = 'public' and x.tablename = any(cast(:t as text[])) order by x.tablename, x.indexname"
+    "where x.schemaname = 'public' and x.tablename = any(cast(:t as text[])) "
+    "order by pg_relation_size(('public.' || x.indexname)::regclass) desc, x.indexname"
 )
 
 

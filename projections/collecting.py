@@ -14,6 +14,5 @@ NEW_MAX: Final = 100_000
 
 def collect_rarely() -> None:
     """Called once in a process, when all it works with has been loaded: that is never looked through again."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(NEW_MAX, 20, 50)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from projections.bulk import Part, Tools, Work
+from projections.collecting import collect_rarely
 
 SCHEMA: Final = "rebuilt"
 """Where the new tables fill."""
@@ -23,10 +24,11 @@ SIZE: Final = os.cpu_count() or 1
 
 @contextmanager
 def crew(tools: Tools) -> Iterator[ProcessPoolExecutor]:
-    """A pool that does `run`, `index` and `fold`; it has ended when this is left.
+    """A pool that does `run`, `execute` and `fold`; it has ended when this is left.
 
     Whoever calls has no connection open yet, on `tools` or otherwise: a fork shares what it finds.
     """
+    collect_rarely()
     pool = ProcessPoolExecutor(SIZE, multiprocessing.get_context("fork"), _begin, (tools, os.getpid()))
     try:
         pool.submit(os.getpid)  # all of them begin with the first task
@@ -45,9 +47,9 @@ def run(values: Sequence[bytes], writers: dict[str, str]) -> Part:
     return _at_work().run(values, writers)
 
 
-def index(table: str) -> None:
-    """`Work.index` of this process."""
-    _at_work().index(table)
+def execute(statement: str) -> None:
+    """`Work.execute` of this process."""
+    _at_work().execute(statement)
 
 
 def fold(child_ids: Sequence[str]) -> int:
@@ -65,7 +67,6 @@ def _begin(tools: Tools, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _tools = tools
-    gc.freeze()
     gc.disable()  # what a run makes is freed by counting references, and all else when the process ends
 
 

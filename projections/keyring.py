@@ -72,7 +72,7 @@ class KeyRing:
         """As `ensure`, but new keys may still be on their way to topic `keys`: none is used before `arrive`."""
         if len(self._open) > CACHED_MAX:
             self._open.clear()
-        missing = sorted({n for n in names if n not in self._open})
+        missing = sorted(set(names).difference(self._open))
         if not missing:
             return
         found = self._select(missing) if self._publish is None else self._make(missing)

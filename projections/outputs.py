@@ -96,10 +96,12 @@ MESSAGES: Final = {
 
 
 def _outcome(entry: Entry) -> Json:
-    concluded = {kind for kind, _ in entry.conclusions}
-    reason = entry.reason or ("not-evaluated" if "not_evaluated" in concluded else None)
-    if entry.verdict == ACCEPTED and "quality_defect" in concluded:
-        reason = "voice-missing"
+    reason = entry.reason
+    if entry.conclusions:
+        concluded = {kind for kind, _ in entry.conclusions}
+        reason = reason or ("not-evaluated" if "not_evaluated" in concluded else None)
+        if entry.verdict == ACCEPTED and "quality_defect" in concluded:
+            reason = "voice-missing"
     return {
         "event_id": entry.event_id, "record": entry.record, "verdict": entry.verdict, "reason": reason,
         "problems": _problems(entry), **_source(entry), "number": entry.number, "accepted_at": entry.accepted_at,

@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from domain.problems import SightlineError
 from projections import bulk, crew
-from projections.bulk import Part, Tally, index
+from projections.bulk import Part, Tally, analysis, index, indices
 from projections.crew import SCHEMA
 from projections.folding import CHUNK, POSITIONS, Applier, Progress, chunks
 from projections.tables import FOLDED
@@ -35,7 +35,9 @@ CHILDREN: Final = 250
 
 SMALL: Final = tuple(t.name for t in FOLDED if t.name not in bulk.COPIED)
 MOVED: Final = ("presentation", "link")
-"""Tables of these whose rows are changed when all runs are in: their indices come after."""
+"""Tables whose rows are changed when all runs are in: their indices come after."""
+
+LARGE: Final = tuple(t for t in bulk.COPIED if t not in MOVED)
 
 HOLD_MS: Final = 500
 """So long the switch waits for the living tables: PostgreSQL looks for a deadlock, and ends somebody, after a second."""
@@ -79,10 +81,9 @@ def rebuild(
                 kept_away = aside.submit(_keep_vacuum_away, holder)
                 build(conn, SCHEMA, indexed=False)
                 try:
-                    expected = _fill(conn, values, pool, progress)
+                    _fill(conn, values, pool, progress)
                 finally:
-                    pool.shutdown(wait=True, cancel_futures=True)  # nobody writes any more: to check, or to throw away
-                _check(conn, expected)
+                    pool.shutdown(wait=True, cancel_futures=True)  # nobody writes any more: to switch, or to throw away
                 kept_away.result()
                 return _switch(conn, holder, applier)
         finally:
@@ -130,8 +131,11 @@ def enter(conn: Connection, schema: str) -> None:
 # -- filling ----------------------------------------------------------------------------------------------------------
 
 
-def _fill(conn: Connection, values: Iterable[bytes], pool: ProcessPoolExecutor, progress: Progress) -> Tally:
-    """Every table from `values`, by the pool; what they must hold."""
+def _fill(conn: Connection, values: Iterable[bytes], pool: ProcessPoolExecutor, progress: Progress) -> None:
+    """Every table from `values`, by the pool, and checked.
+
+    Raises: NotAsTheLedger.
+    """
     parts, writers = list(_runs(pool, chunks(values, RUN), {}, progress)), dict[str, str]()
     for part, _ in parts:
         writers |= part.writers
@@ -140,20 +144,23 @@ def _fill(conn: Connection, values: Iterable[bytes], pool: ProcessPoolExecutor, 
     found = [later.get(id(run), part) for part, run in parts]
     if any(p.lacking for p in found):
         raise NotAsTheLedger("no entry holds the schema of another, as a newer release's might: nothing was switched")
-    indexing = [pool.submit(crew.index, t) for t in bulk.COPIED if t not in MOVED]
+    made, keys = indices(conn, SCHEMA, LARGE)
+    indexing = [pool.submit(crew.execute, statement) for statement in made]
     index(conn, SCHEMA, SMALL)
     expected = _in_order(conn, found)
     index(conn, SCHEMA, MOVED)
     for future in indexing:
         future.result()
     with conn.begin():
-        conn.execute(_ANALYZE)
+        for statement in keys:
+            conn.execute(text(statement))
+    list(pool.map(crew.execute, map(analysis, COLUMNS)))
+    with conn.begin():
         ids = [r.child_id for r in conn.execute(_CHILDREN)]
-    folded = sum(pool.map(crew.fold, chunks(ids, CHILDREN)))
-    expected["child", "", "rows"] = len(ids)
-    if folded != len(ids):
+    folding = pool.map(crew.fold, chunks(ids, CHILDREN))
+    _check(conn, expected)  # meanwhile what they are folded from
+    if (folded := sum(folding)) != len(ids):
         raise NotAsTheLedger(f"{len(ids)} children, {folded} folded: nothing was switched")
-    return expected
 
 
 def _runs(
@@ -205,7 +212,6 @@ def _check(conn: Connection, expected: Tally) -> None:
     """
     with conn.begin():
         found = bulk.tally(conn)
-        found["child", "", "rows"] = int(conn.execute(text("select count(*) from child")).scalar_one())
     wrong = sorted({(t, k) for t, k, w in expected.keys() | found.keys() if expected[t, k, w] != found[t, k, w]})
     if wrong:
         where = ", ".join(f"{t} {k}".strip() for t, k in wrong[:5])
@@ -292,16 +298,6 @@ HELD: Final = (
 )
 HELD_BY_OTHERS: Final = ("57014", "40P01")
 """Statement timeout; a deadlock that PostgreSQL ended on our side."""
-
-_ANALYZE = text(
-    "set local default_statistics_target = 10; analyze "
-    + ", ".join(
-        f"{table} ({', '.join(name for name, kind in map(str.split, columns.split(', ')) if kind != 'bytea')})"
-        for table, columns in COLUMNS.items()
-    )
-)
-"""What planning the fold takes. Documents are left out: a whole ANALYZE took a third of PostgreSQL's time here, and would keep
-autovacuum from doing it once the tables live."""
 
 _CHILDREN = text("select distinct l.child_id from link l join presentation p using (presentation_id) order by l.child_id")
 """Of erased presentations nothing but what others' entries say of them is left: they make no child."""

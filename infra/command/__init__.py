@@ -6,6 +6,8 @@ errors): it becomes one line and exit status 1.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import sys
 from typing import Final
@@ -67,6 +69,7 @@ def sightline() -> None:
 
 def main() -> None:
     """The console script: one line and exit status 1 for what a person can mend."""
+    atexit.register(gc.freeze)  # or it ends with a look through all that was imported: 0.2 s, and nothing to find
     try:
         sightline(prog_name="sightline")
     except Exception as error:
