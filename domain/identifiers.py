@@ -118,8 +118,10 @@ def practice_ods(text: str | None) -> str | None:
 
 def normalised_name(text: str | None) -> str:
     """A name for comparing, never for showing: lower case, no accents, no apostrophes, other punctuation one space."""
-    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text or "").casefold()).translate(_PLAIN)
-    letters = "".join(c for c in plain if not unicodedata.combining(c))
+    letters = (text or "").casefold()
+    if not letters.isascii():  # most are, and are their own decomposition
+        plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text or "").casefold()).translate(_PLAIN)
+        letters = "".join(c for c in plain if not unicodedata.combining(c))
     return _NOT_IN_NAMES.sub(" ", _APOSTROPHES.sub("", letters)).strip()
 
 

@@ -31,7 +31,6 @@ SUPERUSER: Final = "postgres"
 ROLE: Final = "sightline"
 """The one login role: it may create databases, and nothing else beyond its own."""
 
-SHARED_BUFFERS_MB: Final = 256
 FALLBACK: Final = Path("/var/lib")
 REFUSED: Final = "password authentication failed"
 
@@ -41,6 +40,7 @@ SETTINGS: Final = {
     "password_encryption": "scram-sha-256",
     "synchronous_commit": "on",  # durability is the promise
     "max_connections": "200",
+    "shared_buffers": "256MB",
     "max_wal_size": "2GB",
     "checkpoint_completion_target": "0.9",
     "timezone": "UTC",
@@ -62,11 +62,10 @@ class Postgres(Part):
     stop_signal = signal.SIGINT  # "fast": SIGTERM would wait for every client to leave
     death_signal = signal.SIGINT
 
-    def __init__(self, state: State, *, port: int = PORT, shared_buffers_mb: int = SHARED_BUFFERS_MB) -> None:
+    def __init__(self, state: State, *, port: int = PORT) -> None:
         super().__init__(state.logs / "postgres.log")
         self.state = state
         self.default_port = port
-        self.shared_buffers_mb = shared_buffers_mb
         self.account = unprivileged() if os.geteuid() == 0 else None
         self.port = state.ports().get("postgres", 0)
 
@@ -98,7 +97,7 @@ class Postgres(Part):
         data = self._data()
         if not (data / "PG_VERSION").exists():
             self._create(binaries, data)
-        settings = {**SETTINGS, "port": str(self.port), "shared_buffers": f"{self.shared_buffers_mb}MB"}
+        settings = {**SETTINGS, "port": str(self.port)}
         self.cwd = data
         return [str(binaries / "postgres"), "-D", str(data), *(f"--{key}={value}" for key, value in settings.items())]
 

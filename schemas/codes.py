@@ -100,7 +100,7 @@ _NAMED: Final = re.compile(r"^# ([\w.-]+\.yaml)\n", re.MULTILINE)
 
 
 def _read(name: str, text: str) -> CodeList:
-    data: dict[str, Any] = yaml.safe_load(text)
+    data: dict[str, Any] = yaml.load(text, Loader=yaml.CSafeLoader)
     try:
         codes = [Code(str(c["code"]), str(c["label"]), c["valid_from"], c.get("valid_to"), c.get("rank")) for c in data["codes"]]
         found = CodeList(data["id"], data["title"], int(data["version"]), data["authority"], {c.code: c for c in codes})

@@ -268,7 +268,7 @@ TITLES: Final[Mapping[str, str]] = {
 
 def _load(name: str, text: str) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as err:
         raise PolicyError(f"{name}: not readable as YAML: {err}") from err
     if not isinstance(data, dict):

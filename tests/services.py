@@ -166,7 +166,7 @@ class LocalServices(Services):
         self.static_dir = jars.static
         every: dict[PartName, Part] = {
             "kafka": Broker(self.state, jars, port=0),
-            "postgres": Postgres(self.state, port=0, shared_buffers_mb=128),
+            "postgres": Postgres(self.state, port=0),
             "registry": Registry(self.state, jars, port=0),
         }
         self.parts = {name: part for name, part in every.items() if name in wanted}

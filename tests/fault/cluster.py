@@ -98,7 +98,7 @@ class ClusterServices(Services):
         for node in self.nodes:
             node.configure(self.nodes)
         self.parts: dict[str, Part] = {
-            "postgres": Postgres(self.state, port=0, shared_buffers_mb=128),
+            "postgres": Postgres(self.state, port=0),
             "registry": Registry(self.state, jars, port=0),
         }
         try:

@@ -10,6 +10,7 @@ import pytest
 from kafka.errors import KafkaTimeoutError
 
 from infra import assembly
+from projections import keyring
 from projections.keyring import KeyName, KeyRing
 from tests.services import Deployment
 
@@ -100,3 +101,19 @@ class TestOneForAll:
         for n, name in enumerate(NAMES):
             assert b"said" == reader.unseal(name, *several[n % TOGETHER].seal(name, b"said", b""), b"")
         assert set(NAMES) == topic.arrived
+
+    def test_all_at_once(self, rings: Callable[..., KeyRing], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever needs most of them learns them in one question, destroyed ones too; too many are asked for as needed."""
+        writer = rings(Topic())
+        writer.ensure(NAMES[:4])
+        sealed = {name: writer.seal(name, b"said", b"") for name in NAMES[:4]}
+        writer.merge({NAMES[3]: (None, 0)})
+        for most, asked in ((4, 0), (3, 4)):
+            monkeypatch.setattr(keyring, "CACHED_MAX", most)
+            reader, questions = rings(None), list[list[KeyName]]()
+            select = reader._select
+            monkeypatch.setattr(reader, "_select", lambda names, s=select, q=questions: [q.append(names), s(names)][1])
+            reader.load()
+            said = [reader.unseal(name, *sealed[name], b"") for name in NAMES[:4]]
+            assert [b"said", b"said", b"said", None] == said
+            assert asked == len(questions)

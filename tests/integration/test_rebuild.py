@@ -19,18 +19,25 @@ from consumers.archive import Archive
 from consumers.ledger_backup import back_up, entries
 from consumers.unify import Unify
 from infra import assembly
+from infra.postgres import Postgres
 from infra.state import REPOSITORY
 from projections import bulk
 from projections import rebuild as rebuilding
 from projections.folding import Applier
 from projections.rebuild import NotAsTheLedger, RebuildBusy, rebuild
 from tests.integration import restoring
-from tests.services import Deployment, Services
+from tests.services import Deployment, LocalServices, Services
 
 pytestmark = pytest.mark.slow
 
 ENDS_S = 60.0
 FEW = 20
+EAGER = {
+    "autovacuum_vacuum_threshold": 0, "autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_cost_limit": 1,
+    "autovacuum_vacuum_cost_delay": 100,
+}  # fmt: skip
+"""Autovacuum comes as soon as it can, and takes a second for a few pages."""
+
 COUNTS = "select " + ", ".join(f"(select count(*) from {t})" for t in ("fact", "child", "link", "conclusion"))
 
 
@@ -195,6 +202,44 @@ class TestRebuild:
             assert done.result(ENDS_S) > number + 2 * FEW
         assert tails[-1] < FEW, tails
         assert max(tails) == FEW, "all was there before the first try"
+
+    def test_autovacuum_does_not_keep_it_waiting(
+        self, house: Deployment, services: Services, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """PostgreSQL ends it for who waits a second; it did not for a switch that gives up sooner each time, until the last."""
+        if not isinstance(services, LocalServices):
+            pytest.skip("needs the super user of a server of its own")
+        server = services.parts["postgres"]
+        assert isinstance(server, Postgres)
+        monkeypatch.setattr(rebuilding, "HOLD_TRIES", 10)
+        by_itself = "select 1 from pg_stat_progress_vacuum where relid = 'public.fact'::regclass"
+        dsn = server.dsn(psycopg.conninfo.conninfo_to_dict(house.views_dsn)["dbname"], superuser=True)
+        with psycopg.connect(dsn, autocommit=True) as admin:
+            admin.execute("alter table fact set (" + ", ".join(f"{k} = {v}" for k, v in EAGER.items()) + ")")
+            admin.execute("update fact set number = number")
+            admin.execute("alter system set autovacuum_naptime = '1s'")
+            admin.execute("select pg_reload_conf()")
+            try:
+                until = time.monotonic() + ENDS_S
+                while not admin.execute(by_itself).fetchall():
+                    assert time.monotonic() < until, "autovacuum does not begin"
+                    time.sleep(0.05)
+                number = restoring.rows(house.views_dsn, "select number from counter")[0][0]
+                assert number == made(house, entries(house.access("relay")))
+            finally:
+                admin.execute("alter system reset autovacuum_naptime")
+                admin.execute("select pg_reload_conf()")
+            assert [] == admin.execute("select 1 from pg_class where relname = 'fact' and reloptions is not null").fetchall()
+
+    def test_vacuum_by_hand(self, house: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever vacuums for longer than a rebuild waits is not ended; it says so and leaves everything as it was."""
+        before = living(house)
+        monkeypatch.setattr(rebuilding, "VACUUM_MS", 200)
+        with psycopg.connect(house.views_dsn) as somebody:
+            somebody.execute("lock table fact in share update exclusive mode")  # as VACUUM does
+            with pytest.raises(RebuildBusy, match="vacuums them"):
+                made(house, entries(house.access("relay")))
+        untouched(house, before)
 
     def test_what_differs_is_found_and_mended(self, house: Deployment, tmp_path: Path) -> None:
         """`sightline verify` names a row that is not what the ledger gives; `sightline rebuild` puts it right."""

@@ -7,11 +7,13 @@ import tempfile
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consumers import archive as archiving
 from consumers.archive import MANIFEST, Archive, ArchiveBusy, ArchiveDamaged, ArchiveError, ArchiveMissing, Record
 from consumers.ledger import LedgerGap, headers, numbered, read_record
 
@@ -36,11 +38,13 @@ class TestRoundtrip:
     """What is appended is read, in order."""
 
     @settings(deadline=None, max_examples=60)
-    @given(CONTENTS, st.integers(1, 400), st.integers(0, 20))
+    @given(CONTENTS, st.integers(1, 400), st.integers(0, 20), st.integers(1, 100))
     def test_any_records_in_any_number_of_backups(
-        self, contents: list[tuple[int, bytes, bytes, list[tuple[str, bytes]]]], size: int, cut: int
+        self, contents: list[tuple[int, bytes, bytes, list[tuple[str, bytes]]]], size: int, cut: int, block: int
     ) -> None:
-        """Keys, values and headers of any bytes or none; any size of a segment; two backups hold what one would."""
+        """Keys, values and headers of any bytes or none; any size of a segment; two backups hold what one would; however much is
+        read at a time.
+        """
         given_ = [Record(n, at, key, value, tuple(head)) for n, (at, key, value, head) in enumerate(contents)]
         with tempfile.TemporaryDirectory() as folder:
             archive = Archive.create(Path(folder) / "ledger")
@@ -48,9 +52,24 @@ class TestRoundtrip:
             assert len(given_[cut:]) == Archive.create(archive.folder).append(given_[cut:], size)
             again = Archive(archive.folder)
             assert given_ == list(again.records())
+            with patch.object(archiving, "BLOCK_BYTES", block):
+                assert given_ == list(again.records())
             assert given_[cut:] == list(again.records(cut))
             assert given_[-1:] == ([again.last()] if given_ else [])
             assert len(given_) == again.verify().records == again.end
+
+    def test_headers_of_one_length(self, tmp_path: Path) -> None:
+        """Other names, other lengths within, or none, are told apart where all headers together are as long."""
+        heads = [
+            (("ab", b"c"), ("d", b"ef")),
+            (("ab", b"x"), ("d", b"yz")),
+            (("de", b"c"), ("a", b"ef")),
+            (("a", b"bc"), ("", b"def")),
+        ]
+        given_ = [Record(n, 0, None, b"", head) for n, head in enumerate(heads * 2)]
+        archive = Archive.create(tmp_path)
+        archive.append(given_)
+        assert given_ == list(archive.records())
 
     def test_an_archive_is_a_ledger(self, tmp_path: Path) -> None:
         """Its records go through the same reader as the topic's: fences hold, and a missing number is a loud stop."""
@@ -74,8 +93,10 @@ class TestRoundtrip:
 class TestDamage:
     """Every torn or changed byte is found."""
 
-    def test_torn_at_any_byte(self, tmp_path: Path) -> None:
-        """Segment or manifest, cut anywhere."""
+    @pytest.mark.parametrize("block", [20, 1_000])
+    def test_torn_at_any_byte(self, tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Segment or manifest, cut anywhere, within what is read at a time or between."""
+        monkeypatch.setattr(archiving, "BLOCK_BYTES", block)
         for path in _made(tmp_path):
             whole = path.read_bytes()
             for length in range(len(whole)):
@@ -85,8 +106,10 @@ class TestDamage:
             path.write_bytes(whole)
         assert 4 == Archive(tmp_path).verify().records
 
-    def test_changed_at_any_byte(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("block", [20, 1_000])
+    def test_changed_at_any_byte(self, tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
         """Any one bit of a segment; of the manifest any byte that says something."""
+        monkeypatch.setattr(archiving, "BLOCK_BYTES", block)
         for path in _made(tmp_path):
             whole = path.read_bytes()
             for at in range(len(whole)):

@@ -125,7 +125,7 @@ class TestNames:
         ("typed", "plain"),
         [
             ("  O’Brien-SMITH ", "obrien smith"), ("José  María", "jose maria"), ("Łukasz Żółć", "lukasz zolc"),
-            ("Straße", "strasse"), ("Ægir", "aegir"), ("İbrahim", "ibrahim"), ("---", ""), ("", ""),
+            ("Straße", "strasse"), ("Oﬃce", "office"), ("Ægir", "aegir"), ("İbrahim", "ibrahim"), ("---", ""), ("", ""),
         ],
     )  # fmt: skip
     def test_examples(self, typed: str, plain: str) -> None:
