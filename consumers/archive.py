@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from domain.problems import SightlineError
-from domain.values import value
+from domain.values import immutable
 
 MAGIC: Final = b"SLEDGER\x01"
 FORMAT: Final = 1
@@ -59,7 +59,7 @@ class ArchiveBusy(ArchiveError):
     """Another backup is writing to this folder."""
 
 
-@value
+@immutable
 class Record:
     """One record of the topic. `timestamp_ms` is the broker's; a restore gets new ones."""
 
@@ -240,7 +240,7 @@ def _read_frames(file: BinaryIO, segment: Segment) -> Iterator[Record]:
             expected += 1
         rest = data[at:]
     if rest:
-        raise _damaged(segment, f"is torn after offset {expected - 1}")
+        raise _damaged(segment, f"is torn or changed at offset {expected}")
     if expected != segment.end or digest.hexdigest() != segment.sha256:
         raise _damaged(segment, "is not what the manifest names")
 
@@ -310,6 +310,8 @@ class _Shape:
 
 
 SHAPES_MAX: Final = 100
+"""A ledger's records are of a few; an archive of anything else is read as well, a little slower."""
+
 _shapes: dict[tuple[int, int], _Shape] = {}
 
 

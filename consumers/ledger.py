@@ -11,7 +11,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from domain.problems import SightlineError
-from domain.values import value
+from domain.values import immutable
 from producers.kafka_link import Reopened
 from schemas.topics import KafkaAccess
 
@@ -25,7 +25,7 @@ class LedgerGap(SightlineError):
     """The ledger topic lacks a number: it is damaged, or it is another deployment's. Restore it from backup."""
 
 
-@value
+@immutable
 class Sent:
     """One record of the ledger topic. `number` is the entry's own, or for a takeover the last one it had applied."""
 

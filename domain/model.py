@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID, uuid5
 
-from domain.values import value
+from domain.values import immutable
 
 IDS: Final = UUID("6f1d6d0e-52c5-5d0c-9a5b-0f6f0a3c9d11")
 """Namespace of every id we make: an id is a UUIDv5 of what it is about, so making it twice is harmless (I3)."""
@@ -24,7 +24,7 @@ def make_id(*parts: object) -> str:
     return str(uuid5(IDS, "\x1f".join(map(str, parts))))
 
 
-@value
+@immutable
 class Fact:
     """An accepted fact. `accepted_at` is ours (when the ledger took it), the other times are the agency's own."""
 
@@ -57,7 +57,7 @@ FACT_FIELDS: Final = tuple(name for name, f in Fact.__dataclass_fields__.items()
 """The fields by which a fact is made."""
 
 
-@value
+@immutable
 class Presentation:
     """(agency, local id, the identifying fields exactly as sent). `number` is the entry that first showed it."""
 
@@ -73,7 +73,7 @@ class Presentation:
         return self.fields["local_id"] or ""
 
 
-@value
+@immutable
 class Link:
     """A presentation was on a child from `from_number` until before `to_number` (None: still). Dated by `accepted_at`."""
 
@@ -88,7 +88,7 @@ class Link:
     by: str | None
 
 
-@value
+@immutable
 class Conclusion:
     """What we concluded, or what a person did, at one ledger entry. `kind` is one of `KINDS`; `data` as described there."""
 

@@ -25,8 +25,8 @@ from projections.writing import COLUMNS, Rows, child_row
 COPIED: Final = ("ledger", "presentation", "block", "fact", "link", "conclusion")
 """Tables whose rows can be written in any order."""
 
-CLOSE: Final = 100
-"""Entries opened at a time, which a processor's cache holds: a thousand took a sixth more CPU."""
+OPENED_AT_ONCE: Final = 100
+"""Entries, which a processor's cache holds: a thousand took a sixth more CPU."""
 
 Tally = Counter[tuple[str, str, str]]
 """(table, kind, `rows` or `sum`) → number: what a finished table must hold."""
@@ -74,26 +74,31 @@ class Work:
 
     def run(self, values: Sequence[bytes], writers: dict[str, str]) -> Part:
         """Open a run of encoded entries and copy what needs no order."""
-        part, keys, known = Part(Rows(), len(values)), self._tools.keys, dict(writers)
-        for some in chunks(values, CLOSE):
+        part, keys, known, numbers = Part(Rows(), len(values)), self._tools.keys, dict(writers), 0
+        for some in chunks(values, OPENED_AT_ONCE):
             heads = [header(v) for v in some]
             keys.ensure(section_keys(heads))
             for head, value in zip(heads, some, strict=True):
                 if head["kind"] == REFERENCE and head["record"] == "schema":
                     part.writers[head["writer"]] = known[head["writer"]] = (head["clear"] or b"").decode()
+                if part.lacking:
+                    continue  # to the schemas in what follows
                 try:
                     entry = opened(head, keys, known)
                 except KeyError:
                     part.lacking = True
-                    continue  # for the schemas in what follows
+                    continue
                 part.rows.add(entry, value)
+                numbers += entry.number
                 if entry.source is not None:
                     topic, partition, offset = entry.source
                     part.positions[topic, partition] = offset + 1
                 part.last = (entry.number, entry.accepted_at)
-        if not part.lacking:
-            part.tally = _tallied(part.rows)
-            self._copy(part.rows)
+        if part.lacking:
+            return Part(Rows(), len(values), writers=part.writers, lacking=True)
+        part.tally = _tallied(part.rows)
+        part.tally["ledger", "", "rows"], part.tally["ledger", "", "sum"] = len(values), numbers
+        self._copy(part.rows)
         return part
 
     def _copy(self, rows: Rows) -> None:
@@ -167,7 +172,6 @@ def _tallied(rows: Rows) -> Tally:
         for kind, some in amounts.items():
             found[table, kind, "rows"], found[table, kind, "sum"] = len(some), sum(some)
 
-    add("ledger", (("", x[0]) for x in rows.ledger))
     add("fact", ((f[0], int.from_bytes(f[3][:6], "big")) for f in rows.fact))
     add("presentation", ((p[1], p[3]) for p in rows.presentation))
     add("link", ((x[7], x[1]) for x in rows.link))

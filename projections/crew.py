@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from typing import Final
 
 from projections.bulk import Part, Tools, Work
-from projections.collecting import collect_rarely
 
 SCHEMA: Final = "rebuilt"
 """Where the new tables fill."""
@@ -28,7 +27,6 @@ def crew(tools: Tools) -> Iterator[ProcessPoolExecutor]:
 
     Whoever calls has no connection open yet, on `tools` or otherwise: a fork shares what it finds.
     """
-    collect_rarely()
     pool = ProcessPoolExecutor(SIZE, multiprocessing.get_context("fork"), _begin, (tools, os.getpid()))
     try:
         pool.submit(os.getpid)  # all of them begin with the first task

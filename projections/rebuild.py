@@ -10,10 +10,10 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Final
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, RootTransaction, text
 from sqlalchemy.exc import OperationalError
 
 from domain.problems import SightlineError
@@ -38,14 +38,15 @@ MOVED: Final = ("presentation", "link")
 """Tables whose rows are changed when all runs are in: their indices come after."""
 
 LARGE: Final = tuple(t for t in bulk.COPIED if t not in MOVED)
+"""The others: their indices are made by all processes, while what depends on order is written."""
 
 HOLD_MS: Final = 500
 """So long the switch waits for the living tables: PostgreSQL looks for a deadlock, and ends somebody, after a second."""
 
 HOLD_TRIES: Final = 100
 
-VACUUM_MS: Final = 60_000
-"""So long it waits for who vacuums them by hand; autovacuum ends a second after it is in our way, PostgreSQL sees to that."""
+VACUUM_MS: Final = 3_000
+"""So long it first waits for whoever vacuums them: longer than a second (`deadlock_timeout`), when PostgreSQL ends autovacuum."""
 
 LOCK: Final = 0x51_67_68_74
 """Advisory lock of whoever rebuilds, or compares what stands with a clean build."""
@@ -70,22 +71,19 @@ def rebuild(
     Raises:
         RebuildBusy, NotAsTheLedger; whatever reading `values` raises. The living views are then as they were.
     """
-    with engine.connect() as conn, ThreadPoolExecutor(1) as aside, engine.connect() as holder:
+    with engine.connect() as conn:
         with conn.begin():  # an empty `views` has no counter yet, and its lock is what the switch needs
             conn.execute(text("insert into public.counter values (1, 0, 0, 0) on conflict do nothing"))
             alone(conn)
         try:
             for _ in range(crew.SIZE):
                 pool.submit(crew.ready)
-            with holder.begin():
-                kept_away = aside.submit(_keep_vacuum_away, holder)
-                build(conn, SCHEMA, indexed=False)
-                try:
-                    _fill(conn, values, pool, progress)
-                finally:
-                    pool.shutdown(wait=True, cancel_futures=True)  # nobody writes any more: to switch, or to throw away
-                kept_away.result()
-                return _switch(conn, holder, applier)
+            build(conn, SCHEMA, indexed=False)
+            try:
+                _fill(conn, values, pool, progress)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)  # nobody writes any more: to switch, or to throw away
+            return _switch(engine, conn, applier)
         finally:
             with conn.begin():
                 conn.execute(text(f"drop schema if exists {SCHEMA} cascade"))
@@ -221,32 +219,37 @@ def _check(conn: Connection, expected: Tally) -> None:
 # -- switching --------------------------------------------------------------------------------------------------------
 
 
-def _switch(conn: Connection, holder: Connection, applier: Applier) -> int:
+def _switch(engine: Engine, conn: Connection, applier: Applier) -> int:
     """Nobody else at the living tables: the last entries, then the new tables take the old ones' place. The last number.
 
     Raises: RebuildBusy.
     """
-    for _ in range(HOLD_TRIES):
-        _follow(conn, applier)
-        if _hold(holder):
-            break
-        time.sleep(random.uniform(0.05, 0.15))  # noqa: S311  no secret: those who waited for us go first
-    else:
-        raise RebuildBusy(HELD)
-    number, incarnation = holder.execute(text("select number, incarnation from counter where id = 1")).one()
-    sql = "select value from ledger where number > (select number from rebuilt.counter where id = 1) order by number"
-    applier.catch_up(conn, [bytes(r.value) for r in holder.execute(text(sql))], incarnation)
-    holder.execute(_KEEP_EPOCHS)
-    there = int(holder.execute(text("select number from rebuilt.counter where id = 1")).scalar_one())
-    if there < number:
-        raise AssertionError(f"rebuilt up to {there}, living up to {number}")
-    for table in FOLDED:
-        holder.execute(text(f'drop table public."{table.name}"'))
-        holder.execute(text(f'alter table rebuilt."{table.name}" reset (autovacuum_enabled)'))
-        holder.execute(text(f'alter table rebuilt."{table.name}" set schema public'))
-    holder.execute(text("delete from footprint"))  # nobody follows over a switch, and what was erased lies there as well
-    holder.execute(text("drop schema rebuilt"))
-    return there
+    with engine.connect() as holder:
+        for _ in range(HOLD_TRIES):
+            _follow(conn, applier)
+            if (transaction := _hold(holder)) is not None:
+                break
+            time.sleep(random.uniform(0.05, 0.15))  # noqa: S311  no secret: those who waited for us go first
+        else:
+            raise RebuildBusy(
+                "somebody has held on to the living tables all the time: end what reads them for long, or vacuums them, then try "
+                "again"
+            )
+        with transaction:
+            number, incarnation = holder.execute(text("select number, incarnation from counter where id = 1")).one()
+            sql = "select value from ledger where number > (select number from rebuilt.counter where id = 1) order by number"
+            applier.catch_up(conn, [bytes(r.value) for r in holder.execute(text(sql))], incarnation)
+            holder.execute(_KEEP_EPOCHS)
+            there = int(holder.execute(text("select number from rebuilt.counter where id = 1")).scalar_one())
+            if there < number:
+                raise AssertionError(f"rebuilt up to {there}, living up to {number}")
+            for table in FOLDED:
+                holder.execute(text(f'drop table public."{table.name}"'))
+                holder.execute(text(f'alter table rebuilt."{table.name}" reset (autovacuum_enabled)'))
+                holder.execute(text(f'alter table rebuilt."{table.name}" set schema public'))
+            holder.execute(text("delete from footprint"))  # nobody follows over a switch, and what was erased lies there as well
+            holder.execute(text("drop schema rebuilt"))
+            return there
 
 
 def _follow(conn: Connection, applier: Applier) -> None:
@@ -260,42 +263,28 @@ def _follow(conn: Connection, applier: Applier) -> None:
         applier.catch_up(conn, tail, 0)
 
 
-def _keep_vacuum_away(holder: Connection) -> None:
-    """Nobody vacuums or analyses the living tables until this transaction ends; whoever reads and writes them goes on.
+def _hold(holder: Connection) -> RootTransaction | None:
+    """A transaction that holds every living table. All are asked for at once, and given back soon where somebody holds one of
+    them and may want another that we have: he is never the one whom PostgreSQL ends. None then.
 
-    PostgreSQL ends autovacuum for somebody who has waited for it for a second, and no sooner: `_hold` never waits so long.
-
-    Raises: RebuildBusy: somebody vacuums them by hand.
+    Autovacuum at one of them is another matter: PostgreSQL ends it for whoever has waited a second for it. So they are asked for
+    first in a mode that nobody is in the way of but who vacuums, and that is in no worker's way.
     """
-    if not _locked(holder, "share update exclusive", VACUUM_MS):
-        raise RebuildBusy(HELD)
-
-
-def _hold(holder: Connection) -> bool:
-    """Have every living table for this transaction alone. All are asked for at once, and given back soon where somebody holds one
-    of them and may want another that we have: he is never the one whom PostgreSQL ends. False then.
-    """
-    return _locked(holder, "access exclusive", HOLD_MS)
-
-
-def _locked(holder: Connection, mode: str, wait_ms: int) -> bool:
-    """All living tables in this mode, within a time; False: none of them, and no other lock is lost."""
-    tables = ", ".join(f'public."{t.name}"' for t in FOLDED)
+    transaction = holder.begin()
     try:
-        with holder.begin_nested():
+        for mode, wait_ms in (("share update exclusive", VACUUM_MS), ("access exclusive", HOLD_MS)):
             holder.execute(text(f"set local statement_timeout = {wait_ms}"))
-            holder.execute(text(f"lock table {tables} in {mode} mode"))
-            holder.execute(text("set local statement_timeout to default"))
+            holder.execute(text(f"lock table {_LIVING} in {mode} mode"))
+        holder.execute(text("set local statement_timeout to default"))
     except OperationalError as err:
+        transaction.rollback()
         if getattr(err.orig, "sqlstate", None) not in HELD_BY_OTHERS:
             raise
-        return False
-    return True
+        return None
+    return transaction
 
 
-HELD: Final = (
-    "somebody has held on to the living tables all the time: end what reads them for long, or vacuums them, and try again"
-)
+_LIVING: Final = ", ".join(f'public."{t.name}"' for t in FOLDED)
 HELD_BY_OTHERS: Final = ("57014", "40P01")
 """Statement timeout; a deadlock that PostgreSQL ended on our side."""
 

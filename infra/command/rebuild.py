@@ -14,6 +14,7 @@ from consumers.ledger import LedgerReader
 from infra import assembly, migrate
 from infra.command.progress import counted
 from infra.settings import Settings
+from projections.collecting import collect_rarely
 
 
 def _records(settings: Settings) -> int:
@@ -36,6 +37,7 @@ def command(*, archive: Path | None, as_json: bool) -> None:
     Ctrl-C it leaves the living views as they were.
     """
     settings = Settings.load()
+    collect_rarely()
     started = time.monotonic()
     with assembly.rebuild_crew(settings) as pool:
         migrate.ensure(settings.views_dsn, "views")

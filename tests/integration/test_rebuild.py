@@ -132,6 +132,24 @@ class TestRebuild:
             made(house, entries(house.access("relay")))
         untouched(house, before)
 
+    def test_a_run_that_lacks_a_schema(self, house: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It writes nothing and brings nothing back but the schemas that it holds, those after the entry in question too."""
+        opened = bulk.opened
+
+        def lacks(head: Any, keys: Any, known: Any) -> Any:
+            if head["number"] == 2:
+                raise KeyError("a fingerprint")
+            return opened(head, keys, known)
+
+        monkeypatch.setattr(bulk, "opened", lacks)
+        work = bulk.Work(assembly.tools(house.settings), "public")
+        part = work.run(list(entries(house.access("relay"))), {})
+        work.close()
+        assert part.lacking
+        assert not any(vars(part.rows).values())
+        written = restoring.rows(house.views_dsn, "select fingerprint from reference where kind = 'schema'")
+        assert {w for (w,) in written} == part.writers.keys() != set()
+
     def test_ended_midway(self, house: Deployment) -> None:
         """Ctrl-C while entries are read: nothing is left of it, and the next one runs."""
         before = living(house)
@@ -224,8 +242,16 @@ class TestRebuild:
                 while not admin.execute(by_itself).fetchall():
                     assert time.monotonic() < until, "autovacuum does not begin"
                     time.sleep(0.05)
+                hold, there = rebuilding._hold, list[int]()
+
+                def holds(holder: Connection) -> Any:
+                    there.append(len(admin.execute(by_itself).fetchall()))
+                    return hold(holder)
+
+                monkeypatch.setattr(rebuilding, "_hold", holds)
                 number = restoring.rows(house.views_dsn, "select number from counter")[0][0]
                 assert number == made(house, entries(house.access("relay")))
+                assert there == [1], "one try with autovacuum at the table is enough"
             finally:
                 admin.execute("alter system reset autovacuum_naptime")
                 admin.execute("select pg_reload_conf()")
@@ -234,7 +260,8 @@ class TestRebuild:
     def test_vacuum_by_hand(self, house: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
         """Whoever vacuums for longer than a rebuild waits is not ended; it says so and leaves everything as it was."""
         before = living(house)
-        monkeypatch.setattr(rebuilding, "VACUUM_MS", 200)
+        monkeypatch.setattr(rebuilding, "VACUUM_MS", 100)
+        monkeypatch.setattr(rebuilding, "HOLD_TRIES", 3)
         with psycopg.connect(house.views_dsn) as somebody:
             somebody.execute("lock table fact in share update exclusive mode")  # as VACUUM does
             with pytest.raises(RebuildBusy, match="vacuums them"):
