@@ -33,8 +33,8 @@ def about(what: str) -> str:
         f"`sightline rebuild` of {what}, from the ledger in Kafka and from an archive: the whole command with its start, "
         "filling, indices, folding, the check against the ledger, and the switch. The limit is one process that polls the ledger "
         f"topic and decodes the entries' headers; the plain loop is {SIZE} processes that copy the rows of the finished tables "
-        "into empty ones and index them, with nothing of ours between. The living tables are vacuumed before, as ten years do not "
-        "come within the last minute: PostgreSQL would else do it meanwhile."
+        "into empty ones and index them, with nothing of ours between. The living tables are vacuumed before, as ten years do "
+        "not come within the last minute: PostgreSQL would else do it meanwhile."
     )
 
 
