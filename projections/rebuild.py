@@ -157,8 +157,11 @@ def _fill(conn: Connection, values: Iterable[bytes], pool: ProcessPoolExecutor, 
         ids = [r.child_id for r in conn.execute(_CHILDREN)]
     folding = pool.map(crew.fold, chunks(ids, CHILDREN))
     _check(conn, expected)  # meanwhile what they are folded from
-    if (folded := sum(folding)) != len(ids):
-        raise NotAsTheLedger(f"{len(ids)} children, {folded} folded: nothing was switched")
+    folded = sum(folding)
+    with conn.begin():
+        there = conn.execute(text("select count(*) from child")).scalar_one()
+    if not len(ids) == folded == there:
+        raise NotAsTheLedger(f"{len(ids)} children, {folded} folded, {there} written: nothing was switched")
 
 
 def _runs(

@@ -76,11 +76,11 @@ def _limit(house: Deployment) -> float:
 
 
 def _checkpoint(services: Services) -> None:
-    if isinstance(services, LocalServices):
-        server = services.parts["postgres"]
-        assert isinstance(server, Postgres)
-        with psycopg.connect(server.dsn("postgres", superuser=True), autocommit=True) as conn:
-            conn.execute("checkpoint")
+    assert isinstance(services, LocalServices)
+    server = services.parts["postgres"]
+    assert isinstance(server, Postgres)
+    with psycopg.connect(server.dsn("postgres", superuser=True), autocommit=True) as conn:
+        conn.execute("checkpoint")
 
 
 def _ended_children_s() -> float:
