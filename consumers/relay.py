@@ -20,7 +20,7 @@ import psycopg
 import structlog
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, Row, text
 from sqlalchemy.exc import DBAPIError
 
 from consumers.ledger import ENTRY, TAKEOVER, LedgerReader, headers
@@ -74,6 +74,10 @@ class _Lease:
     """Where this relay's next record comes to lie in the ledger topic, unless another has taken over."""
 
     sent: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """The last output that each output topic has had: its entry's number and its place among that entry's outputs."""
+
+    told: set[str] = field(default_factory=set)
+    """Output topics that ever held anything."""
 
 
 class Relay:
@@ -133,17 +137,18 @@ class Relay:
                 mine = conn.execute(text("select number, incarnation from counter where id = 1 for update")).one()
                 behind = mine.number < number or mine.incarnation < incarnation
                 lease = _Lease(max(incarnation, mine.incarnation) + (1 if behind or incarnation == 0 else 0), 0, number)
-                lease.epoch = conn.execute(_TAKE, {"o": self._owner, "e": epoch, "c": behind}).scalar_one()
+                lease.epoch, relayed, told = conn.execute(_TAKE, {"o": self._owner, "e": epoch, "c": behind}).one()
             stop = lease.offset = self._append_takeover(lease, number) + 1
             if behind:
                 log.warning("catching-up", database=mine.number, ledger=number, incarnation=lease.incarnation)
             self._applier.catch_up(conn, (s.value for s in reader.entries(mine.number, stop)), lease.incarnation)
             lease.relayed = reader.end()[0]
             self._check_last(conn, reader, lease.relayed)
-        lease.sent = self._sent(conn, lease.relayed)
         with conn.begin():
-            conn.execute(_MARK, {"r": lease.relayed, "n": self._now(), "e": lease.epoch})
-        self._outputs_owed(conn, lease)
+            conn.execute(_CAUGHT_UP, {"e": lease.epoch})
+        self._find_sent(conn, lease, relayed, told)
+        self._send_owed(conn, lease)
+        self._mark(conn, lease)
         log.info("relay-took-over", incarnation=lease.incarnation, epoch=lease.epoch, relayed=lease.relayed)
         return lease
 
@@ -166,11 +171,14 @@ class Relay:
                 f"entry {number} differs between the ledger topic and the database; the ledger is right: run `sightline rebuild`"
             )
 
-    def _sent(self, conn: Connection, number: int) -> dict[str, tuple[int, int]]:
-        """The last output that each output topic holds: its entry's number and its place among that entry's outputs.
+    def _find_sent(self, conn: Connection, lease: _Lease, relayed: int, told: list[str] | None) -> None:
+        """What each output topic has had, from what it holds.
 
         A topic whose records have all expired says nothing; but what was sent within the retention would still be there, and
         what is older would be gone by now however it had been sent. So entries accepted before it are done.
+
+        One that never held anything, and was not `told` anything when the relay before noted that all up to `relayed` was
+        acknowledged, has had all of that: nothing. One that was told, and is new, has been lost: it gets everything again.
         """
         consumer = KafkaConsumer(**self._access.options(), group_id=None, enable_auto_commit=False, fetch_max_wait_ms=20)
         try:
@@ -180,7 +188,7 @@ class Relay:
             consumer.assign(sorted(left))
             for tp in left:
                 consumer.seek(tp, max(begins[tp], ends[tp] - TAIL))
-            found: dict[str, tuple[int, int]] = {}
+            found = lease.sent
             deadline = time.monotonic() + SEND_TIMEOUT_S
             while left and time.monotonic() < deadline:
                 for tp, records in consumer.poll(200).items():
@@ -193,8 +201,11 @@ class Relay:
             consumer.close()
         for topic, tp in zip(OUTPUTS, tps, strict=True):
             if 0 < ends[tp] == begins[tp]:
-                found[topic.name] = (self._last_before(conn, number, self._now() - topic.retention_ms * 1000), EVERY_PLACE)
-        return found
+                before = self._now() - topic.retention_ms * 1000
+                found[topic.name] = (self._last_before(conn, lease.relayed, before), EVERY_PLACE)
+            elif ends[tp] == 0 and told is not None and topic.name not in told:
+                found[topic.name] = (min(relayed, lease.relayed), EVERY_PLACE)
+        lease.told = {t.name for t, tp in zip(OUTPUTS, tps, strict=True) if ends[tp] > 0} | set(told or ())
 
     def _last_before(self, conn: Connection, number: int, at: int) -> int:
         """The last entry up to `number` that was accepted before `at` (µs); `accepted_at` never decreases."""
@@ -206,7 +217,7 @@ class Relay:
                 low, high = (middle, high) if header(bytes(value))["accepted_at"] < at else (low, middle - 1)
         return low
 
-    def _outputs_owed(self, conn: Connection, lease: _Lease) -> None:
+    def _send_owed(self, conn: Connection, lease: _Lease) -> None:
         """Entries already in the ledger topic whose outputs an earlier relay did not get to send."""
         first = min(lease.sent.get(t.name, (0, 0))[0] for t in OUTPUTS) - 1
         while True:
@@ -214,8 +225,15 @@ class Relay:
             conn.rollback()
             if not rows:
                 return
-            self._send_outputs(lease, [(r.number, r.outputs) for r in rows])
+            self._send_outputs(lease, self._outputs(conn, rows))
             first = rows[-1].number
+            self._beat()
+
+    def _outputs(self, conn: Connection, rows: Sequence[Row[Any]]) -> list[tuple[int, Sequence[Any]]]:
+        """Each row's number and outputs. Those that a rebuild left out are made here: somebody needs them after all."""
+        lacking = [r for r in rows if r.outputs == b""]
+        made = dict(zip([r.number for r in lacking], self._applier.outputs(conn, [r.value for r in lacking]), strict=True))
+        return [(r.number, orjson.loads(r.outputs) if r.outputs else made[r.number]) for r in rows if r.outputs is not None]
 
     # -- relaying ---------------------------------------------------------------------------------------------------
 
@@ -235,14 +253,22 @@ class Relay:
             lease.offset += 1
         self._hook("ledger-sent")
         self._check_mine(conn, lease)
-        self._send_outputs(lease, [(r.number, r.outputs) for r in rows if r.outputs is not None])
+        self._send_outputs(lease, self._outputs(conn, rows))
         self._hook("sent")
+        lease.relayed = rows[-1].number
+        self._mark(conn, lease)
+        return len(rows)
+
+    def _mark(self, conn: Connection, lease: _Lease) -> None:
+        """Every entry up to here, and its outputs, is acknowledged.
+
+        Raises: Superseded.
+        """
+        values = {"r": lease.relayed, "t": sorted(lease.told), "n": self._now(), "e": lease.epoch}
         with conn.begin():
-            done = conn.execute(_MARK, {"r": rows[-1].number, "n": self._now(), "e": lease.epoch}).rowcount
+            done = conn.execute(_MARK, values).rowcount
         if done != 1:
             raise Superseded(SUPERSEDED)
-        lease.relayed = rows[-1].number
-        return len(rows)
 
     def _check_mine(self, conn: Connection, lease: _Lease) -> None:
         """One that was frozen since its entries were acknowledged, and superseded meanwhile, sends no output a second time (I3).
@@ -254,16 +280,17 @@ class Relay:
         if epoch != lease.epoch:
             raise Superseded(SUPERSEDED)
 
-    def _send_outputs(self, lease: _Lease, rows: Sequence[tuple[int, Any]]) -> None:
+    def _send_outputs(self, lease: _Lease, rows: Sequence[tuple[int, Sequence[Any]]]) -> None:
         futures = []
-        for number, data in rows:
-            for place, (topic, key, record, value) in enumerate(orjson.loads(bytes(data))):
+        for number, outputs in rows:
+            for place, (topic, key, record, value) in enumerate(outputs):
                 if (number, place) > lease.sent.get(topic, (0, 0)):
                     head = [("number", str(number).encode()), ("place", str(place).encode())]
                     futures.append((topic, (number, place), self._send(topic, key, self._codec.encode(record, value), head)))
         for topic, place_sent, future in futures:
             future.get(SEND_TIMEOUT_S)
             lease.sent[topic] = place_sent
+            lease.told.add(topic)
 
     def _send(self, topic: str, key: str, value: bytes, head: list[tuple[str, bytes]]) -> Any:
         producer = self._link.get()
@@ -294,9 +321,13 @@ def _place(record: Any) -> tuple[int, int]:
     return int(head["number"]), int(head["place"])
 
 
-_TAKE = text("update relay set epoch = greatest(epoch, :e) + 1, owner = :o, catching_up = :c where id = 1 returning epoch")
-_MARK = text("update relay set relayed = :r, relayed_at = :n, catching_up = false where id = 1 and epoch = :e")
+_TAKE = text(
+    "update relay set epoch = greatest(epoch, :e) + 1, owner = :o, catching_up = :c where id = 1 returning epoch, relayed, told"
+)
+_CAUGHT_UP = text("update relay set catching_up = false where id = 1 and epoch = :e")
+_MARK = text("update relay set relayed = :r, relayed_at = :n, told = cast(:t as text[]) where id = 1 and epoch = :e")
 _NEW = text("select number, value, outputs from ledger where number > :r order by number limit :n")
 _OWED = text(
-    "select number, outputs from ledger where number > :a and number <= :z and outputs is not null order by number limit :n"
+    "select number, case when outputs = '' then value end as value, outputs from ledger "
+    "where number > :a and number <= :z and outputs is not null order by number limit :n"
 )

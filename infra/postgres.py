@@ -34,6 +34,9 @@ ROLE: Final = "sightline"
 FALLBACK: Final = Path("/var/lib")
 REFUSED: Final = "password authentication failed"
 
+BY_BYTES: Final = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+"""The order of the system's C.UTF-8, compared as bytes: PostgreSQL makes an index of texts in a third of the time."""
+
 SETTINGS: Final = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -138,7 +141,7 @@ class Postgres(Part):
                 os.chown(secret, self.account.uid, self.account.gid)
             self._run(
                 binaries / "initdb", "-D", str(data), "-U", SUPERUSER, "--auth=scram-sha-256", f"--pwfile={secret}",
-                "-E", "UTF8", "--locale=C.UTF-8",
+                "-E", "UTF8", "--locale=C.UTF-8", *BY_BYTES,
             )  # fmt: skip
         finally:
             secret.unlink(missing_ok=True)

@@ -72,9 +72,9 @@ class Work:
         self._conn.close()
         self._tools.engine.dispose()
 
-    def run(self, values: Sequence[bytes], writers: dict[str, str]) -> Part:
-        """Open a run of encoded entries and copy what needs no order."""
-        part, keys, known, numbers = Part(Rows(), len(values)), self._tools.keys, dict(writers), 0
+    def run(self, values: Sequence[bytes], writers: dict[str, str], sent: int) -> Part:
+        """Open a run of encoded entries and copy what needs no order; `sent` as for `Rows`."""
+        part, keys, known, numbers = Part(Rows(sent), len(values)), self._tools.keys, dict(writers), 0
         for some in chunks(values, OPENED_AT_ONCE):
             heads = [header(v) for v in some]
             keys.ensure(section_keys(heads))

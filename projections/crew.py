@@ -40,9 +40,9 @@ def ready() -> None:
     _at_work()
 
 
-def run(values: Sequence[bytes], writers: dict[str, str]) -> Part:
+def run(values: Sequence[bytes], writers: dict[str, str], sent: int) -> Part:
     """`Work.run` of this process."""
-    return _at_work().run(values, writers)
+    return _at_work().run(values, writers, sent)
 
 
 def execute(statement: str) -> None:

@@ -5,7 +5,7 @@ It folds; it never decides and never sends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -18,6 +18,7 @@ from domain.standing import standing
 from projections.book import Book
 from projections.entries import FACT, REFERENCE, Entry, header, opened, section_keys
 from projections.keyring import KeyRing
+from projections.outputs import Output, outputs
 from projections.writing import Rows, save_children
 
 CHUNK: Final = 1_000
@@ -35,20 +36,17 @@ class Applier:
     def __init__(self, keys: KeyRing, reference: Reference, progress: Progress = lambda _: None) -> None:
         self._keys, self._reference, self._progress = keys, reference, progress
 
-    def catch_up(self, conn: Connection, values: Iterable[bytes], incarnation: int) -> int:
+    def catch_up(self, conn: Connection, values: Iterable[bytes], incarnation: int, sent: int = 0) -> int:
         """Apply encoded entries in number order, refold the children they touch, then take on `incarnation`.
 
-        Each chunk is a transaction; the incarnation comes last, so nobody decides on a half-applied database. Returns how many.
+        `sent` is as for `Rows`. Each chunk is a transaction; the incarnation comes last, so nobody decides on a half-applied
+        database. Returns how many.
         """
         done, presentations, children = 0, set[str](), set[str]()
-        with conn.begin():
-            writers = {
-                r.fingerprint: bytes(r.clear).decode()
-                for r in conn.execute(text("select * from reference where kind = 'schema'"))
-            }
+        writers = self._writers(conn)
         for chunk in chunks(values, CHUNK):
             with conn.begin():
-                entries = self._apply(conn, chunk, writers)
+                entries = self._apply(conn, chunk, writers, sent)
             for entry in entries:
                 if entry.presentation_id is not None and entry.kind == FACT:
                     presentations.add(entry.presentation_id)
@@ -64,15 +62,28 @@ class Applier:
             conn.execute(text("update counter set incarnation = greatest(incarnation, :i) where id = 1"), {"i": incarnation})
         return done
 
-    def _apply(self, conn: Connection, chunk: list[bytes], writers: dict[str, str]) -> list[Entry]:
-        rows, entries = Rows(), []
-        positions: dict[tuple[str, int], int] = {}
-        heads = [header(value) for value in chunk]
+    def outputs(self, conn: Connection, values: Sequence[bytes]) -> list[list[Output]]:
+        """What follows from each of these encoded entries, made again."""
+        return [outputs(entry) for entry in self._opened(values, self._writers(conn))]
+
+    def _writers(self, conn: Connection) -> dict[str, str]:
+        with conn.begin():
+            found = conn.execute(text("select fingerprint, clear from reference where kind = 'schema'"))
+            return {r.fingerprint: bytes(r.clear).decode() for r in found}
+
+    def _opened(self, values: Sequence[bytes], writers: dict[str, str]) -> Iterator[Entry]:
+        heads = [header(value) for value in values]
         self._keys.ensure(section_keys(heads))
-        for head, value in zip(heads, chunk, strict=True):
+        for head in heads:
             entry = opened(head, self._keys, writers)
             if entry.kind == REFERENCE and entry.record == "schema":
                 writers[entry.writer or ""] = (entry.clear or b"").decode()
+            yield entry
+
+    def _apply(self, conn: Connection, chunk: list[bytes], writers: dict[str, str], sent: int) -> list[Entry]:
+        rows, entries = Rows(sent), list[Entry]()
+        positions: dict[tuple[str, int], int] = {}
+        for entry, value in zip(self._opened(chunk, writers), chunk, strict=True):
             rows.add(entry, value)
             entries.append(entry)
             if entry.source is not None:

@@ -75,12 +75,13 @@ def rebuild(
         with conn.begin():  # an empty `views` has no counter yet, and its lock is what the switch needs
             conn.execute(text("insert into public.counter values (1, 0, 0, 0) on conflict do nothing"))
             alone(conn)
+            sent = conn.execute(text("select relayed from public.relay where id = 1")).scalar_one_or_none() or 0
         try:
             for _ in range(crew.SIZE):
                 pool.submit(crew.ready)
             build(conn, SCHEMA, indexed=False)
             try:
-                _fill(conn, values, pool, progress)
+                _fill(conn, values, pool, sent, progress)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)  # nobody writes any more: to switch, or to throw away
             return _switch(engine, conn, applier)
@@ -129,16 +130,16 @@ def enter(conn: Connection, schema: str) -> None:
 # -- filling ----------------------------------------------------------------------------------------------------------
 
 
-def _fill(conn: Connection, values: Iterable[bytes], pool: ProcessPoolExecutor, progress: Progress) -> None:
-    """Every table from `values`, by the pool, and checked.
+def _fill(conn: Connection, values: Iterable[bytes], pool: ProcessPoolExecutor, sent: int, progress: Progress) -> None:
+    """Every table from `values`, by the pool, and checked; `sent` as for `Rows`.
 
     Raises: NotAsTheLedger.
     """
-    parts, writers = list(_runs(pool, chunks(values, RUN), {}, progress)), dict[str, str]()
+    parts, writers = list(_runs(pool, chunks(values, RUN), {}, sent, progress)), dict[str, str]()
     for part, _ in parts:
         writers |= part.writers
     again = [run for part, run in parts if part.lacking]
-    later = dict(zip(map(id, again), (p for p, _ in _runs(pool, again, writers, progress)), strict=True)) if again else {}
+    later = dict(zip(map(id, again), (p for p, _ in _runs(pool, again, writers, sent, progress)), strict=True)) if again else {}
     found = [later.get(id(run), part) for part, run in parts]
     if any(p.lacking for p in found):
         raise NotAsTheLedger("no entry holds the schema of another, as a newer release's might: nothing was switched")
@@ -165,7 +166,7 @@ def _fill(conn: Connection, values: Iterable[bytes], pool: ProcessPoolExecutor, 
 
 
 def _runs(
-    pool: ProcessPoolExecutor, runs: Iterable[list[bytes]], writers: dict[str, str], progress: Progress
+    pool: ProcessPoolExecutor, runs: Iterable[list[bytes]], writers: dict[str, str], sent: int, progress: Progress
 ) -> Iterator[tuple[Part, list[bytes]]]:
     """Each run's part, in order; the run itself only where it has to be done again."""
     waiting: deque[tuple[list[bytes], Future[Part]]] = deque()
@@ -180,7 +181,7 @@ def _runs(
         return part, []
 
     for some in runs:
-        waiting.append((some, pool.submit(crew.run, some, writers)))
+        waiting.append((some, pool.submit(crew.run, some, writers, sent)))
         while len(waiting) >= limit:
             yield first()
     while waiting:

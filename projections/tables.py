@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import ARRAY, BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 views_metadata: Final = MetaData()
 
@@ -40,6 +40,7 @@ relay: Final = Table(
     Column("relayed", BigInteger, nullable=False, comment="every entry up to here, and its outputs, is acknowledged"),
     Column("relayed_at", BigInteger, nullable=False),
     Column("catching_up", Boolean, nullable=False, server_default=text("false"), comment="views lack what the ledger holds"),
+    Column("told", ARRAY(Text), comment="output topics that ever held anything, as of `relayed`; null: not known"),
 )
 
 position: Final = Table(
@@ -57,7 +58,7 @@ ledger: Final = Table(
     views_metadata,
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("value", LargeBinary, nullable=False),
-    Column("outputs", LargeBinary),
+    Column("outputs", LargeBinary, comment="null: it has none; empty: they were acknowledged before this row was made"),
 )
 
 reference: Final = Table(

@@ -44,11 +44,12 @@ def verify(
             number = living.execute(text("select number from counter where id = 1")).scalar_one()
             build(conn, "verify")
             upto = (v for n, v in enumerate(values, start=1) if n <= number)
-            applier.catch_up(conn, upto, 0)
+            sent = living.execute(text("select coalesce(max(number), 0) from ledger where outputs = ''")).scalar_one()
+            applier.catch_up(conn, upto, 0, sent)
             sql = "select value from public.ledger where number > :a and number <= :z order by number"
             with conn.begin():
                 there = conn.execute(text("select number from counter where id = 1")).scalar_one()
-            applier.catch_up(conn, (bytes(r.value) for r in living.execute(text(sql), {"a": there, "z": number}).all()), 0)
+            applier.catch_up(conn, (bytes(r.value) for r in living.execute(text(sql), {"a": there, "z": number}).all()), 0, sent)
             found = [d for t in FOLDED if t.name not in NOT_COMPARED for d in _compare(living, conn, t.name)]
             count, different = _compare_children(living, conn, reference, sample)
             with conn.begin():

@@ -41,9 +41,14 @@ COLUMNS: Final[Mapping[str, str]] = {
 
 
 class Rows:
-    """Rows to write for a run of entries in number order."""
+    """Rows to write for a run of entries in number order.
 
-    def __init__(self) -> None:
+    `sent` is a number up to which the outputs of every entry are acknowledged: they are not made, and their place is empty. It is
+    the relay's to make them again, should a topic have lost them.
+    """
+
+    def __init__(self, sent: int = 0) -> None:
+        self._sent = sent
         self.ledger: list[tuple[Any, ...]] = []
         self.reference: list[tuple[Any, ...]] = []
         self.fact: list[tuple[Any, ...]] = []
@@ -62,8 +67,11 @@ class Rows:
 
     def add(self, entry: Entry, value: bytes) -> None:
         """Take in one entry and its encoded bytes."""
-        sent = outputs(entry)
-        self.ledger.append((entry.number, value, orjson.dumps(sent) if sent else None))
+        if entry.number <= self._sent:
+            self.ledger.append((entry.number, value, b""))
+        else:
+            owed = outputs(entry)
+            self.ledger.append((entry.number, value, orjson.dumps(owed) if owed else None))
         if entry.kind == REFERENCE:
             self.reference.append((entry.record, entry.writer, entry.number, entry.clear))
         if entry.kind == FACT and entry.verdict == ACCEPTED:

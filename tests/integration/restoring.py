@@ -24,6 +24,7 @@ from consumers.keys import WrappedKeys, read_keys
 from consumers.ledger import ENTRY, LedgerReader, headers
 from infra import assembly, keep_backup, migrate
 from infra.intake import known_positions
+from infra.provision import admin_client, provision
 from infra.web import AccessPublisher
 from producers.client import AgencyClient
 from producers.halton.borough import Borough
@@ -32,7 +33,7 @@ from projections.accesses import record_access
 from projections.accounts import add_account, sign_in
 from projections.keyring import KeyRing
 from projections.verify import Difference, verify
-from schemas.topics import AGENCIES
+from schemas.topics import AGENCIES, topics
 from tests.services import Deployment
 
 PASSWORD = "correct horse battery staple"
@@ -133,6 +134,30 @@ def ends(d: Deployment, topic: str, partition: int) -> tuple[int, int]:
     tp = TopicPartition(d.prefix + topic, partition)
     with closing(KafkaConsumer(**d.access("admin").options())) as consumer:
         return int(consumer.beginning_offsets([tp])[tp]), int(consumer.end_offsets([tp])[tp])
+
+
+def outputs(d: Deployment, topic: str) -> list[tuple[int, int, bytes, bytes]]:
+    """(number, place, key, value) of each record of an output topic."""
+    found = list[tuple[int, int, bytes, bytes]]()
+    end = ends(d, topic, 0)[1]
+    with closing(KafkaConsumer(**d.access("admin").options(), enable_auto_commit=False)) as consumer:
+        tp = TopicPartition(d.prefix + topic, 0)
+        consumer.assign([tp])
+        consumer.seek_to_beginning(tp)
+        deadline = time.monotonic() + WAIT_S
+        while consumer.position(tp) < end:
+            assert time.monotonic() < deadline, f"{topic} could not be read"
+            for record in consumer.poll(200).get(tp, []):
+                head = dict(record.headers)
+                found.append((int(head["number"]), int(head["place"]), record.key, record.value))
+    return found
+
+
+def lose(d: Deployment, topic: str) -> None:
+    """The broker's log of a topic is gone; the topic is there again, and empty."""
+    with admin_client(d.access("admin")) as client:
+        client.delete_topics([d.prefix + topic])
+    provision(d.access("admin"), d.prefix, topics(), d.settings.passwords(), replication=1)
 
 
 def entries(d: Deployment, first: int, count: int) -> None:

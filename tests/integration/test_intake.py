@@ -13,9 +13,7 @@ from kafka import KafkaProducer, TopicPartition
 
 from consumers.host import PositionLost
 from infra import assembly, intake
-from infra.provision import admin_client, provision
 from producers.client import AgencyClient
-from schemas.topics import topics
 from tests.golden.values import VALUES
 from tests.integration import restoring
 from tests.services import Deployment
@@ -40,14 +38,6 @@ def accepted(d: Deployment) -> set[str]:
     return {row[0] for row in restoring.rows(d.views_dsn, "select event_id from fact")}
 
 
-def lose(d: Deployment) -> None:
-    """The broker's log of one intake topic is gone; the topic is there again, and empty."""
-    with admin_client(d.access("admin")) as client:
-        client.delete_topics([d.prefix + TOPIC])
-    passwords = d.settings.passwords()
-    provision(d.access("admin"), d.prefix, topics(), passwords, replication=1)
-
-
 @pytest.mark.usefixtures("services")
 class TestLostIntake:
     """Five facts worked on, the topic lost, two sent to the new one before anybody noticed."""
@@ -61,7 +51,7 @@ class TestLostIntake:
             before = concerns(d, tmp_path / "a", 5)
             restoring.settled(d)
         assert before == accepted(d)
-        lose(d)
+        restoring.lose(d, TOPIC)
         stranded = concerns(d, tmp_path / "b", 2)
         worker = assembly.unify(d.settings, 0)
         said: list[BaseException] = []

@@ -143,7 +143,7 @@ class TestRebuild:
 
         monkeypatch.setattr(bulk, "opened", lacks)
         work = bulk.Work(assembly.tools(house.settings), "public")
-        part = work.run(list(entries(house.access("relay"))), {})
+        part = work.run(list(entries(house.access("relay"))), {}, 0)
         work.close()
         assert part.lacking
         assert not any(vars(part.rows).values())

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kafka import TopicPartition
@@ -38,7 +39,7 @@ def run(one: Relay, into: list[BaseException]) -> threading.Thread:
     def body() -> None:
         try:
             one.run()
-        except Superseded as err:
+        except (Superseded, SystemExit) as err:
             into.append(err)
 
     thread = threading.Thread(target=body, daemon=True)
@@ -52,6 +53,36 @@ def until(what: str, condition: Callable[[], bool], seconds: float = 60) -> None
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.05)
+
+
+def ends_at(point: str) -> Callable[[str], None]:
+    """A hook at which a relay ends as if killed."""
+
+    def hook(at: str) -> None:
+        if at == point:
+            raise SystemExit
+
+    return hook
+
+
+def dies(one: Relay) -> None:
+    """It runs until it ends."""
+    ended = list[BaseException]()
+    thread = run(one, ended)
+    thread.join(60)
+    assert [SystemExit] == list(map(type, ended))
+
+
+def relayed(d: Deployment, name: str) -> None:
+    """A relay takes over, relays everything and stops."""
+    one, since = relay(d, name), restoring.rows(d.views_dsn, "select relayed_at from relay")
+    thread = run(one, [])
+    until(
+        "it has taken over and relayed",
+        lambda: restoring.rows(d.views_dsn, "select relayed_at from relay") != since and everything_relayed(d),
+    )
+    one.stop()
+    thread.join(30)
 
 
 def everything_relayed(d: Deployment) -> bool:
@@ -131,6 +162,52 @@ class TestExpired:
             assert expected == restoring.ends(decided, OUTCOMES, 0)[1]
             with admin_client(decided.access("admin")) as client:
                 client.delete_records({TopicPartition(decided.prefix + OUTCOMES, 0): expected})
+
+
+@pytest.mark.slow
+class TestAfterARebuild:
+    """A rebuild does not make the outputs that were acknowledged when it began."""
+
+    def test_what_was_not_sent_is_there(self, decided: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Entries acknowledged, their outputs not; and the relay that was to send those ended before it had: they are owed."""
+        dies(relay(decided, "first", hook=ends_at("ledger-sent")))
+        with monkeypatch.context() as patched:
+            patched.setattr(Relay, "_send_outputs", lambda *_: ends_at("sent")("sent"))
+            dies(relay(decided, "second"))
+        restoring.rebuilt(decided)
+        assert [] == restoring.differences(decided, decided)[1]
+        relayed(decided, "third")
+        assert (0, 5) == restoring.ends(decided, OUTCOMES, 0)
+
+    def test_what_a_topic_lost_is_made_again(self, decided: Deployment) -> None:
+        """The same outputs under the same numbers and places, and only in that topic; once."""
+        relayed(decided, "first")
+        before = restoring.outputs(decided, OUTCOMES)
+        assert 5 == len(before)
+        other = restoring.ends(decided, "recommendations", 0)
+        restoring.rebuilt(decided)
+        assert [] == restoring.differences(decided, decided)[1]
+        assert {(True,)} == set(restoring.rows(decided.views_dsn, "select outputs = '' from ledger"))
+        restoring.lose(decided, OUTCOMES)
+        for name in ("second", "third"):
+            relayed(decided, name)
+            assert before == restoring.outputs(decided, OUTCOMES)
+        assert other == restoring.ends(decided, "recommendations", 0)
+
+    def test_topics_that_never_held_anything(self, decided: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nothing is looked for in what was acknowledged before: a relay that takes over after ten years has no more to do."""
+        looked = list[int]()
+        send = Relay._send_outputs
+
+        def noted(self: Relay, lease: Any, rows: Any) -> None:
+            looked.extend(number for number, _ in rows)
+            send(self, lease, rows)
+
+        relayed(decided, "first")
+        last = restoring.outputs(decided, OUTCOMES)[-1][0]
+        monkeypatch.setattr(Relay, "_send_outputs", noted)
+        relayed(decided, "second")
+        assert [last] == looked
 
 
 @pytest.mark.slow
