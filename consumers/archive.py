@@ -134,7 +134,9 @@ class Archive:
             ArchiveDamaged: at the first record that is missing or changed.
         """
         for segment in self.segments:
-            if segment.end > start:
+            if segment.first >= start:
+                yield from self._read(segment)
+            elif segment.end > start:
                 yield from (r for r in self._read(segment) if r.offset >= start)
 
     def last(self) -> Record:
@@ -279,7 +281,8 @@ def _framed(record: Record) -> bytes:
 def _parsed(payload: bytes) -> Record:
     """The record of a payload whose CRC has been checked."""
     offset, timestamp, count = _HEAD.unpack_from(payload)
-    (key, content), at = _blobs(payload, _HEAD.size, 2)
+    key, at = _blob_at(payload, _HEAD.size)
+    content, at = _blob_at(payload, at)
     return Record(offset, timestamp, key, content, _headers(payload[at:], count))
 
 
@@ -290,7 +293,10 @@ def _headers(data: bytes, count: int) -> tuple[tuple[str, bytes], ...]:
         found = shape.layout.unpack(data)
         if found[::2] == shape.lengths and found[1::4] == shape.encoded:
             return tuple(zip(shape.names, found[3::4], strict=True))
-    parts = [x or b"" for x in _blobs(data, 0, 2 * count)[0]]
+    parts, at = list[bytes](), 0
+    for _ in range(2 * count):
+        part, at = _blob_at(data, at)
+        parts.append(part or b"")
     names = tuple([name.decode() for name in parts[::2]])
     if len(_shapes) < SHAPES_MAX:
         lengths = tuple(map(len, parts))
@@ -315,15 +321,11 @@ SHAPES_MAX: Final = 100
 _shapes: dict[tuple[int, int], _Shape] = {}
 
 
-def _blobs(data: bytes, at: int, count: int) -> tuple[list[bytes | None], int]:
-    """So many blobs from `at` on, and where they end."""
-    found = list[bytes | None]()
-    for _ in range(count):
-        begin = at + _LENGTH.size
-        (length,) = _length_at(data, at)
-        at = begin + length if length > 0 else begin
-        found.append(None if length < 0 else data[begin:at])
-    return found, at
+def _blob_at(data: bytes, at: int) -> tuple[bytes | None, int]:
+    """The blob that begins there, and where it ends."""
+    begin = at + _LENGTH.size
+    (length,) = _length_at(data, at)
+    return (None, begin) if length < 0 else (data[begin : begin + length], begin + length)
 
 
 def _blob(data: bytes | None) -> bytes:

@@ -21,6 +21,7 @@ from projections.entries import REFERENCE, header, opened, section_keys
 from projections.folding import chunks, newest
 from projections.keyring import KeyRing
 from projections.writing import COLUMNS, Rows, child_row
+from schemas.codec import FactReader
 
 COPIED: Final = ("ledger", "presentation", "block", "fact", "link", "conclusion")
 """Tables whose rows can be written in any order."""
@@ -65,7 +66,7 @@ class Work:
             self._conn.execute(text("set synchronous_commit to off"))  # the switch at the end is synchronous
             self._conn.execute(text("set max_parallel_maintenance_workers to 0"))  # there is a process for each core already
             self._conn.execute(text("set default_statistics_target to 10"))
-        tools.keys.load()
+        self._every_key, self._facts = tools.keys.load(), FactReader()
 
     def close(self) -> None:
         """Close the connection."""
@@ -77,14 +78,15 @@ class Work:
         part, keys, known, numbers = Part(Rows(sent), len(values)), self._tools.keys, dict(writers), 0
         for some in chunks(values, OPENED_AT_ONCE):
             heads = [header(v) for v in some]
-            keys.ensure(section_keys(heads))
+            if not self._every_key:
+                keys.ensure(section_keys(heads))
             for head, value in zip(heads, some, strict=True):
                 if head["kind"] == REFERENCE and head["record"] == "schema":
                     part.writers[head["writer"]] = known[head["writer"]] = (head["clear"] or b"").decode()
                 if part.lacking:
                     continue  # to the schemas in what follows
                 try:
-                    entry = opened(head, keys, known)
+                    entry = opened(head, keys, known, self._facts)
                 except KeyError:
                     part.lacking = True
                     continue

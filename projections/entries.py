@@ -14,7 +14,7 @@ from domain.model import Fact, Json
 from domain.problems import Problem
 from projections.keyring import KeyName, KeyRing
 from schemas.catalogue import RecordSpec, catalogue, spec
-from schemas.codec import decode_body, older
+from schemas.codec import FactReader, decode_body, older
 
 ENTRY: Final = spec("LedgerEntry")
 ENTRY_BYTES_MAX: Final = 1024 * 1024
@@ -133,8 +133,8 @@ def section_keys(heads: Iterable[Json]) -> set[KeyName]:
     return {(s["holder"], s["record_class"]) for head in heads for s in head["sections"]}
 
 
-def opened(head: Json, keys: KeyRing, writers: Mapping[str, str]) -> Entry:
-    """The entry of a decoded header, as `unseal`."""
+def opened(head: Json, keys: KeyRing, writers: Mapping[str, str], facts: FactReader | None = None) -> Entry:
+    """The entry of a decoded header, as `unseal`; with `facts`, its fact may come without whom it is about."""
     entry = Entry(
         head["number"], head["incarnation"], head["kind"], head["accepted_at"],
         None if head["source_topic"] is None else (head["source_topic"], head["source_partition"], head["source_offset"]),
@@ -152,7 +152,7 @@ def opened(head: Json, keys: KeyRing, writers: Mapping[str, str]) -> Entry:
         elif part == "conclusions":
             entry.conclusions = [(k, d) for k, d in orjson.loads(plain)]
         else:
-            entry.body, entry.value = plain, _decode(entry, plain, writers)
+            entry.body, entry.value = plain, _decode(entry, plain, writers, facts)
     return entry
 
 
@@ -196,9 +196,11 @@ def _bound(entry: Entry, holder: str, record_class_: str, part: str) -> bytes:
     return f"{holder}|{record_class_}|{part}|{entry.event_id}".encode()
 
 
-def _decode(entry: Entry, body: bytes, writers: Mapping[str, str]) -> Json:
+def _decode(entry: Entry, body: bytes, writers: Mapping[str, str], facts: FactReader | None) -> Json:
     record: RecordSpec = spec(entry.record or "")
     if entry.writer in (None, record.fingerprint):
+        if facts is not None and entry.kind == FACT and entry.presentation_id is not None:
+            return facts.read(record, body, entry.presentation_id)
         return decode_body(record, body)
     return decode_body(record, body, older(record.name, writers[entry.writer or ""]), entry.writer)
 

@@ -80,8 +80,8 @@ class KeyRing:
         for name in missing:
             self._keep(name, found[name][0] if name in found else None)
 
-    def load(self) -> None:
-        """Have every key at hand that there is, unless they are more than are kept: for whoever needs most of them.
+    def load(self) -> bool:
+        """Have every key at hand that there is, unless they are more than are kept, and say so: for whoever needs most of them.
 
         One question; asked for as they come, some at a time, they take PostgreSQL and us several times as long.
 
@@ -90,9 +90,11 @@ class KeyRing:
         """
         with self._statement() as conn:
             found = rows(conn, _EVERY, {"n": CACHED_MAX + 1})
-        if len(found) <= CACHED_MAX:
-            for holder, record_class, wrapped in found:
-                self._keep((holder, record_class), wrapped)
+        if len(found) > CACHED_MAX:
+            return False
+        for holder, record_class, wrapped in found:
+            self._keep((holder, record_class), wrapped)
+        return True
 
     def arrive(self) -> None:
         """Wait until every key that was made has arrived in topic `keys`.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
-
-import httpx
+from typing import TYPE_CHECKING, Any, Final
 
 from domain.problems import SightlineError
+
+if TYPE_CHECKING:
+    import httpx
 
 TIMEOUT_S: Final = 10.0
 """A registry answers in milliseconds; ten seconds covers one that is starting."""
@@ -37,7 +38,10 @@ class Registry:
     """Client of the registry at `url` (up to and including the version path, like `…/apis/ccompat/v7`)."""
 
     def __init__(self, url: str) -> None:
+        import httpx  # a tenth of the start of whoever asks no registry
+
         self.url = url.rstrip("/")
+        self._failure = httpx.HTTPError
         self._http = httpx.Client(timeout=TIMEOUT_S, trust_env=False)
 
     def register(self, subject: str, text: str) -> int:
@@ -108,7 +112,7 @@ class Registry:
         headers = {"content-type": "application/vnd.schemaregistry.v1+json"}
         try:
             answer = self._http.request(method, self.url + path, content=content, headers=headers)
-        except httpx.HTTPError as err:
+        except self._failure as err:
             raise RegistryUnavailable(f"the schema registry does not answer ({type(err).__name__})") from err
         if answer.status_code >= 500:
             raise RegistryUnavailable(f"the schema registry answers {answer.status_code}")

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from schemas import codec
 from schemas.catalogue import NAMESPACE, catalogue, fingerprint
-from schemas.codec import decode_body, encode_body, older
+from schemas.codec import FactReader, Undecodable, decode_body, encode_body, older
 from tests.golden.test_wire import full, golden
 
 SPEC = catalogue()["SchoolConcern"]
@@ -58,3 +59,64 @@ class TestOlder:
         gone = next(f for f in schema["fields"] if "default" in f)
         schema["fields"].remove(gone)
         assert older(SPEC.name, json.dumps(schema)) is not None
+
+
+FACTS = sorted(name for name, spec in catalogue().items() if spec.kind == "event")
+
+
+def value_of(name: str, **subject: Any) -> dict[str, Any]:
+    """A full value of a fact, in whose subject these fields are otherwise."""
+    value = full(golden(name, catalogue()[name].version)["value"])
+    return value | {"envelope": value["envelope"] | {"subject": value["envelope"]["subject"] | subject}}
+
+
+def without_subject(value: dict[str, Any]) -> dict[str, Any]:
+    """A fact's value as `FactReader` gives it."""
+    return value | {"envelope": {k: v for k, v in value["envelope"].items() if k != "subject"}}
+
+
+class TestFactReader:
+    """Facts without whom they are about: the same as decoding all, whatever was read before."""
+
+    @pytest.mark.parametrize("name", FACTS)
+    def test_the_rest_is_the_same(self, name: str) -> None:
+        """For the first fact about somebody, the next, and one in which another subject stands under the same id; the values of
+        two facts are not one object.
+        """
+        reader, spec = FactReader(), catalogue()[name]
+        values = [value_of(name), value_of(name, given_name="Zo"), value_of(name), value_of(name, sex=None), value_of(name)]
+        for value in values:
+            body = encode_body(spec, value)
+            found, again = (reader.read(spec, body, "p1") for _ in range(2))
+            assert without_subject(decode_body(spec, body)) == found == again
+            assert found["envelope"] is not again["envelope"]
+
+    def test_of_another_record(self) -> None:
+        """A presentation speaks in several records: the same bytes stand in each."""
+        reader = FactReader()
+        for name in (*FACTS, *FACTS):
+            body = encode_body(catalogue()[name], value_of(name))
+            assert without_subject(decode_body(catalogue()[name], body)) == reader.read(catalogue()[name], body, "p1")
+
+    @pytest.mark.parametrize("known", [False, True])
+    def test_what_is_torn(self, known: bool) -> None:
+        """At every byte, or followed by one: refused as decoding all refuses it, and nothing of it is remembered wrongly."""
+        body = encode_body(SPEC, value_of(SPEC.name))
+        for torn in (*(body[:n] for n in range(len(body))), body + b"\x00"):
+            reader = FactReader()
+            if known:
+                reader.read(SPEC, body, "p1")
+            with pytest.raises(Undecodable) as whole:
+                decode_body(SPEC, torn)
+            with pytest.raises(Undecodable) as in_parts:
+                reader.read(SPEC, torn, "p1")
+            assert (whole.value.reason, str(whole.value)) == (in_parts.value.reason, str(in_parts.value))
+            assert without_subject(decode_body(SPEC, body)) == reader.read(SPEC, body, "p1")
+
+    def test_no_more_than_so_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It forgets, and reads on."""
+        monkeypatch.setattr(codec, "SUBJECTS_MAX", 2)
+        reader, body = FactReader(), encode_body(SPEC, value_of(SPEC.name))
+        for n in range(5):
+            assert without_subject(decode_body(SPEC, body)) == reader.read(SPEC, body, f"p{n}")
+            assert len(reader._known) <= 2
