@@ -120,6 +120,22 @@ class TestRebuild:
             made(house, entries(house.access("relay")))
         untouched(house, before)
 
+    def test_a_child_that_is_not_written_is_noticed(self, house: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Folded, and its row not there: nothing is switched either."""
+        before = living(house)
+        fold = bulk.Work.fold
+
+        def loses_one(self: bulk.Work, child_ids: Any) -> int:
+            folded = fold(self, child_ids)
+            with self._conn.begin():
+                self._conn.execute(text("delete from child where child_id = :c"), {"c": child_ids[0]})
+            return folded
+
+        monkeypatch.setattr(bulk.Work, "fold", loses_one)
+        with pytest.raises(NotAsTheLedger, match=r"(\d+) children, \1 folded, \d+ written: nothing was switched"):
+            made(house, entries(house.access("relay")))
+        untouched(house, before)
+
     def test_what_cannot_be_read_is_not_left_out(self, house: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
         """Entries whose schema no entry holds, as those of a newer release: nothing is switched, and it says why."""
         before = living(house)
@@ -136,10 +152,10 @@ class TestRebuild:
         """It writes nothing and brings nothing back but the schemas that it holds, those after the entry in question too."""
         opened = bulk.opened
 
-        def lacks(head: Any, keys: Any, known: Any) -> Any:
+        def lacks(head: Any, *others: Any) -> Any:
             if head["number"] == 2:
                 raise KeyError("a fingerprint")
-            return opened(head, keys, known)
+            return opened(head, *others)
 
         monkeypatch.setattr(bulk, "opened", lacks)
         work = bulk.Work(assembly.tools(house.settings), "public")
