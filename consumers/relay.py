@@ -13,6 +13,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final
 
 import orjson
@@ -28,6 +29,7 @@ from domain.problems import SightlineError
 from producers.kafka_link import Reopened
 from projections.entries import header
 from projections.folding import Applier
+from projections.keyring import KeysAbsent
 from schemas.codec import Codec
 from schemas.registry import RegistryUnavailable
 from schemas.topics import KafkaAccess, topics
@@ -76,8 +78,8 @@ class _Lease:
     sent: dict[str, tuple[int, int]] = field(default_factory=dict)
     """The last output that each output topic has had: its entry's number and its place among that entry's outputs."""
 
-    told: set[str] = field(default_factory=set)
-    """Output topics that ever held anything."""
+    ends: dict[str, int] = field(default_factory=dict)
+    """One past the last record of each output topic."""
 
 
 class Relay:
@@ -117,7 +119,7 @@ class Relay:
                         elif sent < ROWS:
                             time.sleep(GATHER_S)
                         self._beat()
-            except (DBAPIError, KafkaError, RegistryUnavailable, NotReady, KeyError) as err:  # KeyError: as in clock
+            except (DBAPIError, KafkaError, RegistryUnavailable, NotReady, KeysAbsent, KeyError) as err:  # KeyError: as in clock
                 failures += 1
                 kind = type(err.orig if isinstance(err, DBAPIError) else err).__name__
                 log.warning("relay-interrupted", kind=kind, failures=failures)
@@ -137,7 +139,7 @@ class Relay:
                 mine = conn.execute(text("select number, incarnation from counter where id = 1 for update")).one()
                 behind = mine.number < number or mine.incarnation < incarnation
                 lease = _Lease(max(incarnation, mine.incarnation) + (1 if behind or incarnation == 0 else 0), 0, number)
-                lease.epoch, relayed, told = conn.execute(_TAKE, {"o": self._owner, "e": epoch, "c": behind}).one()
+                lease.epoch, served, ends = conn.execute(_TAKE, {"o": self._owner, "e": epoch, "c": behind}).one()
             stop = lease.offset = self._append_takeover(lease, number) + 1
             if behind:
                 log.warning("catching-up", database=mine.number, ledger=number, incarnation=lease.incarnation)
@@ -145,8 +147,8 @@ class Relay:
             lease.relayed = reader.end()[0]
             self._check_last(conn, reader, lease.relayed)
         with conn.begin():
-            conn.execute(_CAUGHT_UP, {"e": lease.epoch})
-        self._find_sent(conn, lease, relayed, told)
+            conn.execute(_CAUGHT_UP, {"r": lease.relayed, "n": self._now(), "e": lease.epoch})
+        self._find_sent(conn, lease, served, orjson.loads(ends))
         self._send_owed(conn, lease)
         self._mark(conn, lease)
         log.info("relay-took-over", incarnation=lease.incarnation, epoch=lease.epoch, relayed=lease.relayed)
@@ -171,14 +173,12 @@ class Relay:
                 f"entry {number} differs between the ledger topic and the database; the ledger is right: run `sightline rebuild`"
             )
 
-    def _find_sent(self, conn: Connection, lease: _Lease, relayed: int, told: list[str] | None) -> None:
-        """What each output topic has had, from what it holds.
+    def _find_sent(self, conn: Connection, lease: _Lease, served: int, noted: dict[str, int]) -> None:
+        """What each output topic has had, by what it holds; and all up to entry `served`, unless it ends before the end that was
+        `noted` with that: then it has lost something.
 
         A topic whose records have all expired says nothing; but what was sent within the retention would still be there, and
         what is older would be gone by now however it had been sent. So entries accepted before it are done.
-
-        One that never held anything, and was not `told` anything when the relay before noted that all up to `relayed` was
-        acknowledged, has had all of that: nothing. One that was told, and is new, has been lost: it gets everything again.
         """
         consumer = KafkaConsumer(**self._access.options(), group_id=None, enable_auto_commit=False, fetch_max_wait_ms=20)
         try:
@@ -203,9 +203,9 @@ class Relay:
             if 0 < ends[tp] == begins[tp]:
                 before = self._now() - topic.retention_ms * 1000
                 found[topic.name] = (self._last_before(conn, lease.relayed, before), EVERY_PLACE)
-            elif ends[tp] == 0 and told is not None and topic.name not in told:
-                found[topic.name] = (min(relayed, lease.relayed), EVERY_PLACE)
-        lease.told = {t.name for t, tp in zip(OUTPUTS, tps, strict=True) if ends[tp] > 0} | set(told or ())
+            elif topic.name in noted and ends[tp] >= noted[topic.name]:
+                found[topic.name] = max(found.get(topic.name, (0, 0)), (min(served, lease.relayed), EVERY_PLACE))
+        lease.ends = {topic.name: ends[tp] for topic, tp in zip(OUTPUTS, tps, strict=True)}
 
     def _last_before(self, conn: Connection, number: int, at: int) -> int:
         """The last entry up to `number` that was accepted before `at` (µs); `accepted_at` never decreases."""
@@ -219,21 +219,29 @@ class Relay:
 
     def _send_owed(self, conn: Connection, lease: _Lease) -> None:
         """Entries already in the ledger topic whose outputs an earlier relay did not get to send."""
-        first = min(lease.sent.get(t.name, (0, 0))[0] for t in OUTPUTS) - 1
+        first = min(_done(lease.sent.get(t.name, (0, 0))) for t in OUTPUTS)
         while True:
             rows = conn.execute(_OWED, {"a": first, "z": lease.relayed, "n": ROWS * 4}).all()
             conn.rollback()
             if not rows:
                 return
-            self._send_outputs(lease, self._outputs(conn, rows))
+            owed = self._outputs(conn, rows)
+            self._check_mine(conn, lease)
+            self._send_outputs(lease, owed)
             first = rows[-1].number
             self._beat()
 
     def _outputs(self, conn: Connection, rows: Sequence[Row[Any]]) -> list[tuple[int, Sequence[Any]]]:
-        """Each row's number and outputs. Those that a rebuild left out are made here: somebody needs them after all."""
-        lacking = [r for r in rows if r.outputs == b""]
-        made = dict(zip([r.number for r in lacking], self._applier.outputs(conn, [r.value for r in lacking]), strict=True))
-        return [(r.number, orjson.loads(r.outputs) if r.outputs else made[r.number]) for r in rows if r.outputs is not None]
+        """Each row's number and outputs. Those that a rebuild left out are made here: a topic has lost them.
+
+        Raises: KeysAbsent.
+        """
+        found = [(r.number, orjson.loads(r.outputs)) for r in rows if r.outputs]
+        left_out = [r for r in rows if r.outputs == b""]
+        if not left_out:
+            return found
+        made = self._applier.outputs(conn, [r.value for r in left_out])
+        return sorted([*found, *zip([r.number for r in left_out], made, strict=True)], key=itemgetter(0))
 
     # -- relaying ---------------------------------------------------------------------------------------------------
 
@@ -252,8 +260,9 @@ class Relay:
                 raise Superseded(SUPERSEDED)
             lease.offset += 1
         self._hook("ledger-sent")
+        follows = self._outputs(conn, rows)
         self._check_mine(conn, lease)
-        self._send_outputs(lease, self._outputs(conn, rows))
+        self._send_outputs(lease, follows)
         self._hook("sent")
         lease.relayed = rows[-1].number
         self._mark(conn, lease)
@@ -264,7 +273,7 @@ class Relay:
 
         Raises: Superseded.
         """
-        values = {"r": lease.relayed, "t": sorted(lease.told), "n": self._now(), "e": lease.epoch}
+        values = {"r": lease.relayed, "x": orjson.dumps(lease.ends), "n": self._now(), "e": lease.epoch}
         with conn.begin():
             done = conn.execute(_MARK, values).rowcount
         if done != 1:
@@ -288,9 +297,9 @@ class Relay:
                     head = [("number", str(number).encode()), ("place", str(place).encode())]
                     futures.append((topic, (number, place), self._send(topic, key, self._codec.encode(record, value), head)))
         for topic, place_sent, future in futures:
-            future.get(SEND_TIMEOUT_S)
+            acknowledged = future.get(SEND_TIMEOUT_S)
             lease.sent[topic] = place_sent
-            lease.told.add(topic)
+            lease.ends[topic] = max(lease.ends[topic], acknowledged.offset + 1)
 
     def _send(self, topic: str, key: str, value: bytes, head: list[tuple[str, bytes]]) -> Any:
         producer = self._link.get()
@@ -315,6 +324,12 @@ class Relay:
             raise DBAPIError("listen ledger", None, err, connection_invalidated=True) from err
 
 
+def _done(sent: tuple[int, int]) -> int:
+    """The last entry all of whose outputs a topic has certainly had."""
+    number, place = sent
+    return number if place == EVERY_PLACE else number - 1
+
+
 def _place(record: Any) -> tuple[int, int]:
     """Number and place of an output."""
     head = dict(record.headers)
@@ -322,10 +337,10 @@ def _place(record: Any) -> tuple[int, int]:
 
 
 _TAKE = text(
-    "update relay set epoch = greatest(epoch, :e) + 1, owner = :o, catching_up = :c where id = 1 returning epoch, relayed, told"
+    "update relay set epoch = greatest(epoch, :e) + 1, owner = :o, catching_up = :c where id = 1 returning epoch, served, ends"
 )
-_CAUGHT_UP = text("update relay set catching_up = false where id = 1 and epoch = :e")
-_MARK = text("update relay set relayed = :r, relayed_at = :n, told = cast(:t as text[]) where id = 1 and epoch = :e")
+_CAUGHT_UP = text("update relay set relayed = :r, relayed_at = :n, catching_up = false where id = 1 and epoch = :e")
+_MARK = text("update relay set relayed = :r, served = :r, ends = :x, relayed_at = :n where id = 1 and epoch = :e")
 _NEW = text("select number, value, outputs from ledger where number > :r order by number limit :n")
 _OWED = text(
     "select number, case when outputs = '' then value end as value, outputs from ledger "

@@ -63,8 +63,14 @@ class Applier:
         return done
 
     def outputs(self, conn: Connection, values: Sequence[bytes]) -> list[list[Output]]:
-        """What follows from each of these encoded entries, made again."""
-        return [outputs(entry) for entry in self._opened(values, self._writers(conn))]
+        """What follows from each of these encoded entries, made again; less from one whose key was destroyed.
+
+        Raises:
+            KeysAbsent.
+        """
+        entries = list(self._opened(values, self._writers(conn)))
+        self._keys.demand(section_keys(header(v) for v, e in zip(values, entries, strict=True) if e.erased))
+        return [outputs(entry) for entry in entries]
 
     def _writers(self, conn: Connection) -> dict[str, str]:
         with conn.begin():

@@ -36,6 +36,10 @@ class WrongMasterKey(SightlineError):
     """The master key does not open what `keep` holds: the wrong file, or the wrong database."""
 
 
+class KeysAbsent(SightlineError):
+    """`keep` holds no row of keys that were made once: it is older, or another one."""
+
+
 class KeyRing:
     """Keys by presentation and class. `publish` is None for readers, who never make one."""
 
@@ -95,6 +99,16 @@ class KeyRing:
         for holder, record_class, wrapped in found:
             self._keep((holder, record_class), wrapped)
         return True
+
+    def demand(self, names: Collection[KeyName]) -> None:
+        """That `keep` knows each of these keys, be it that it was destroyed.
+
+        Raises:
+            KeysAbsent.
+        """
+        if names and (absent := set(names).difference(self._select(sorted(names)))):
+            self._open = {n: k for n, k in self._open.items() if n not in absent}
+            raise KeysAbsent(f"`keep` lacks {len(absent)} keys that the ledger's entries need: restore it, or check which it is")
 
     def arrive(self) -> None:
         """Wait until every key that was made has arrived in topic `keys`.

@@ -75,7 +75,7 @@ def rebuild(
         with conn.begin():  # an empty `views` has no counter yet, and its lock is what the switch needs
             conn.execute(text("insert into public.counter values (1, 0, 0, 0) on conflict do nothing"))
             alone(conn)
-            sent = conn.execute(text("select relayed from public.relay where id = 1")).scalar_one_or_none() or 0
+            sent = conn.execute(text("select served from public.relay where id = 1")).scalar_one_or_none() or 0
         try:
             for _ in range(crew.SIZE):
                 pool.submit(crew.ready)

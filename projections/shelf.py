@@ -17,8 +17,8 @@ from domain.model import Fact
 from projections.arrays import Column
 from projections.driver import rows
 
-BYTES_MAX: Final = 24_000_000
-"""What each worker keeps, as text: of facts as they mostly are, some 40,000, which take 60 MB of memory."""
+BYTES_MAX: Final = 20_000_000
+"""What each worker keeps, as text: of facts as they mostly are, some 33,000, which take 50 MB of memory."""
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import ARRAY, BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 views_metadata: Final = MetaData()
 
@@ -37,10 +37,11 @@ relay: Final = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("epoch", BigInteger, nullable=False),
     Column("owner", Text, nullable=False),
-    Column("relayed", BigInteger, nullable=False, comment="every entry up to here, and its outputs, is acknowledged"),
+    Column("relayed", BigInteger, nullable=False, comment="every entry up to here is acknowledged"),
     Column("relayed_at", BigInteger, nullable=False),
     Column("catching_up", Boolean, nullable=False, server_default=text("false"), comment="views lack what the ledger holds"),
-    Column("told", ARRAY(Text), comment="output topics that ever held anything, as of `relayed`; null: not known"),
+    Column("served", BigInteger, nullable=False, server_default=text("0"), comment="outputs up to this entry are acknowledged"),
+    Column("ends", LargeBinary, nullable=False, server_default="{}", comment="topic → its end then, as JSON"),
 )
 
 position: Final = Table(
@@ -58,7 +59,7 @@ ledger: Final = Table(
     views_metadata,
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("value", LargeBinary, nullable=False),
-    Column("outputs", LargeBinary, comment="null: it has none; empty: they were acknowledged before this row was made"),
+    Column("outputs", LargeBinary, comment="null: none; empty: not made, as they were acknowledged before this row was"),
 )
 
 reference: Final = Table(

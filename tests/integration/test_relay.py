@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from kafka import TopicPartition
+from structlog.testing import capture_logs
 
 from consumers.ledger import LedgerReader
 from consumers.relay import Relay, Superseded
@@ -194,8 +195,36 @@ class TestAfterARebuild:
             assert before == restoring.outputs(decided, OUTCOMES)
         assert other == restoring.ends(decided, "recommendations", 0)
 
-    def test_topics_that_never_held_anything(self, decided: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Nothing is looked for in what was acknowledged before: a relay that takes over after ten years has no more to do."""
+    def test_what_was_lost_with_its_key(self, decided: Deployment) -> None:
+        """A topic and the keys that its outputs are made with: it waits for them, and leaves nothing out. Destroyed is another
+        matter: then there is less to tell.
+        """
+        relayed(decided, "first")
+        before = restoring.outputs(decided, OUTCOMES)
+        restoring.rebuilt(decided)
+        restoring.lose(decided, OUTCOMES)
+        restoring.execute(decided.keep_dsn, "alter table presentation_key rename to elsewhere")
+        restoring.execute(decided.keep_dsn, "create table presentation_key (like elsewhere including all)")
+        one = relay(decided, "second")
+        thread = run(one, [])
+        with capture_logs() as said:
+            until("it says so", lambda: {"KeysAbsent"} & {s.get("kind") for s in said})
+        assert (0, 0) == restoring.ends(decided, OUTCOMES, 0)
+        restoring.execute(decided.keep_dsn, "drop table presentation_key; alter table elsewhere rename to presentation_key")
+        until("it sends them when the keys are back", lambda: restoring.ends(decided, OUTCOMES, 0) == (0, 5))
+        one.stop()
+        thread.join(30)
+        assert before == restoring.outputs(decided, OUTCOMES)
+        restoring.lose(decided, OUTCOMES)
+        restoring.execute(decided.keep_dsn, "update presentation_key set wrapped = null")
+        relayed(decided, "third")
+        assert [o[:2] for o in before] == [o[:2] for o in restoring.outputs(decided, OUTCOMES)]
+
+    @pytest.mark.parametrize("rebuilt", [False, True])
+    def test_nothing_is_looked_for(self, decided: Deployment, monkeypatch: pytest.MonkeyPatch, rebuilt: bool) -> None:
+        """In topics that end where they did when all was acknowledged, be they quiet or never used: a relay that takes over after
+        ten years has nothing to do. One whose database was lost looks through all.
+        """
         looked = list[int]()
         send = Relay._send_outputs
 
@@ -204,10 +233,32 @@ class TestAfterARebuild:
             send(self, lease, rows)
 
         relayed(decided, "first")
-        last = restoring.outputs(decided, OUTCOMES)[-1][0]
+        numbers = [o[0] for o in restoring.outputs(decided, OUTCOMES)]
+        if rebuilt:
+            restoring.rebuilt(decided)
         monkeypatch.setattr(Relay, "_send_outputs", noted)
         relayed(decided, "second")
-        assert [last] == looked
+        assert [] == looked
+        restoring.execute(decided.views_dsn, "update relay set served = 0, ends = '{}'")
+        relayed(decided, "third")
+        assert set(numbers) <= set(looked)
+        assert numbers == [o[0] for o in restoring.outputs(decided, OUTCOMES)]
+
+    def test_superseded_while_it_takes_over(self, decided: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It notices before it sends what it thinks is owed."""
+        relayed(decided, "first")
+        restoring.lose(decided, OUTCOMES)
+        find, said = Relay._find_sent, list[BaseException]()
+
+        def held_up(self: Relay, *others: Any) -> None:
+            find(self, *others)
+            if self._owner == "frozen":
+                relayed(decided, "second")
+
+        monkeypatch.setattr(Relay, "_find_sent", held_up)
+        run(relay(decided, "frozen"), said).join(60)
+        assert ["another relay has taken over: stopping"] == [str(e) for e in said]
+        assert (0, 5) == restoring.ends(decided, OUTCOMES, 0)
 
 
 @pytest.mark.slow
