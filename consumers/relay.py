@@ -122,7 +122,8 @@ class Relay:
             except (DBAPIError, KafkaError, RegistryUnavailable, NotReady, KeysAbsent, KeyError) as err:  # KeyError: as in clock
                 failures += 1
                 kind = type(err.orig if isinstance(err, DBAPIError) else err).__name__
-                log.warning("relay-interrupted", kind=kind, failures=failures)
+                why = {"why": str(err)} if isinstance(err, SightlineError) else {}  # others' texts may hold what they were about
+                log.warning("relay-interrupted", kind=kind, failures=failures, **why)
                 self._link.close()
                 self._engine.dispose()
                 time.sleep(min(2.0, 0.05 * 2 ** min(failures, 6)))

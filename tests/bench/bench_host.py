@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -40,6 +40,11 @@ ROWS_DRAINED, ROWS_TIMED = 2_000, 500
 ORDER: Final[tuple[tuple[Kind, int], ...]] = (("plain", 0), ("host", 0), ("host", 1), ("plain", 1), ("plain", 2), ("host", 2))
 """Neither kind is always first, and neither always has the warmer servers."""
 
+AGAIN: Final = 3
+"""Of the plain loop, should one of its processes have left the group before its first fact: kafka-python's consumer does so in about
+one run of twenty. The host has no second try.
+"""
+
 TIMED_RUN: Final = 9
 GATE_S: Final = 0.5
 """By then both workers have seen that their gate will open."""
@@ -58,7 +63,7 @@ STEPS_MS: Final = (2, 5, 10, 15, 20, 30, 40, 60, 100, 250)
 
 KINDS: Final[tuple[Kind, ...]] = ("plain", "host")
 NAMES: Final[dict[Kind, str]] = {"plain": "plain loop", "host": "host"}
-RUNS: Final = (*ORDER, *((kind, TIMED_RUN) for kind in KINDS))
+RUNS: Final = (*ORDER, *(("plain", n + AGAIN) for n in range(AGAIN)), *((kind, TIMED_RUN) for kind in KINDS))
 TOPICS: Final = tuple(
     Topic(name, partitions, DAYS_90_MS, (), ())
     for name, partitions in (
@@ -93,7 +98,7 @@ class TestHostAlone:
         )
         with _topics(house), workers(house, tmp_path) as crew:
             whole, part, timed = _fill(house)
-            _drains(services, section, [Pair(house, crew, tmp_path, kind, n, "facts", ROWS_DRAINED) for kind, n in ORDER], whole)
+            _drains(services, section, lambda kind, n: Pair(house, crew, tmp_path, kind, n, "facts", ROWS_DRAINED), whole)
             took = {
                 kind: _answers(section, Pair(house, crew, tmp_path, kind, TIMED_RUN, f"facts-{kind}", ROWS_TIMED), timed, part)
                 for kind in KINDS
@@ -189,14 +194,17 @@ def _members(client: Any, group: str) -> int:
     return sum(1 for m in found["members"] if m["member_assignment"]) if found["group_state"] == "Stable" else 0
 
 
-def _drains(services: Services, section: Section, pairs: Sequence[Pair], reference: Reference) -> None:
+def _drains(services: Services, section: Section, pair: Callable[[Kind, int], Pair], reference: Reference) -> None:
     rates: dict[Kind, list[float]] = {kind: [] for kind in KINDS}
     used: dict[Kind, list[dict[str, float]]] = {kind: [] for kind in KINDS}
-    for pair in pairs:
-        rate, cpu = _drain(services, pair)
-        pair.check(reference)
-        rates[pair.kind].append(rate)
-        used[pair.kind].append(cpu)
+    for kind, n in ORDER:
+        found = _drain(services, pair(kind, n), reference)
+        if found is None and kind == "plain":
+            section.add("a run of the plain loop in which one process had no fact was made again", f"run {n}")
+            found = _drain(services, pair(kind, n + AGAIN), reference)
+        assert found is not None, "both workers had facts"
+        rates[kind].append(found[0])
+        used[kind].append(found[1])
     typical = {kind: median(rates[kind]) for kind in KINDS}
     budget = {kind: {name: median(u[name] for u in used[kind]) for name in used[kind][0]} for kind in KINDS}
     for kind in KINDS:
@@ -213,8 +221,8 @@ def _drains(services: Services, section: Section, pairs: Sequence[Pair], referen
     )
 
 
-def _drain(services: Services, pair: Pair) -> tuple[float, dict[str, float]]:
-    """Facts/s, and CPU seconds by kind of process."""
+def _drain(services: Services, pair: Pair, reference: Reference) -> tuple[float, dict[str, float]] | None:
+    """Facts/s, and CPU seconds by kind of process; None when one worker had no fact: that is no run of two."""
     meter = Meter({"workers": pair.start(), **{n: [p] for n, p in server_processes(services).items()}})
     pair.open(in_s=GATE_S)
     time.sleep(GATE_S)
@@ -223,7 +231,9 @@ def _drain(services: Services, pair: Pair) -> tuple[float, dict[str, float]]:
         wait_for("every fact is folded", lambda: decided(conn) >= DRAINED)
         used = meter.used()
     found = pair.stop()
-    assert all(result.first for result in found), "both workers had facts"
+    pair.check(reference)
+    if not all(result.first for result in found):
+        return None
     return DRAINED / (max(r.last for r in found) - min(r.first for r in found)) * 1e6, used
 
 
