@@ -60,8 +60,8 @@ class EntryTooLarge(Exception):
     """What would be concluded from a record is more than the ledger topic takes. Of that record alone (`consumers.faults`)."""
 
 
-REMEMBERED_MAX: Final = 40_000
-"""Facts of the children that a worker remembers; with more it begins anew."""
+REMEMBERED_MAX: Final = 20_000
+"""Facts of the children that a worker remembers, 3 KB each; with more it begins anew. A batch may add half as many."""
 
 
 @dataclass(slots=True)

@@ -6,8 +6,9 @@ history is the same history (I2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -55,6 +56,17 @@ class Fact:
 
 FACT_FIELDS: Final = tuple(name for name, f in Fact.__dataclass_fields__.items() if f.init)
 """The fields by which a fact is made."""
+
+
+def fact_of(values: Sequence[Any]) -> Fact:
+    """A fact from its values in the order of `FACT_FIELDS`. Words that many facts share are one object: a seventh of the memory
+    that a fact takes.
+    """
+    number, at, event_id, agency, record, presentation_id, occurred, recorded, by, regime, sensitivity, scope, *others = values
+    return Fact(
+        number, at, event_id, intern(agency), intern(record), intern(presentation_id), occurred, recorded, intern(by),
+        intern(regime), intern(sensitivity), intern(scope), *others,
+    )  # fmt: skip
 
 
 @immutable

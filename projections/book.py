@@ -18,7 +18,7 @@ from sqlalchemy import Connection, text
 from domain import matching
 from domain.fold import Fold, Folded
 from domain.matching import Cluster, Match, Person
-from domain.model import Conclusion, Fact, History, Json, Link, Presentation
+from domain.model import Conclusion, Fact, History, Json, Link, Presentation, fact_of
 from domain.policy import Reference
 from domain.selection import BEYOND, select
 from projections.arrays import Column
@@ -208,7 +208,7 @@ class Book:
             if identity is not None:
                 self._meet(Presentation(pid, agency, number, at, identity), concluded)
             if told is not None and self._held(pid):
-                self._hang(Fact(*told))
+                self._hang(fact_of(told))
             for kind, data in concluded:
                 if kind == "possible_match":
                     raised.append(Conclusion(number, at, kind, data))

@@ -10,7 +10,7 @@ from typing import Any, Final
 import fastavro
 import orjson
 
-from domain.model import Fact, Json
+from domain.model import Fact, Json, fact_of
 from domain.problems import Problem
 from projections.keyring import KeyName, KeyRing
 from schemas.catalogue import RecordSpec, catalogue, spec
@@ -62,7 +62,7 @@ class Entry:
             assert self.value is not None
             assert self.presentation_id is not None
             assert self.record is not None
-            self._fact = fact_of(self.number, self.accepted_at, self.presentation_id, self.record, self.value)
+            self._fact = fact_of(fact_fields(self.number, self.accepted_at, self.presentation_id, self.record, self.value))
         return self._fact
 
     def told(self) -> bytes:
@@ -72,11 +72,6 @@ class Entry:
             fields = fact_fields(self.number, self.accepted_at, self.presentation_id or "", self.record or "", self.value)
             self._told = orjson.dumps(fields)
         return self._told
-
-
-def fact_of(number: int, accepted_at: int, presentation_id: str, record: str, value: Json) -> Fact:
-    """A decoded fact as the domain takes it."""
-    return Fact(*fact_fields(number, accepted_at, presentation_id, record, value))
 
 
 def fact_fields(number: int, accepted_at: int, presentation_id: str, record: str, value: Json) -> tuple[Any, ...]:

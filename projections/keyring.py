@@ -25,8 +25,13 @@ KeyName = tuple[str, str]
 """(presentation id, record class)."""
 
 NONCE_BYTES: Final = 12
-CACHED_MAX: Final = 200_000
-"""About 250 bytes a key: 50 MB at most; older ones are asked for again."""
+CACHED_MAX: Final = 50_000
+"""Keys at hand, with more of them it begins anew. Some 350 bytes each with their names: 18 MB. (OpenSSL's own state for a key is
+2.5 KB, and made in less than 1 µs: so it is made each time.)
+"""
+
+LOADED_MAX: Final = 200_000
+"""The same for who has them all at hand."""
 
 Publish = Callable[[Mapping[KeyName, tuple[bytes, int]]], Callable[[], None]]
 """Sends wrapped keys (and when they were made, µs) to topic `keys`; what it returns waits until all are acknowledged."""
@@ -51,7 +56,8 @@ class KeyRing:
         self._publish = publish
         self._now = now_us or _now_us
         self._conn: Connection | None = None
-        self._open: dict[KeyName, AESGCM | None] = {}
+        self._open: dict[KeyName, bytes | None] = {}
+        self._most = CACHED_MAX
         self._on_their_way: list[tuple[Callable[[], None], list[KeyName]]] = []
         self._arrived: list[KeyName] = []
 
@@ -74,7 +80,7 @@ class KeyRing:
 
     def make(self, names: Iterable[KeyName]) -> None:
         """As `ensure`, but new keys may still be on their way to topic `keys`: none is used before `arrive`."""
-        if len(self._open) > CACHED_MAX:
+        if len(self._open) > self._most:
             self._open.clear()
         missing = sorted(set(names).difference(self._open))
         if not missing:
@@ -93,9 +99,10 @@ class KeyRing:
             WrongMasterKey.
         """
         with self._statement() as conn:
-            found = rows(conn, _EVERY, {"n": CACHED_MAX + 1})
-        if len(found) > CACHED_MAX:
+            found = rows(conn, _EVERY, {"n": LOADED_MAX + 1})
+        if len(found) > LOADED_MAX:
             return False
+        self._most = LOADED_MAX
         for holder, record_class, wrapped in found:
             self._keep((holder, record_class), wrapped)
         return True
@@ -132,14 +139,14 @@ class KeyRing:
         if key is None:
             raise KeyError(name)
         nonce = os.urandom(NONCE_BYTES)
-        return nonce, key.encrypt(nonce, plain, bound_to)
+        return nonce, AESGCM(key).encrypt(nonce, plain, bound_to)
 
     def unseal(self, name: KeyName, nonce: bytes, data: bytes, bound_to: bytes) -> bytes | None:
         """The plaintext; None when the key was destroyed: then it is gone for everyone, for ever."""
         if name not in self._open:
             self.ensure([name])
         key = self._open[name]
-        return None if key is None else key.decrypt(nonce, data, bound_to)
+        return None if key is None else AESGCM(key).decrypt(nonce, data, bound_to)
 
     def forget(self) -> None:
         """Forget cached keys (a new connection may show another `keep`)."""
@@ -210,7 +217,7 @@ class KeyRing:
         return found | (self._select(elsewhere) if elsewhere else {})
 
     def _keep(self, name: KeyName, wrapped: bytes | None) -> None:
-        self._open[name] = None if wrapped is None else AESGCM(self._unwrap(wrapped, *name))
+        self._open[name] = None if wrapped is None else self._unwrap(wrapped, *name)
 
     def _wrap(self, key: bytes, holder: str, record_class: str) -> bytes:
         nonce = os.urandom(NONCE_BYTES)

@@ -41,8 +41,8 @@ ORDER: Final[tuple[tuple[Kind, int], ...]] = (("plain", 0), ("host", 0), ("host"
 """Neither kind is always first, and neither always has the warmer servers."""
 
 AGAIN: Final = 3
-"""Of the plain loop, should one of its processes have left the group before its first fact: kafka-python's consumer does so in about
-one run of twenty. The host has no second try.
+"""Of the plain loop, should one of its processes have left the group before its first fact: kafka-python's consumer does so
+in one run of some twenty. The host has no second try.
 """
 
 TIMED_RUN: Final = 9

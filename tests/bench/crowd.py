@@ -11,12 +11,12 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from domain import matching
-from domain.model import FACT_FIELDS, Json, Presentation
+from domain.model import FACT_FIELDS, Json, Presentation, fact_of
 from domain.searching import searched
 from producers.halton import names, numbers
 from producers.halton.agencies import FIELDS, LOCAL_ID
 from projections.book import BLOCK_SECRET, block_key, child_id_of
-from projections.entries import fact_of, plain
+from projections.entries import fact_fields, plain
 from tests.bench.workload import END, workload
 
 LA: Final = "888"
@@ -101,7 +101,8 @@ def _templates(agency: str, body: Json) -> dict[str, Any]:
     field, system = NUMBERED.get(agency, ("", ""))
     held = given | ({field: 7} if field else {})
     card = dict.fromkeys(FIELDS) | {name: f"%{at}$s" for name, at in held.items()} | {"postcode": "WA7 1AA"}
-    fact = fact_of(0, END, "%1$s", RECORDS[agency], body | {"envelope": body["envelope"] | {"event_id": "%2$s"}})
+    said = body | {"envelope": body["envelope"] | {"event_id": "%2$s"}}
+    fact = fact_of(fact_fields(0, END, "%1$s", RECORDS[agency], said))
     values = [getattr(fact, f) for f in FACT_FIELDS]
     assert FACT_FIELDS[0] == "number"
     return {

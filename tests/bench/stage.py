@@ -32,6 +32,9 @@ FACTS_FULL: Final = 40_000
 FACTS: Final = int(os.environ.get("SIGHTLINE_BENCH_FACTS", FACTS_FULL))
 """Facts through the whole path; the other benches scale with it. Fewer, and docs/benchmarks.md stays as it is."""
 
+BAR_MEMORY_MB: Final = 250
+"""Of a worker."""
+
 KEY_SECRET: Final = b"the secret of a bench, of sixteen bytes or more"
 PARTITIONS: Final = {t.name: t.partitions for t in topics()}
 LOOK_S: Final = 0.1

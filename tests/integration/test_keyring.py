@@ -109,7 +109,7 @@ class TestOneForAll:
         sealed = {name: writer.seal(name, b"said", b"") for name in NAMES[:4]}
         writer.merge({NAMES[3]: (None, 0)})
         for most, asked in ((4, 0), (3, 4)):
-            monkeypatch.setattr(keyring, "CACHED_MAX", most)
+            monkeypatch.setattr(keyring, "LOADED_MAX", most)
             reader, questions = rings(None), list[list[KeyName]]()
             select = reader._select
             monkeypatch.setattr(reader, "_select", lambda names, s=select, q=questions: [q.append(names), s(names)][1])

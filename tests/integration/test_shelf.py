@@ -21,7 +21,7 @@ PRESENTATIONS = [f"p{n}" for n in range(8)]
 
 def fact(number: int, presentation_id: str) -> Fact:
     """A fact that says nothing."""
-    made = {f.name: None for f in fields(Fact) if f.init}
+    made = {f.name: "" if f.type == "str" else None for f in fields(Fact) if f.init}
     told = {"event_id": f"e{number}", "agency": "police", "presentation_id": presentation_id, "body": {}}
     return Fact(**{**made, **told, "number": number})  # type: ignore[arg-type]
 
