@@ -143,7 +143,7 @@ class Host(ConsumerRebalanceListener):
             **self._access.options(), group_id=prefix + self._group, group_instance_id=prefix + self._owner,
             enable_auto_commit=False, auto_offset_reset="earliest", max_poll_records=self._rows,
             session_timeout_ms=SESSION_TIMEOUT_MS, heartbeat_interval_ms=500, fetch_max_wait_ms=20,
-            max_partition_fetch_bytes=500_000, client_id=prefix + self._owner,
+            max_partition_fetch_bytes=300_000, client_id=prefix + self._owner,
         )  # fmt: skip
         consumer.subscribe([self._access.topic(t) for t in self._topics], listener=self)
         return consumer

@@ -60,8 +60,8 @@ class EntryTooLarge(Exception):
     """What would be concluded from a record is more than the ledger topic takes. Of that record alone (`consumers.faults`)."""
 
 
-REMEMBERED_MAX: Final = 20_000
-"""Facts of the children that a worker remembers, 3 KB each; with more it begins anew. A batch may add half as many."""
+REMEMBERED_MAX: Final = 32_000
+"""Facts of the children that a worker remembers, 3 KB each; with so many less what the last batch brought it begins anew."""
 
 
 @dataclass(slots=True)
@@ -108,6 +108,7 @@ class Unify:
         self._ledger_end = ledger_end
         self._counter, self._left = Counter(0, 0, 0, 0), list[Any]()
         self._book, self._stands = Book(), Counter(0, 0, 0, 0)
+        self._brought = 0  # facts that the last batch had to be read for
         self._referenced: set[tuple[str, str]] = set()
 
     # -- what the host asks -----------------------------------------------------------------------------------------
@@ -201,7 +202,7 @@ class Unify:
         What they changed; None when all that was remembered had to go.
         """
         before, self._stands, changed = self._stands, counter, None
-        if before.place == counter.place and len(self._book.stands) <= REMEMBERED_MAX:
+        if before.place == counter.place and len(self._book.stands) + self._brought <= REMEMBERED_MAX:
             changed = footprint.changes(left, before.number, counter.number)
         if changed is None:
             self._book = Book()
@@ -211,7 +212,9 @@ class Unify:
         return changed
 
     def _read(self, conn: Connection, prepared: Sequence[Prepared]) -> Ready:
+        there = len(self._book.stands)
         near = load(conn, self._book, prepared)
+        self._brought = len(self._book.stands) - there
         named, met = footprint.marks(named_by(prepared)), footprint.marks(met_by(prepared, self._book))
         return Ready(prepared, known(conn, prepared), frozenset(near), named, met)
 

@@ -32,7 +32,10 @@ BLOCK_SECRET: Final = b"sightline-block"
 """Blocking keys are hashed for compactness, not secrecy: the same table holds the names they are made of."""
 
 REMEMBERED_MAX: Final = 20_000
-"""Answers of pure functions kept by each worker: about 5 MB at most."""
+"""Answers of a pure function kept by each worker: about 5 MB at most."""
+
+KEYS_MAX: Final = 4_000
+"""The same of blocking keys, which are asked for again while a batch is decided, and seldom after."""
 
 
 @lru_cache(REMEMBERED_MAX)
@@ -41,7 +44,7 @@ def child_id_of(founder: str) -> str:
     return matching.child_id_of(founder)
 
 
-@lru_cache(REMEMBERED_MAX)
+@lru_cache(KEYS_MAX)
 def block_key(key: matching.Key) -> bytes:
     """A blocking key as 16 bytes."""
     return keyed_hash(BLOCK_SECRET, *key)[:16]
