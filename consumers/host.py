@@ -45,6 +45,11 @@ CLOSE_MS: Final = 2_000
 LOOK_S: Final = 1.0
 """How often an idle worker looks whether its database is still the one it decided in."""
 
+FETCHED_BYTES: Final = 600
+"""From each partition at a time, for each record of a batch: most are about so long, and some twenty partitions wait in memory.
+One that is longer comes by itself.
+"""
+
 ROWS_PER_BATCH: Final = 500
 
 SORTING_S: Final = 20.0
@@ -143,7 +148,7 @@ class Host(ConsumerRebalanceListener):
             **self._access.options(), group_id=prefix + self._group, group_instance_id=prefix + self._owner,
             enable_auto_commit=False, auto_offset_reset="earliest", max_poll_records=self._rows,
             session_timeout_ms=SESSION_TIMEOUT_MS, heartbeat_interval_ms=500, fetch_max_wait_ms=20,
-            max_partition_fetch_bytes=300_000, client_id=prefix + self._owner,
+            max_partition_fetch_bytes=self._rows * FETCHED_BYTES, client_id=prefix + self._owner,
         )  # fmt: skip
         consumer.subscribe([self._access.topic(t) for t in self._topics], listener=self)
         return consumer
