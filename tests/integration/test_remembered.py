@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from consumers.host import Intake
+from consumers.unify import REMEMBERED_MAX as MOST
 from consumers.unify import Unify, start_counter
 from infra import assembly
 from projections import footprint
@@ -196,14 +197,18 @@ def digest(conn: Connection) -> dict[str, Any]:
         return {n: tuple(conn.execute(text(sql.format(n))).one()) for n in names}
 
 
-@pytest.mark.parametrize(("seed", "mixed", "kept"), [(2, True, 5_000), (109, True, 8), (300, True, 5_000), (7, False, 5_000)])
+@pytest.mark.parametrize(
+    ("seed", "mixed", "kept", "most"),
+    [(2, True, 5_000, MOST), (109, True, 8, MOST), (300, True, 5_000, MOST), (7, False, 5_000, MOST), (11, True, 5_000, 60)],
+)
 def test_as_one_that_remembers_nothing(
-    pair: tuple[Deployment, Deployment], monkeypatch: pytest.MonkeyPatch, seed: int, kept: int, *, mixed: bool
+    pair: tuple[Deployment, Deployment], monkeypatch: pytest.MonkeyPatch, seed: int, kept: int, most: int, *, mixed: bool
 ) -> None:
     """Three workers read ahead and decide in any order, and forget now and then; then one decides the same, batch by batch.
 
-    Where footprints are swept away after a few numbers, who comes late begins anew.
+    Where footprints are swept away after a few numbers, who comes late begins anew; so does who remembers too much.
     """
+    monkeypatch.setattr("consumers.unify.REMEMBERED_MAX", most)
     monkeypatch.setattr(footprint, "KEPT", kept)
     monkeypatch.setattr(footprint, "SWEPT", kept // 5 or 1)
     rng, clock = random.Random(seed), Clock()
