@@ -13,7 +13,6 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Any, Final
 
 import orjson
@@ -237,12 +236,9 @@ class Relay:
 
         Raises: KeysAbsent.
         """
-        found = [(r.number, orjson.loads(r.outputs)) for r in rows if r.outputs]
         left_out = [r for r in rows if r.outputs == b""]
-        if not left_out:
-            return found
-        made = self._applier.outputs(conn, [r.value for r in left_out])
-        return sorted([*found, *zip([r.number for r in left_out], made, strict=True)], key=itemgetter(0))
+        made = iter(self._applier.outputs(conn, [r.value for r in left_out]) if left_out else ())
+        return [(r.number, orjson.loads(r.outputs) if r.outputs else next(made)) for r in rows if r.outputs is not None]
 
     # -- relaying ---------------------------------------------------------------------------------------------------
 

@@ -31,26 +31,26 @@ MATCH_STATES: Final = {"match_confirmed": "CONFIRMED", "match_rejected": "REJECT
 BLOCK_SECRET: Final = b"sightline-block"
 """Blocking keys are hashed for compactness, not secrecy: the same table holds the names they are made of."""
 
-REMEMBERED_MAX: Final = 20_000
+ANSWERS_MAX: Final = 20_000
 """Answers of a pure function kept by each worker: about 5 MB at most."""
 
-KEYS_MAX: Final = 4_000
+BLOCK_KEYS_MAX: Final = 4_000
 """The same of blocking keys, which are asked for again while a batch is decided, and seldom after."""
 
 
-@lru_cache(REMEMBERED_MAX)
+@lru_cache(ANSWERS_MAX)
 def child_id_of(founder: str) -> str:
     """The id of a child whose oldest presentation is `founder`, as `matching` makes it; asked for some five times a fact."""
     return matching.child_id_of(founder)
 
 
-@lru_cache(KEYS_MAX)
+@lru_cache(BLOCK_KEYS_MAX)
 def block_key(key: matching.Key) -> bytes:
     """A blocking key as 16 bytes."""
     return keyed_hash(BLOCK_SECRET, *key)[:16]
 
 
-@lru_cache(REMEMBERED_MAX)
+@lru_cache(ANSWERS_MAX)
 def _evidence(data: bytes) -> tuple[str, ...]:
     return tuple(orjson.loads(data))
 
