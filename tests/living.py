@@ -32,8 +32,8 @@ from projections.accounts import PEOPLE_ROLES, add_account
 from tests.fault.harness import ROOT, House
 from tests.fault.story import tell
 from tests.services import Services
-from tests.webfixtures import static_dir
 from tests.webviews import PASSWORD
+from tests.webworld import static_dir
 from web.app import create_app
 from web.config import WebConfig
 from web.house import COOKIE

@@ -14,11 +14,9 @@ from fastapi.testclient import TestClient
 from httpx import Response
 from sqlalchemy import Engine, select
 
-from infra import parts
-from infra.state import State
 from projections import accounts
 from projections.keep_tables import access_record
-from tests.webworld import NOW, PASSWORD, World, config, keep_engine, with_accounts
+from tests.webworld import NOW, PASSWORD, World, config, keep_engine, static_dir, with_accounts
 from web.app import create_app
 
 TICKET = re.compile(r'name="ticket" value="([^"]+)"')
@@ -80,14 +78,6 @@ def fields(page: Response, action: str) -> dict[str, str]:
     ticket = TICKET.search(form)
     assert ticket, form[:300]
     return {"csrf": csrf(page), "ticket": ticket[1]}
-
-
-def static_dir() -> Path:
-    """The web components, fetched and unpacked at the first need (a fresh clone has none)."""
-    state = State.open()
-    if not (state.static / "govuk-frontend").exists():
-        parts.install(state, [p for p in parts.locked() if p.use == "static"])
-    return state.static
 
 
 @pytest.fixture

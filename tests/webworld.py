@@ -19,6 +19,8 @@ from sqlalchemy.exc import DataError
 from domain.saying import said
 from domain.searching import SearchTerms
 from domain.times import DAY_US, HOUR_US
+from infra import parts
+from infra.state import State
 from projections.accesses import issue_credential
 from projections.accounts import PEOPLE_ROLES, add_account
 from projections.keep_tables import keep_metadata
@@ -374,6 +376,14 @@ def with_accounts(engine: Engine, *, now: int = NOW) -> dict[str, tuple[str, str
         add_account(conn, name="manager2", display_name="Robin Second", role="icart_manager", password=PASSWORD, now=now)
         issued = {ods: issue_credential(conn, ods, now=now) for ods in (PRACTICE, OTHER_PRACTICE)}
     return {ods: (credential.client_id, secret) for ods, (credential, secret) in issued.items()}
+
+
+def static_dir() -> Path:
+    """The web components, fetched and unpacked at the first need (a fresh clone has none)."""
+    state = State.open()
+    if not (state.static / "govuk-frontend").exists():
+        parts.install(state, [p for p in parts.locked() if p.use == "static"])
+    return state.static
 
 
 def config(

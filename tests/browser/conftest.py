@@ -19,8 +19,7 @@ from argon2 import PasswordHasher
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from projections import accounts
-from tests.webfixtures import static_dir
-from tests.webworld import PASSWORD, World, config, keep_engine, with_accounts
+from tests.webworld import PASSWORD, World, config, keep_engine, static_dir, with_accounts
 from web.app import create_app
 
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-dev-shm-usage"]

@@ -72,6 +72,8 @@ def disorder(trial: Trial) -> None:
                     house.contradict(fact)
                 house.astray(fact)
             house.review(answer)
+            with house.talking(wave, 60):
+                house.resumes("duplicates and disorder", time.monotonic(), WORKER_S)
         house.settle()
         seen = trial.holds(house)
         assert min(seen[k] for k in ("duplicate", "conflict", "retracted", "superseded")) > 0, seen
@@ -178,8 +180,10 @@ def producer_killed(trial: Trial) -> None:
                 trial.services.restart("kafka")
             tear(spool)
         house._clients[agency].close(1)
+        since = time.monotonic()
         client = house.open_client(agency, spool)
         client.flush(60)
+        house.took("producer killed", time.monotonic() - since, WORKER_S)
         assert list(spool.glob("*.torn")), "no torn end was found"
         house.settle()
         assert set(kept) <= accepted(house, agency), "I1: what was said to be kept did not arrive"

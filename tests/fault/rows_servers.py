@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from typing import Any, Final
 
@@ -24,6 +26,7 @@ from tests.fault.harness import House
 from tests.fault.proxy import Proxy
 from tests.fault.rows_workers import BUSY_MACHINE, in_flight, piled_up
 from tests.fault.trial import Trial
+from tests.living import living
 
 BROKER_S: Final = 20.0
 DATABASE_S: Final = 10.0
@@ -229,6 +232,40 @@ def database_refuses(trial: Trial) -> None:
             house.resumes("every connection taken", time.monotonic(), DATABASE_S)
         house.settle()
         trial.holds(house)
+    pages_crowded(trial)
+
+
+PAGES_S: Final = 5.0
+"""I6: until a page is shown again."""
+
+READERS: Final = 30
+"""More than the pages have connections (twice ten), fewer than they have threads (forty)."""
+
+
+def pages_crowded(trial: Trial) -> None:
+    """Statements of the pages stand still until their pool is empty: who comes then is told so, soon; nobody is told less."""
+    folder = trial.folder / "pages"
+    folder.mkdir()
+    with living(trial.services, folder) as site, ThreadPoolExecutor(READERS) as readers:
+        house = site.house
+        site.publish(house.story.facts)
+        person = site.person("icart_manager")
+        assert person.get("/queue").status == 200
+        with psycopg.connect(house.deployment.views_dsn) as ours:
+            ours.execute("lock table relay in access exclusive mode")  # where every page begins: is it all there?
+            asked = [readers.submit(person.get, "/queue") for _ in range(READERS)]
+            told = next(as_completed(asked, timeout=20)).result()
+            standing = sum(not a.done() for a in asked)
+        since = time.monotonic()
+        assert (told.status, "Nothing was shown or recorded" in told.body) == (503, True), told
+        assert standing >= 1, "no statement stood still"
+        answered = Counter(a.result().status for a in asked)
+        assert set(answered) == {200, 503}, answered
+        assert person.get("/queue").status == 200
+        house.took("every connection of the pages taken", time.monotonic() - since, PAGES_S)
+        house.settle()
+        trial.holds(house, least={})
+        trial.resumed |= house.resumed
 
 
 DEADLOCKS: Final = "select deadlocks from pg_stat_database where datname = current_database()"

@@ -338,6 +338,7 @@ def one_child(trial: Trial) -> None:
         rest = [f for f in house.story.facts if f not in several]
         undone: list[str] = []
         with house.talking([*rest, *several], 120):
+            house.resumes("two met one child", time.monotonic(), WORKER_S)
             for n in range(12):
                 house.review(answer)
                 if n % 4 == 1:
