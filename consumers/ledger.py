@@ -18,7 +18,7 @@ from schemas.topics import KafkaAccess
 TAKEOVER: Final = "Takeover"
 ENTRY: Final = "LedgerEntry"
 TAIL_RECORDS: Final = 2_000
-"""How far back the end is looked for: the last entry is within the last takeovers, of which a storm makes dozens."""
+"""How far back the end is looked for at first."""
 
 
 class LedgerGap(SightlineError):
@@ -132,12 +132,15 @@ class LedgerReader:
         return number, incarnation, epoch
 
     def last_entry(self) -> bytes | None:
-        """The last entry's bytes; None when the topic's end holds no entry."""
-        last: Sent | None = None
-        for sent in in_force(self._range(max(0, self.end_offset() - TAIL_RECORDS), self.end_offset())):
-            if sent.what == ENTRY and (last is None or sent.number > last.number):
-                last = sent
-        return None if last is None else last.value
+        """The last entry's bytes, however many takeovers follow it (of a relay that cannot get further than that); None when the
+        topic holds no entry.
+        """
+        end, back = self.end_offset(), TAIL_RECORDS
+        while True:
+            found = [s for s in in_force(self._range(max(0, end - back), end)) if s.what == ENTRY]
+            if found or back >= end:
+                return max(found, key=lambda s: s.number).value if found else None
+            back *= 4
 
     def entries(self, after: int = 0, stop: int | None = None) -> Iterator[Sent]:
         """Entries with a number above `after`, in order, each once, up to offset `stop` (default: the end now).

@@ -143,7 +143,8 @@ class Relay:
             stop = lease.offset = self._append_takeover(lease, number) + 1
             if behind:
                 log.warning("catching-up", database=mine.number, ledger=number, incarnation=lease.incarnation)
-            self._applier.catch_up(conn, (s.value for s in reader.entries(mine.number, stop)), lease.incarnation)
+            values = (s.value for s in reader.entries(mine.number, stop))
+            self._applier.catch_up(conn, values, lease.incarnation, resumed=mine.incarnation < incarnation)
             lease.relayed = reader.end()[0]
             self._check_last(conn, reader, lease.relayed)
         with conn.begin():
@@ -205,6 +206,10 @@ class Relay:
                 found[topic.name] = (self._last_before(conn, lease.relayed, before), EVERY_PLACE)
             elif topic.name in noted and ends[tp] >= noted[topic.name]:
                 found[topic.name] = max(found.get(topic.name, (0, 0)), (min(served, lease.relayed), EVERY_PLACE))
+        for name, (number, _) in found.items():
+            if number > lease.relayed:  # of entries that were lost with the ledger: others bear their numbers now
+                log.error("outputs-beyond-ledger", alarm=True, topic=name, sent=number, ledger=lease.relayed)
+                found[name] = (lease.relayed, EVERY_PLACE)
         lease.ends = {topic.name: ends[tp] for topic, tp in zip(OUTPUTS, tps, strict=True)}
 
     def _last_before(self, conn: Connection, number: int, at: int) -> int:

@@ -1,7 +1,7 @@
 """Database `keep` into an encrypted file and back, by PostgreSQL's own tools; the plaintext never touches a disk.
 
-A restore works beside the living database and takes its place last, so that a failure leaves everything as it was and nobody
-reads a half-restored `keep`.
+A restore works beside the living database and takes its place last, in one transaction, so that a failure leaves everything as it
+was and nobody reads a half-restored `keep`.
 """
 
 from __future__ import annotations
@@ -86,21 +86,25 @@ def restore(  # noqa: PLR0917  what is restored, and the two topics it is comple
             changed then.
     """
     header = sealed_file.check(path, settings.master_key)
-    aside = _with_suffix(settings.keep_dsn, "_restored")
+    aside, before = (_with_suffix(settings.keep_dsn, s) for s in ("_restored", "_before"))
     with _database_errors():
-        migrate.drop_database(aside)  # what an earlier attempt left behind
+        for left in (aside, before):  # by an earlier attempt
+            migrate.drop_database(left)
         migrate.create_database(aside)
         try:
             _load(settings, aside, _watched(sealed_file.read(path, settings.master_key), progress))
             migrate.ensure(aside, "keep")
-            reconciled = reconcile(aside, settings.master_key, keys(), publish)
-            # Here, and nowhere later: re-apply the ledger's destructions to `aside`. Nobody has read it yet (design, "Two
-            # databases"). The ledger has no entry that destroys keys so far; what topic `keys` calls destroyed is so by now.
-            merged = reconcile_accesses(aside, accesses, now_us)
-            _take_place(settings.keep_dsn, aside)
+            with _cut_off(settings.keep_dsn):  # whoever makes a key from here on would make it where it is lost
+                reconciled = reconcile(aside, settings.master_key, keys(), publish)
+                # Here, and nowhere later: re-apply the ledger's destructions to `aside`. Nobody has read it yet (design, "Two
+                # databases"). The ledger has no entry that destroys keys so far; what topic `keys` calls destroyed is so by now.
+                merged = reconcile_accesses(aside, accesses, now_us)
+                _take_place(settings.keep_dsn, aside, before)
         except BaseException:
             migrate.drop_database(aside)
             raise
+    with _database_errors("`keep` is restored; drop what it was before"):
+        migrate.drop_database(before)
     return Restored(header.created_at, reconciled, merged)
 
 
@@ -187,12 +191,39 @@ def _tool(settings: Settings, name: str) -> str:
     return found
 
 
-def _take_place(dsn: str, aside: str) -> None:
-    """`aside` becomes the database of `dsn`; whoever is connected to the old one is cut off."""
-    name, other = (str(conninfo_to_dict(d)["dbname"]) for d in (dsn, aside))
+@contextmanager
+def _cut_off(dsn: str) -> Iterator[None]:
+    """Nobody is or can be connected to the database of `dsn`, if there is one; they can again if what is done meanwhile fails."""
+    name = _name(dsn)
+    allow = sql.SQL("alter database {} allow_connections {}")
     with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True, connect_timeout=5) as connection:
-        migrate.drop_by_force(connection, name)
-        connection.execute(sql.SQL("alter database {} rename to {}").format(sql.Identifier(other), sql.Identifier(name)))
+        if connection.execute(_THERE, [name]).fetchone() is None:
+            yield
+            return
+        connection.execute(allow.format(sql.Identifier(name), sql.SQL("false")))
+        try:
+            connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+            yield
+        except BaseException:
+            connection.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
+            raise
+
+
+def _take_place(dsn: str, aside: str, before: str) -> None:
+    """`aside` becomes the database of `dsn`, and that, if there is one, becomes `before`: both at once."""
+    rename = sql.SQL("alter database {} rename to {}")
+    living, new, old = (sql.Identifier(_name(d)) for d in (dsn, aside, before))
+    with psycopg.connect(make_conninfo(dsn, dbname="postgres"), connect_timeout=5) as connection:
+        if connection.execute(_THERE, [_name(dsn)]).fetchone() is not None:
+            connection.execute(rename.format(living, old))
+        connection.execute(rename.format(new, living))
+
+
+_THERE: Final = "select 1 from pg_database where datname = %s"
+
+
+def _name(dsn: str) -> str:
+    return str(conninfo_to_dict(dsn)["dbname"])
 
 
 def _with_suffix(dsn: str, suffix: str) -> str:
@@ -201,9 +232,9 @@ def _with_suffix(dsn: str, suffix: str) -> str:
 
 
 @contextmanager
-def _database_errors() -> Iterator[None]:
+def _database_errors(wanted: str = "the role needs CREATEDB, and the server must answer") -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
         line = (str(error).strip().splitlines() or [""])[0]
-        raise KeepError(f"PostgreSQL refused: {line}; the role needs CREATEDB, and the server must answer") from error
+        raise KeepError(f"PostgreSQL refused: {line}; {wanted}") from error

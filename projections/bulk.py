@@ -110,6 +110,7 @@ class Work:
                 copy(raw, table, COLUMNS[table], getattr(rows, table))
         for table in COPIED:
             getattr(rows, table).clear()
+        rows.forget()
 
     def execute(self, statement: str) -> None:
         """One statement, in a transaction of its own."""

@@ -36,11 +36,14 @@ class Applier:
     def __init__(self, keys: KeyRing, reference: Reference, progress: Progress = lambda _: None) -> None:
         self._keys, self._reference, self._progress = keys, reference, progress
 
-    def catch_up(self, conn: Connection, values: Iterable[bytes], incarnation: int, sent: int = 0) -> int:
+    def catch_up(
+        self, conn: Connection, values: Iterable[bytes], incarnation: int, sent: int = 0, *, resumed: bool = False
+    ) -> int:
         """Apply encoded entries in number order, refold the children they touch, then take on `incarnation`.
 
         `sent` is as for `Rows`. Each chunk is a transaction; the incarnation comes last, so nobody decides on a half-applied
-        database. Returns how many.
+        database. `resumed`: one that began before has ended midway, and nobody knows whom its entries touched: every child is
+        folded. Returns how many entries.
         """
         done, presentations, children = 0, set[str](), set[str]()
         writers = self._writers(conn)
@@ -56,8 +59,8 @@ class Applier:
                     children |= {data["child_id"]} if "child_id" in data else set()
             done += len(chunk)
             self._progress(len(chunk))
-        if done:
-            self._refold(conn, presentations, children)
+        if resumed or done:
+            self._fold(conn, every_child(conn) if resumed else self._touched(conn, presentations, children))
         with conn.begin():
             conn.execute(text("update counter set incarnation = greatest(incarnation, :i) where id = 1"), {"i": incarnation})
         return done
@@ -104,7 +107,8 @@ class Applier:
         )
         return entries
 
-    def _refold(self, conn: Connection, presentations: set[str], children: set[str]) -> None:
+    @staticmethod
+    def _touched(conn: Connection, presentations: set[str], children: set[str]) -> set[str]:
         with conn.begin():
             rows = conn.execute(
                 text("select distinct child_id from link where presentation_id = any(:p)"), {"p": sorted(presentations)}
@@ -112,8 +116,10 @@ class Applier:
             ids = {r.child_id for r in rows} | children
             book = Book()
             book.load_founders(conn, children)
-            ids |= {book.current(c) for c in children}
-        for some in chunks(sorted(ids), CHUNK // 2):
+            return ids | {book.current(c) for c in children}
+
+    def _fold(self, conn: Connection, child_ids: Iterable[str]) -> None:
+        for some in chunks(sorted(child_ids), CHUNK // 2):
             with conn.begin():
                 self.refold(conn, some)
             self._progress(0)
@@ -141,6 +147,13 @@ def chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
         yield some
 
 
+def every_child(conn: Connection) -> list[str]:
+    """The ids of all children. Of erased presentations nothing but what others' entries say of them is left: they make none."""
+    with conn.begin():
+        return [r.child_id for r in conn.execute(_CHILDREN)]
+
+
+_CHILDREN = text("select distinct l.child_id from link l join presentation p using (presentation_id) order by l.child_id")
 POSITIONS = text(
     "insert into position (topic, partition, next_offset, epoch, owner) "
     "select t, p, n, 0, 'ledger' from unnest(cast(:t as text[]), cast(:p as int[]), cast(:n as bigint[])) as u(t, p, n) "

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, Engine, select, text
@@ -20,6 +21,8 @@ from domain.problems import SightlineError
 from projections.arrays import Column
 from projections.driver import execute, rows
 from projections.keep_tables import secret
+
+log: Final = structlog.get_logger()
 
 KeyName = tuple[str, str]
 """(presentation id, record class)."""
@@ -60,6 +63,7 @@ class KeyRing:
         self._most = CACHED_MAX
         self._on_their_way: list[tuple[Callable[[], None], list[KeyName]]] = []
         self._arrived: list[KeyName] = []
+        self._misfits: set[KeyName] = set()
 
     def secret(self, name: str) -> bytes:
         """A 32-byte secret of this deployment, made once. Ids in the ledger rest on it: it is restored with `keep`."""
@@ -142,11 +146,20 @@ class KeyRing:
         return nonce, AESGCM(key).encrypt(nonce, plain, bound_to)
 
     def unseal(self, name: KeyName, nonce: bytes, data: bytes, bound_to: bytes) -> bytes | None:
-        """The plaintext; None when the key was destroyed: then it is gone for everyone, for ever."""
+        """The plaintext; None when the key was destroyed: then it is gone for everyone, for ever. So it is when the key was lost
+        with `keep` and another made in its place, which raises an alarm: nobody else waits for what nobody can read.
+        """
         if name not in self._open:
             self.ensure([name])
-        key = self._open[name]
-        return None if key is None else AESGCM(key).decrypt(nonce, data, bound_to)
+        if (key := self._open[name]) is None:
+            return None
+        try:
+            return AESGCM(key).decrypt(nonce, data, bound_to)
+        except InvalidTag:
+            if name not in self._misfits:
+                self._misfits.add(name)
+                log.error("key-does-not-open", alarm=True, record_class=name[1])  # noqa: TRY400 (I7)
+            return None
 
     def forget(self) -> None:
         """Forget cached keys (a new connection may show another `keep`)."""

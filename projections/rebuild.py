@@ -20,7 +20,7 @@ from domain.problems import SightlineError
 from projections import bulk, crew
 from projections.bulk import Part, Tally, analysis, index, indices
 from projections.crew import SCHEMA
-from projections.folding import CHUNK, POSITIONS, Applier, Progress, chunks
+from projections.folding import CHUNK, POSITIONS, Applier, Progress, chunks, every_child
 from projections.tables import FOLDED
 from projections.writing import COLUMNS, Rows
 
@@ -110,7 +110,7 @@ def build(conn: Connection, schema: str, *, indexed: bool = True) -> None:
     """
     by_itself = "" if indexed else " with (autovacuum_enabled = off)"
     with conn.begin():
-        conn.execute(text(f"drop schema if exists {schema} cascade"))
+        conn.execute(text(f"drop schema if exists {SCHEMA}, verify cascade"))  # what one that was killed has left
         conn.execute(text(f"create schema {schema}"))
         for table in FOLDED:
             conn.execute(text(f'create table {schema}."{table.name}" (like public."{table.name}" including defaults){by_itself}'))
@@ -154,8 +154,7 @@ def _fill(conn: Connection, values: Iterable[bytes], pool: ProcessPoolExecutor, 
         for statement in keys:
             conn.execute(text(statement))
     list(pool.map(crew.execute, map(analysis, COLUMNS)))
-    with conn.begin():
-        ids = [r.child_id for r in conn.execute(_CHILDREN)]
+    ids = every_child(conn)
     folding = pool.map(crew.fold, chunks(ids, CHILDREN))
     _check(conn, expected)  # meanwhile what they are folded from
     folded = sum(folding)
@@ -292,9 +291,6 @@ _LIVING: Final = ", ".join(f'public."{t.name}"' for t in FOLDED)
 HELD_BY_OTHERS: Final = ("57014", "40P01")
 """Statement timeout; a deadlock that PostgreSQL ended on our side."""
 
-_CHILDREN = text("select distinct l.child_id from link l join presentation p using (presentation_id) order by l.child_id")
-"""Of erased presentations nothing but what others' entries say of them is left: they make no child."""
-
 _CLOSE_LINKS = text(
     "update link set to_number = n.number, to_at = n.at from (select ctid, lead(from_number) over w as number, "
     "lead(from_at) over w as at from link window w as (partition by presentation_id order by from_number, seq)) n "
@@ -306,5 +302,7 @@ _MOVE_PRESENTATIONS = text(
 )
 _KEEP_EPOCHS = text(
     "insert into rebuilt.position select topic, partition, next_offset, epoch, owner from public.position "
-    "on conflict (topic, partition) do update set epoch = excluded.epoch, owner = excluded.owner"
+    "on conflict (topic, partition) do update set epoch = excluded.epoch, owner = excluded.owner, "
+    "next_offset = greatest(position.next_offset, excluded.next_offset)"
 )
+"""A position is ahead of the entries where a person moved it past facts that the intake has lost (runbook, PositionLost)."""

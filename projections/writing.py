@@ -155,6 +155,11 @@ class Rows:
         self.match_state += later.match_state
         self.letter += later.letter
 
+    def forget(self) -> None:
+        """Let go of what only `write` needs of presentations and links."""
+        for held in (self.closed, self._open_link, self._new):
+            held.clear()
+
     def write(self, conn: Connection) -> None:
         """Write everything taken in. `ledger` takes no number twice: that is a defect."""
         if self.closed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -12,13 +12,13 @@ import click
 from kafka.errors import KafkaError
 
 from consumers.accesses import read_accesses
-from consumers.keys import read_keys
+from consumers.keys import WrappedKeys, read_keys
 from domain.problems import SightlineError
 from domain.times import iso
 from infra import keep_backup
 from infra.asleep import asleep
 from infra.command.progress import sized
-from infra.errors import InfraError
+from infra.errors import InfraError, StateError
 from infra.settings import Settings
 from infra.state import State
 from projections.accesses import Merged
@@ -67,15 +67,22 @@ def restore(*, file: Path, yes: bool, force: bool, as_json: bool) -> None:
         assembly.register_schemas(settings)  # a new registry knows none, and keys may have to go to the topic
         codec = assembly.codec(settings)
         publish = assembly.KeyPublisher(settings.access("unify"), codec)
+
+        def keys() -> WrappedKeys:
+            return read_keys(settings.access("relay"), codec)
+
         done = keep_backup.restore(
             settings,
             file,
-            lambda: read_keys(settings.access("relay"), codec),
+            keys,
             publish,
             lambda: read_accesses(settings.access("web"), codec),
             assembly.now_us(),
             lambda n: bar.advance(task, n),
         )
+    if force:  # a worker that was cut off may have had keys on their way to the topic
+        with _plainly(STAYS):
+            keep_backup.reconcile(settings.keep_dsn, settings.master_key, keys(), publish)
     if as_json:
         click.echo(json.dumps({"created_at": iso(done.created_at), **_as_json(done.keys, done.accesses)}))
         return
@@ -87,12 +94,17 @@ def restore(*, file: Path, yes: bool, force: bool, as_json: bool) -> None:
 def reconcile(*, as_json: bool) -> None:
     """Make `keep` and the topics hold the same keys and access records, each giving the other what it lacks.
 
-    After the broker was lost. It may run while the house lives. Destroyed keys stay destroyed.
+    After the broker was lost, or `keep` put back by other means than ours. It may run while the house lives; else it starts what
+    it needs. Destroyed keys stay destroyed.
     """
     from infra import assembly
 
-    settings = Settings.load()
-    with _plainly():
+    with ExitStack() as until, _plainly(STAYS):
+        try:
+            settings = until.enter_context(asleep(State.open(), tell=partial(click.echo, err=True)))
+            assembly.register_schemas(settings)
+        except StateError:  # workers run, and with them all that is needed
+            settings = Settings.load()
         codec = assembly.codec(settings)
         publish = assembly.KeyPublisher(settings.access("unify"), codec)
         keys = keep_backup.reconcile(settings.keep_dsn, settings.master_key, read_keys(settings.access("relay"), codec), publish)
@@ -117,12 +129,15 @@ def _told(keys: keep_backup.Reconciled, accesses: Merged) -> str:
     )
 
 
+STAYS = "what was done stays done; when it is well, say `sightline keep reconcile`"
+
+
 @contextmanager
-def _plainly() -> Iterator[None]:
+def _plainly(stands: str = "nothing was changed") -> Iterator[None]:
     """What a person can mend, as one line."""
     try:
         yield
     except SightlineError as err:
         raise InfraError(f"{err}") from err
     except KafkaError as err:
-        raise InfraError(f"the broker refused: {type(err).__name__}; nothing was changed") from err
+        raise InfraError(f"the broker refused: {type(err).__name__}; {stands}") from err

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psycopg
@@ -24,7 +24,7 @@ from infra.intake import known_positions, raise_ends
 from infra.keep_check import check_keep
 from infra.sealed_file import BackupRefused
 from infra.workers import PREPARATIONS
-from projections.accesses import record_access
+from projections.accesses import Access, record_access
 from projections.accounts import sign_in
 from projections.keyring import KeyRing, WrongMasterKey
 from tests.integration import restoring
@@ -144,6 +144,40 @@ class TestKeep:
         with psycopg.connect(d.keep_dsn) as connection:
             names = "select datname from pg_database where datname like %s"
             assert [] == connection.execute(names, ("%keep_restored",)).fetchall()
+
+    def test_nobody_is_connected_meanwhile(self, new_deployment: Deploy, tmp_path: Path) -> None:
+        """While the topics are read, and not after: a key made then would be lost. If the last step fails, all is as it was."""
+        d = new_deployment(only=["keys", "accesses"])
+        restoring.account(d)
+        keep_backup.back_up(d.settings, tmp_path / "keep", assembly.now_us())
+        publish, names = assembly.KeyPublisher(d.access("unify"), restoring.codec_of(d)), "select name from account"
+        with psycopg.connect(d.keep_dsn) as worker, ExitStack() as until:
+
+            def refused() -> Iterator[Access]:
+                with pytest.raises(psycopg.OperationalError, match="terminat"):
+                    worker.execute("select 1")
+                with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
+                    restoring.rows(d.keep_dsn, names)
+                yield from ()
+
+            def in_the_way() -> Iterator[Access]:
+                until.enter_context(psycopg.connect(f"{d.keep_dsn}_restored"))
+                yield from ()
+
+            def restored(accesses: Callable[[], Iterator[Access]]) -> None:
+                keep_backup.restore(
+                    d.settings, tmp_path / "keep", lambda: restoring.keys_topic(d), publish, accesses, assembly.now_us()
+                )
+
+            with pytest.raises(keep_backup.KeepError, match="being accessed by other users"):
+                restored(in_the_way)
+            assert [("mo.manager",)] == restoring.rows(d.keep_dsn, names)
+            worker.close()
+        with psycopg.connect(d.keep_dsn) as worker:
+            restored(refused)
+        assert [("mo.manager",)] == restoring.rows(d.keep_dsn, names)
+        beside = "select count(*) from pg_database where datname like %s"
+        assert [(1,)] == restoring.rows(d.keep_dsn, beside, [f"{d.keep_dsn.rpartition('/')[2]}%"])
 
     def test_no_database_to_back_up(self, new_deployment: Deploy, tmp_path: Path) -> None:
         """One line in PostgreSQL's words, and no file."""

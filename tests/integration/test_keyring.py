@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from kafka.errors import KafkaTimeoutError
+from structlog.testing import capture_logs
 
 from infra import assembly
 from projections import keyring
@@ -84,6 +85,24 @@ class TestArriving:
         other = Topic()
         rings(other).ensure(NAMES[:2])
         assert [NAMES[1]] == other.sent
+
+
+class TestLost:
+    """`keep` is older than what was sealed."""
+
+    def test_made_anew(self, rings: Callable[..., KeyRing]) -> None:
+        """What lay under the lost key is as if destroyed; an alarm says so once, of which class, and not whose it was."""
+        ring = rings(Topic())
+        ring.ensure(NAMES[:2])
+        before = ring.seal(NAMES[0], b"said", b"")
+        with ring._engine.begin() as conn:
+            conn.exec_driver_sql("delete from presentation_key")
+        other = rings(Topic())
+        other.ensure(NAMES[:2])
+        with capture_logs() as said:
+            assert [None, None] == [other.unseal(NAMES[0], *before, b"") for _ in range(2)]
+        assert [{"event": "key-does-not-open", "alarm": True, "record_class": "identity", "log_level": "error"}] == said
+        assert b"since" == other.unseal(NAMES[0], *other.seal(NAMES[0], b"since", b""), b"")
 
 
 class TestOneForAll:

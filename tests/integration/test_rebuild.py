@@ -23,6 +23,7 @@ from infra.postgres import Postgres
 from infra.state import REPOSITORY
 from projections import bulk
 from projections import rebuild as rebuilding
+from projections import verify as verifying
 from projections.folding import Applier
 from projections.rebuild import NotAsTheLedger, RebuildBusy, rebuild
 from tests.integration import restoring
@@ -208,9 +209,9 @@ class TestRebuild:
             follow(conn, applier)
             followed.append(1)
 
-        def catches_up(self: Applier, conn: Connection, values: Any, incarnation: int) -> int:
+        def catches_up(self: Applier, conn: Connection, values: Any, incarnation: int, **others: Any) -> int:
             tails.extend([len(values)] if isinstance(values, list) else [])  # the relay's are none
-            return catch_up(self, conn, values, incarnation)
+            return catch_up(self, conn, values, incarnation, **others)
 
         monkeypatch.setattr(rebuilding, "CHUNK", FEW)
         monkeypatch.setattr(rebuilding, "HOLD_TRIES", 1_000)
@@ -296,6 +297,53 @@ class TestRebuild:
         assert {("child", child, "differs"), ("fact", fact, "only clean")} <= found
         assert 0 < restoring.rebuilt(house)
         assert [] == restoring.differences(house, house)[1]
+
+    def test_a_comparison_that_failed_leaves_nothing(self, house: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Everything lay there once more, in the clear; what a killed one has left goes with the next rebuild."""
+        left = "select count(*) from pg_namespace where nspname = 'verify'"
+
+        def fails(*_: object) -> None:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(verifying, "_compare", fails)
+            with pytest.raises(ZeroDivisionError):
+                restoring.differences(house, house)
+        assert [(0,)] == restoring.rows(house.views_dsn, left)
+        restoring.execute(house.views_dsn, "create schema verify")
+        restoring.rebuilt(house)
+        assert [(0,)] == restoring.rows(house.views_dsn, left)
+
+    def test_a_blocking_key_is_not_shown(self, house: Deployment) -> None:
+        """It is a hash, but of a number that has few enough values to try: whose it is says where to look."""
+        one = "(select ctid from block limit 1)"
+        ((whose,),) = restoring.rows(house.views_dsn, f"delete from block where ctid = {one} returning presentation_id")
+        assert [("block", whose)] == [(d.table, d.key) for d in restoring.differences(house, house)[1]]
+        restoring.rebuilt(house)
+
+    def test_a_position_that_was_moved_stays(self, house: Deployment) -> None:
+        """Past facts that the intake had lost, by hand: no rebuild moves it back."""
+        where = "topic = 'facts.police' and partition = 0"
+        restoring.execute(house.views_dsn, f"update position set next_offset = next_offset + 1000 where {where}")
+        moved = restoring.rows(house.views_dsn, f"select * from position where {where}")
+        assert moved
+        restoring.rebuilt(house)
+        assert moved == restoring.rows(house.views_dsn, f"select * from position where {where}")
+        restoring.execute(house.views_dsn, f"update position set next_offset = next_offset - 1000 where {where}")
+
+    def test_a_key_made_anew(self, house: Deployment) -> None:
+        """Lost with `keep` and made again under its name: what lay under it is as if erased, and the rest is rebuilt."""
+        restoring.execute(house.keep_dsn, "create table saved as table presentation_key")
+        one = "(select min(holder) from presentation_key)"
+        names = restoring.rows(
+            house.keep_dsn, f"delete from presentation_key where holder = {one} returning holder, record_class"
+        )
+        restoring.key_ring(house, publish=lambda keys: lambda: None).ensure([(h, c) for h, c in names])
+        restoring.rebuilt(house)
+        assert [] == restoring.differences(house, house)[1]
+        back = "truncate presentation_key; insert into presentation_key select * from saved; drop table saved"
+        restoring.execute(house.keep_dsn, back)
+        restoring.rebuilt(house)
 
     def test_two_at_once(self, house: Deployment) -> None:
         """The second is refused before it touches anything; so is a comparison: it would see half of a rebuild."""

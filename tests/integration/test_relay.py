@@ -13,10 +13,13 @@ import pytest
 from kafka import TopicPartition
 from structlog.testing import capture_logs
 
+from consumers import ledger
 from consumers.ledger import LedgerReader
 from consumers.relay import Relay, Superseded
 from infra import assembly
 from infra.provision import admin_client
+from projections import folding
+from projections.folding import Applier
 from projections.reading import CatchingUp
 from tests.integration import restoring
 from tests.integration.test_intake import concerns
@@ -285,3 +288,47 @@ class TestCatchingUp:
         second.stop()
         thread.join(30)
         assert [child] == restoring.children(decided)
+
+    @pytest.mark.parametrize("where", ["_fold", "_apply"])
+    def test_ended_midway(self, decided: Deployment, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+        """With some entries applied, or all, and no child folded: the next relay folds whom those were about, too."""
+        relayed(decided, "first")
+        before = restoring.children(decided)
+        facts = restoring.rows(decided.views_dsn, "select number - 1 from counter")[0][0]
+        decided.drop_views()
+        ready = assembly.reading(decided.settings).caught_up
+        applied, apply = 0, Applier._apply
+
+        def half(self: Applier, *given: Any) -> Any:
+            nonlocal applied
+            applied += 1
+            return ends_at("half")("half") if applied > facts else apply(self, *given)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(folding, "CHUNK", 1)
+            patched.setattr(Applier, where, half if where == "_apply" else lambda *_: ends_at("fold")("fold"))
+            dies(relay(decided, "second"))
+        assert ([], False) == (restoring.children(decided), ready())
+        with monkeypatch.context() as patched:  # what is left touches nobody
+            patched.setattr(Applier, "_touched", lambda *_: set())
+            relayed(decided, "third")
+        assert ready()
+        assert before == restoring.children(decided)
+        assert [] == restoring.differences(decided, decided)[1]
+
+    def test_many_in_vain(self, decided: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+        """More takeovers behind the last entry than are looked at at first: the entry is found, and none diverges."""
+        relayed(decided, "first")
+        monkeypatch.setattr(ledger, "TAIL_RECORDS", 2)
+        for name in ("second", "third", "fourth", "fifth"):
+            relayed(decided, name)
+
+    def test_ledger_and_views_lost(self, decided: Deployment) -> None:
+        """Entries bear numbers again that others had whose outputs the topics hold: what follows from them is sent."""
+        relayed(decided, "first")
+        assert (0, 5) == restoring.ends(decided, OUTCOMES, 0)
+        restoring.lose(decided, "ledger")
+        decided.drop_views()
+        with capture_logs() as said, restoring.workers(decided):
+            until("the same facts are told of again", lambda: restoring.ends(decided, OUTCOMES, 0) == (0, 10))
+        assert OUTCOMES in {s["topic"] for s in said if s["event"] == "outputs-beyond-ledger"}
