@@ -114,6 +114,7 @@ class Broker(Part):
         controller = self.state.claim_port("kafka-controller", CONTROLLER_PORT if self.default_port else 0)
         properties = self.home / "server.properties"
         self.home.mkdir(parents=True, exist_ok=True)
+        self.home.chmod(0o700)  # what agencies say lies there in the clear
         properties.touch(mode=0o600)
         properties.write_text(
             CONFIGURATION.format(

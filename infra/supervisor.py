@@ -13,7 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
 from typing import Final
 from urllib.request import urlopen
@@ -32,7 +33,7 @@ from infra.records import Phase, Process, Record
 from infra.registry import Registry
 from infra.settings import WEB_PORT, Settings
 from infra.state import State
-from infra.supervised import Child
+from infra.supervised import PAUSE_MAX_S, Child
 from infra.workers import PREPARATIONS, WORKERS
 from schemas.topics import topics
 
@@ -177,10 +178,7 @@ class Supervisor:
     def _keep(self, settings: Settings, ready: Callable[[Settings], None]) -> None:
         told = False
         while not self._stop.wait(TICK_S):
-            for child in self.children:
-                child.tend()
-            for part in self.parts:
-                self._tend_part(part)
+            self._tend()
             if told:
                 self._record("running")
             elif self._record("starting").steady and self._answers(settings):
@@ -195,6 +193,19 @@ class Supervisor:
             return True
         self.step = "Waiting until the views have caught up with the ledger"
         return _web_says(settings, "readyz")
+
+    def _tend(self) -> None:
+        """Start again what has died. A full disk, on which no log can be opened, ends nobody: there may be room the next time."""
+        failed = set[int | None]()
+        steps: list[Callable[[], None]] = [c.tend for c in self.children]
+        for tend in steps + [partial(self._tend_part, p) for p in self.parts]:
+            try:
+                tend()
+            except OSError as error:
+                failed.add(error.errno)
+        if failed:
+            log.warning("not all could be started", errno=sorted(map(str, failed)))
+            self._stop.wait(PAUSE_MAX_S)
 
     def _tend_part(self, part: Part) -> None:
         """Start a part again that has died, on the side: the workers are tended meanwhile."""
@@ -266,8 +277,9 @@ class Supervisor:
         processes = (*(self._of_part(part) for part in self.parts), *(child.process() for child in self.children))
         record = Record(me.pid, me.started, phase, self.step, error, processes)
         if record != self._last:
-            records.write(self.state, record)
-            self._last = record
+            with suppress(OSError):  # a full disk: the next moment tries again
+                records.write(self.state, record)
+                self._last = record
         return record
 
     def _of_part(self, part: Part) -> Process:

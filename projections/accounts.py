@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import uuid4
 
@@ -32,7 +32,7 @@ FAILURES_MAX: Final = 5
 """Wrong passwords in a row before an account is locked."""
 
 LOCKED_US: Final = 15 * 60 * SECOND_US
-"""How long: long enough to stop guessing, short enough that nobody can shut a duty manager out of a night."""
+"""How long: long enough to stop guessing. Whoever goes on guessing keeps the account locked (docs/hazards.md)."""
 
 IDLE_US: Final = 30 * 60 * SECOND_US
 """A session ends this long after its last page (shared desks in iCART)."""
@@ -139,23 +139,48 @@ def disable_account(conn: Connection, name: str, *, now: int) -> None:
 def sign_in(conn: Connection, name: str, password: str, *, now: int) -> tuple[Account, str] | None:
     """The account and a new session's cookie token; None when name, password or lock say no (and nothing says which).
 
-    A failure is counted: commit in either case.
+    A failure is counted: commit in either case. Hashing takes long: where many may ask at once, take the three steps one by one,
+    the second with no connection in hand.
     """
+    return admitted(conn, name, tried(held(conn, name), password), now=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A password held against a hash. `fresh`: the hash to keep from now on, when this one's parameters are old."""
+
+    hashed: str = field(repr=False)
+    right: bool
+    fresh: str | None = field(default=None, repr=False)
+
+
+def held(conn: Connection, name: str) -> str:
+    """The hash that a password is to fit; a decoy's when nobody has this name."""
+    named = select(account_table.c.password_hash).where(account_table.c.name == _canonical(name))
+    return _DECOY if NUL in name else conn.execute(named).scalar_one_or_none() or _DECOY
+
+
+def tried(hashed: str, password: str) -> Tried:
+    """Hold a password against a hash: tenths of a second of CPU, and 64 MiB."""
+    right = _verify(hashed, password)
+    return Tried(hashed, right, _HASHER.hash(password) if right and _HASHER.check_needs_rehash(hashed) else None)
+
+
+def admitted(conn: Connection, name: str, one: Tried, *, now: int) -> tuple[Account, str] | None:
+    """As `sign_in`, of a password that was tried. One that has been changed meanwhile was not."""
     named = select(account_table).where(account_table.c.name == _canonical(name)).with_for_update()
     row = None if NUL in name else conn.execute(named).one_or_none()
-    if row is None:
-        _verify(_DECOY, password)
+    if row is None or row.password_hash != one.hashed:
         return None
-    right = _verify(row.password_hash, password)
     if row.disabled_at is not None or (row.locked_until is not None and row.locked_until > now):
         return None
     mine = update(account_table).where(account_table.c.account_id == row.account_id)
-    if not right:
+    if not one.right:
         failures = row.failures + 1
         locked = failures >= FAILURES_MAX
         conn.execute(mine.values(failures=0 if locked else failures, locked_until=now + LOCKED_US if locked else None))
         return None
-    fresh = {"password_hash": _HASHER.hash(password)} if _HASHER.check_needs_rehash(row.password_hash) else {}
+    fresh = {} if one.fresh is None else {"password_hash": one.fresh}
     conn.execute(mine.values(failures=0, locked_until=None, **fresh))
     return _account(row), _open_session(conn, row.account_id, now)
 

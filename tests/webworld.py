@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, OperationalError
 
 from domain.saying import said
 from domain.searching import SearchTerms
@@ -94,7 +94,8 @@ class World:
         self.number = 100
         self.slow_s = 0.0
         self.away = False
-        self.views_away = False
+        self.views_away = self.entries_away = False
+        self.ends_after_sending = False
         self.stale_by_surprise = False
         self._lock = threading.Lock()
 
@@ -178,6 +179,8 @@ class World:
         return self._listed(found, limit, offset)
 
     def entry_for(self, event_id: str) -> Entry | None:
+        if self.entries_away:
+            raise OperationalError("", {}, Exception())
         found = self.entries.get(event_id)
         return found[1] if found and found[0] <= time.monotonic() else None
 
@@ -260,6 +263,7 @@ class World:
         require(catalogue()[record_name], filled, NOW + DAY_US)
         with self._lock:
             self.sent.append((record_name, filled))
+            self.entries_away = self.ends_after_sending
             event_id: str = filled["act"]["event_id"]
             if event_id not in self.entries:
                 self.number += 1

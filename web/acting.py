@@ -15,10 +15,11 @@ from typing import Any, Final
 from uuid import uuid4
 
 from itsdangerous import BadSignature, URLSafeSerializer
+from sqlalchemy.exc import SQLAlchemyError
 
 from domain.problems import InvalidFact, SightlineError
 from domain.saying import said
-from web.ports import Entry, Reading, Speaking
+from web.ports import Entry, PerhapsSent, Reading, Speaking, Unavailable
 
 POLL_S: Final = 0.05
 SENT_MAX: Final = 2_000
@@ -88,7 +89,10 @@ class Acting:
         return Ticket(event_id, about, based_on, acted_at)
 
     def was_sent(self, ticket: Ticket) -> bool:
-        """Whether this form was sent before, by this process or as its ticket says."""
+        """Whether this form was sent before: by this process, as its ticket says, or by another one as the ledger says."""
+        return self._asked_again(ticket) or self._reading.entry_for(ticket.event_id) is not None
+
+    def _asked_again(self, ticket: Ticket) -> bool:
         return ticket.acted_at is not None or ticket.event_id in self._sent
 
     def say(
@@ -107,8 +111,10 @@ class Acting:
         Raises:
             SaidOtherwise: this id already stands for something else: other words, another record or another subject.
             InvalidFact: nothing was sent.
-            Unavailable: perhaps sent; ask again with the same ticket (`again`).
+            PerhapsSent: ask again with the same ticket (`again`).
+            Unavailable, SQLAlchemyError: nothing was sent.
         """  # fmt: skip
+        before = self._asked_again(ticket)
         act = {
             "event_id": ticket.event_id, "actor_id": actor_id, "actor_role": role, "child_id": child_id,
             "acted_at": ticket.acted_at or self._clock(), "based_on": ticket.based_on,
@@ -116,12 +122,21 @@ class Acting:
         }  # fmt: skip
         value = self._remembered(ticket, record, {"act": act, **body})
         asked_again = replace(ticket, acted_at=value["act"]["acted_at"])
-        if (entry := self._reading.entry_for(ticket.event_id)) is None:
+        try:
+            entry = self._reading.entry_for(ticket.event_id)
+        except (Unavailable, SQLAlchemyError) as err:
+            if before:
+                raise PerhapsSent("the views are away, and it may have been sent before") from err
+            self._sent.pop(ticket.event_id, None)
+            raise
+        if entry is None:
             try:
                 self._speaking.send(record, value)
             except InvalidFact:
                 self._sent.pop(ticket.event_id, None)  # nothing was sent: the words may still be changed
                 raise
+            except Unavailable as err:
+                raise PerhapsSent("the broker has not said whether it has it") from err
             entry = self._wait(ticket.event_id)
         if entry is not None and entry.said not in (b"", said(record, value)):
             self._sent.pop(ticket.event_id, None)
@@ -145,9 +160,16 @@ class Acting:
 
     def _wait(self, event_id: str) -> Entry | None:
         until = time.monotonic() + self._wait_s
-        while (found := self._reading.entry_for(event_id)) is None and time.monotonic() < until:
+        while (found := self._told(event_id)) is None and time.monotonic() < until:
             time.sleep(POLL_S)
         return found
+
+    def _told(self, event_id: str) -> Entry | None:
+        """The entry of what was sent; None also while nobody can say."""
+        try:
+            return self._reading.entry_for(event_id)
+        except (Unavailable, SQLAlchemyError):
+            return None
 
     def _seal(self, ticket: Ticket) -> str:
         sealed = self._signer.dumps([ticket.event_id, ticket.about, ticket.based_on, ticket.acted_at])

@@ -21,7 +21,7 @@ from projections.accounts import FAILURES_MAX, LOCKED_US
 from projections.reading import CatchingUp
 from web.acting import BadTicket, SaidOtherwise
 from web.house import FIELDS_MAX, BadForm, Forbidden, NotFound, NotSignedIn, Visitor, WrongPassword, form_of, house_of
-from web.ports import Unavailable
+from web.ports import PerhapsSent, Unavailable
 from web.security import BODY_BYTES_MAX, BodyTooLong
 
 log: Final = structlog.get_logger("web")
@@ -105,6 +105,14 @@ TROUBLES: Final[Mapping[type[Exception], Trouble]] = {
     ),
     InvalidFact: Trouble(
         400, "invalid", "Something in the form cannot be recorded", "Go back and check what you entered.", "invalid"
+    ),
+    PerhapsSent: Trouble(
+        503,
+        "perhaps-recorded",
+        "Sightline cannot answer just now",
+        "Whether it was recorded is not known. Send it again as it is, with the same id: it counts once. If a child may be at "
+        "risk now, do not wait: call.",
+        "transient",
     ),
     Unavailable: Trouble(
         503,

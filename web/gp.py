@@ -84,8 +84,14 @@ def metadata() -> JSONResponse:
 def inbox(request: Request, house: TheHouse, ods: Practice, state: str = "") -> JSONResponse:
     """The practice's own waiting messages, as pointers: read each by its id."""
     items = house.reading.gp_inbox(ods, EVERY if state == "all" else WAITING)
-    bundle = inbox_bundle(((i.message_id, i.state, i.sent_at) for i in items), str(request.base_url).rstrip("/") + "/fhir/r4")
+    bundle = inbox_bundle(((i.message_id, i.state, i.sent_at) for i in items), _base(request, house))
     return _fhir(bundle)
+
+
+def _base(request: Request, house: House) -> str:
+    """Where a practice asks again. Behind a TLS proxy we are not told so: but cookies for HTTPS alone mean that there is one."""
+    address = request.base_url.replace(scheme="https") if house.config.secure_cookies else request.base_url
+    return str(address).rstrip("/") + "/fhir/r4"
 
 
 @router.get("/Communication/{message_id}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from threading import BoundedSemaphore
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request
@@ -13,12 +14,12 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 
 from projections.accesses import record_access
-from projections.accounts import Account, names_of, session_account
+from projections.accounts import Account, admitted, held, names_of, session_account, tried
 from web import assets
 from web.acting import Acting
 from web.config import WebConfig
 from web.feed import Feed
-from web.ports import Json
+from web.ports import Json, Unavailable
 from web.readers import Reader, reader_for, redacted
 from web.rendering import make_environment
 from web.roles import Right, may
@@ -80,6 +81,13 @@ class Visitor:
         return reader_for(self.account.role, self.account.account_id)
 
 
+AT_THE_DOOR: Final = 12
+"""Who may be signing in at once: fewer than there are threads (40) and connections (20) for all who are in already."""
+
+HASHING: Final = 2
+"""Passwords tried at once: each takes a core for tenths of a second, and 64 MiB."""
+
+
 class House:
     """The parts of one web process."""
 
@@ -92,10 +100,28 @@ class House:
         self.environment: Environment = make_environment()
         self.common: Mapping[str, Any] = {"asset": self.assets.url, "PURPOSES": PURPOSES, "demonstration": config.demonstration}
         self.cookie = f"__Host-{COOKIE}" if config.secure_cookies else COOKIE
+        self._door, self._hashing = BoundedSemaphore(AT_THE_DOOR), BoundedSemaphore(HASHING)
 
     def now(self) -> int:
         """The clock."""
         return self.config.clock()
+
+    def sign_in(self, name: str, password: str) -> tuple[Account, str] | None:
+        """As `projections.accounts.sign_in`; no connection is held while a password is tried.
+
+        Raises: Unavailable: more than `AT_THE_DOOR` at once.
+        """
+        if not self._door.acquire(blocking=False):
+            raise Unavailable("too many are signing in at this moment")
+        try:
+            with self.config.keep_engine.connect() as conn:
+                hashed = held(conn, name)
+            with self._hashing:
+                one = tried(hashed, password)
+            with self.config.keep_engine.begin() as conn:
+                return admitted(conn, name, one, now=self.now())
+        finally:
+            self._door.release()
 
     def visitor(self, request: Request, *, touch: bool = True) -> Visitor:
         """Who is asking. Raises: NotSignedIn."""

@@ -20,6 +20,10 @@ class Unavailable(SightlineError):
     """The database or the broker is away for now; trying again later is right, and nothing was recorded."""
 
 
+class PerhapsSent(Unavailable):
+    """An act may have been recorded or not: said again under the same id, it counts once."""
+
+
 @dataclass(frozen=True, slots=True)
 class MatchPair:
     """A presentation that may be a child.

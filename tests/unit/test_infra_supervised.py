@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from infra import records
 from infra.heartbeat import VARIABLE
-from infra.state import REPOSITORY
+from infra.state import REPOSITORY, State
 from infra.supervised import EX_CONFIG, Child
+from infra.supervisor import Supervisor
 
 
 def _child(tmp_path: Path, body: str, beat: Path | None = None) -> Child:
@@ -104,3 +107,31 @@ def _conditions_until(child: Child, last: str, within_s: float = 20.0) -> list[s
             seen.append(now)
         time.sleep(0.02)
     return seen
+
+
+def test_a_full_disk_ends_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the record nor a dead worker's log can be written: those that live go on, and all is tried again."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    one = Supervisor(State.open(tmp_path / "state"), tell=lambda _: None)
+    dead, alive = _child(tmp_path, "raise SystemExit(1)"), _child(tmp_path, "import time; time.sleep(60)")
+    one.children = [dead, alive]
+    for child in one.children:
+        child.start()
+    monkeypatch.setattr("infra.supervisor.PAUSE_MAX_S", 0.01)
+    until = time.monotonic() + 20
+    with monkeypatch.context() as patched:
+        patched.setattr(records, "write", full)
+        patched.setattr("infra.supervised.spawn", full)
+        while dead.restarts < 2:
+            assert time.monotonic() < until
+            one._tend()
+            one._record("running")
+            time.sleep(0.01)
+    assert (None, True) == (records.read(one.state), alive.process().pid is not None)
+    one._record("running")
+    assert records.read(one.state) is not None
+    alive.ask_to_stop()
+    alive.stopped()

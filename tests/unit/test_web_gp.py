@@ -7,6 +7,7 @@ import json
 import os
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from fhir.resources.R4B.bundle import Bundle
@@ -169,6 +170,15 @@ class TestDoor:
     def test_a_session_is_no_credential(self, site: Site) -> None:
         """Nor does a manager read a practice's inbox here."""
         assert 401 == site.person("icart_manager").get("/fhir/r4/Communication").status_code
+
+    def test_behind_a_tls_proxy(self, site: Site) -> None:
+        """Which does not tell us: a practice that follows an address must not say its secret in the clear."""
+        house = site.app.state.house
+        for secure, scheme in ((False, "http"), (True, "https")):
+            house.config = replace(house.config, secure_cookies=secure)
+            listed = site.stranger().get("/fhir/r4/Communication", auth=site.practices[PRACTICE]).json()
+            assert listed["entry"]
+            assert {scheme} == {e["fullUrl"].partition("://")[0] for e in listed["entry"]}
 
     def test_own_messages_only(self, site: Site) -> None:
         """The other practice's are not found, to read or to answer."""

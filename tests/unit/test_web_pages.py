@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from projections.accounts import Tried
 from tests.webfixtures import Site, csrf, fields, sign_in, site
 from tests.webworld import AISHA_JOINED_REC, AISHA_REC, CALLUM, CALLUM_REC, MATCH, MIA, MIA_REC, NOAH_REC, NOW, PASSWORD, SEALED
+from web import house
+from web.house import AT_THE_DOOR
 from web.pages.board import suppressed
 from web.security import BODY_BYTES_MAX
 
@@ -48,6 +53,24 @@ class TestSignIn:
         assert 400 == sign_in(client, "edt", PASSWORD).status_code
         site.now += 16 * 60 * 1_000_000
         assert 303 == sign_in(client, "edt", PASSWORD).status_code
+
+    def test_many_at_once_hold_up_nobody(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Who is in goes on; those at the door are let in in turn, and one more than fit is asked to come again."""
+        gate, trying = threading.Event(), house.tried
+
+        def slow(hashed: str, password: str) -> Tried:
+            gate.wait(20)
+            return trying(hashed, password)
+
+        inside = site.person("icart_manager")
+        monkeypatch.setattr(house, "tried", slow)
+        strangers = [site.stranger() for _ in range(AT_THE_DOOR + 1)]
+        with ThreadPoolExecutor(len(strangers)) as pool:
+            asked = [pool.submit(sign_in, one, "edt", PASSWORD) for one in strangers]
+            turned_away = next(as_completed(asked, 20)).result()
+            assert (503, 200) == (turned_away.status_code, inside.get("/queue").status_code)
+            gate.set()
+            assert [303] * AT_THE_DOOR + [503] == sorted(a.result(20).status_code for a in asked)
 
     def test_an_idle_session_ends(self, site: Site) -> None:
         """After 31 minutes the queue asks to sign in."""
@@ -259,6 +282,34 @@ class TestDecision:
         assert WHY in lost.text
         site.world.away = False
         assert 303 == client.post(DECIDE, data=decline(fields(lost, DECIDE))).status_code
+
+    def test_the_views_end_after_it_was_sent(self, site: Site) -> None:
+        """Whether it is recorded is not known: it says so with every word, and asked again it is one act."""
+        site.world.ends_after_sending, client = True, site.person("icart_manager")
+        waiting = client.post(DECIDE, data=decline(fields(client.get(f"/recommendations/{CALLUM_REC}"), DECIDE)))
+        assert (202, True) == (waiting.status_code, WHY in waiting.text)
+        still = client.post(DECIDE, data=decline(fields(waiting, DECIDE)))
+        assert (503, True) == (still.status_code, WHY in still.text)
+        site.world.entries_away = False
+        assert 303 == client.post(DECIDE, data=decline(fields(still, DECIDE))).status_code
+        assert 1 == len({v["act"]["event_id"] for _, v in site.world.sent})
+
+    def test_the_views_are_away_before_it_is_sent(self, site: Site) -> None:
+        """Nothing was recorded, and it says so."""
+        client = site.person("icart_manager")
+        data = decline(fields(client.get(f"/recommendations/{CALLUM_REC}"), DECIDE))
+        site.world.entries_away = True
+        lost = client.post(DECIDE, data=data)
+        assert (503, True, []) == (lost.status_code, "Nothing was shown or recorded" in lost.text, site.world.sent)
+
+    def test_sent_again_to_another_process(self, site: Site) -> None:
+        """The pages were restarted before they answered: the same form finds what it recorded, and is no conflict."""
+        client = site.person("icart_manager")
+        data = decline(fields(client.get(f"/recommendations/{CALLUM_REC}"), DECIDE))
+        assert 303 == client.post(DECIDE, data=data).status_code
+        site.app.state.house.acting._sent.clear()
+        assert 303 == client.post(DECIDE, data=data).status_code
+        assert 1 == len(site.world.sent)
 
     def test_a_session_that_ended_gives_the_text_back(self, site: Site) -> None:
         """What was typed is shown, nothing was sent."""

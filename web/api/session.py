@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
-from projections.accounts import ABSOLUTE_US, end_session, sign_in
+from projections.accounts import ABSOLUTE_US, end_session
 from web.house import Anyone, BadForm, House, TheHouse, Visitor, WrongPassword, house_of
 from web.ports import Json
 from web.roles import RIGHTS
@@ -34,8 +34,7 @@ def checked(request: Request) -> None:
 @router.post("")
 def open_session(house: TheHouse, response: Response, body: SignIn) -> Json:
     """Sign in. The answer holds the token for the header `X-CSRF-Token` of every request that changes something."""
-    with house.config.keep_engine.begin() as conn:
-        found = sign_in(conn, body.name, body.password, now=house.now())
+    found = house.sign_in(body.name, body.password)
     if found is None:
         raise WrongPassword
     account, token = found

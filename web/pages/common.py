@@ -14,7 +14,7 @@ from domain.sharing import records_beside
 from web.acting import Ticket
 from web.forms import Form
 from web.house import BadForm, House, NotFound, Visitor, form_of, house_of
-from web.ports import Entry, Json, Unavailable
+from web.ports import Entry, Json, PerhapsSent
 from web.security import CSRF_FIELD, csrf_token, same_token
 
 HIDDEN: Final = (CSRF_FIELD, "ticket")
@@ -77,7 +77,7 @@ def act(
             record, ticket, actor_id=visitor.account.account_id, role=visitor.role, child_id=child_id, body=form.body,
             correlation_id=request.state.request_id,
         )  # fmt: skip
-    except Unavailable:
+    except PerhapsSent:
         return _pending(house, request, visitor, form, pending=pending, ticket=house.acting.again(ticket), status=503)
     if outcome.refused and outcome.entry is not None:
         return conflict(outcome.entry)

@@ -116,7 +116,7 @@ def _act(
 
     if form.errors:
         return again(400)
-    if not house.acting.was_sent(ticket) and what in WHEN and _too_late(rec, what, ticket.based_on):
+    if what in WHEN and _too_late(rec, what, ticket.based_on) and not house.acting.was_sent(ticket):
         return conflict(None)
     return act(
         house,

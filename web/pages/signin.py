@@ -9,7 +9,7 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from projections.accounts import ABSOLUTE_US, end_session, sign_in
+from projections.accounts import ABSOLUTE_US, end_session
 from web.errors import TROUBLES
 from web.house import House, NotSignedIn, TheHouse, WrongPassword
 from web.pages.common import Posted
@@ -43,8 +43,7 @@ def sign_in_form(request: Request, house: TheHouse, next: str = "") -> Response:
 @router.post("/sign-in")
 def sign_in_post(request: Request, house: TheHouse, form: Posted) -> Response:
     """A new session, or the form again: it does not say which of name, password and lock said no."""
-    with house.config.keep_engine.begin() as conn:
-        found = sign_in(conn, form.get("name"), form.values.get("password", ""), now=house.now())
+    found = house.sign_in(form.get("name"), form.values.get("password", ""))
     target = form.get("next")
     if found is None:
         told = TROUBLES[WrongPassword]
