@@ -8,6 +8,8 @@ escalation back when it is read (`domain.acts`, `overdue_withdrawn`).
 
 A due time that stays due although it was said (our own rule failed on it) is said again every hour, under another id. One that
 was said before a child was folded anew as of an earlier time (a rebuild) is not: where the child stands is brought up to it.
+One that was decided about before it had come, by a worker whose clock is behind this one's, let nothing be concluded: it does not
+count as said, and is said again every minute until it has come for whoever decides.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from sqlalchemy.exc import DBAPIError
 
 from domain.model import make_id
 from domain.times import SECOND_US
+from projections.entries import header
 from projections.folding import Applier
 from schemas.topics import AGENCIES, KafkaAccess
 
@@ -37,6 +40,9 @@ WAIT_US_MAX: Final = 300 * SECOND_US
 
 AGAIN_US: Final = 3600 * SECOND_US
 """A due time that was said and is due still is said again after an hour: our own rule may have failed on it, and be mended."""
+
+SOON_US: Final = 60 * SECOND_US
+"""A due time that was decided about too early is said again after a minute: clocks that differ much cost a record a minute."""
 
 BATCH: Final = 200
 """Children a tick: a wave of due times (a new policy) is spread out, so that people's facts pass between."""
@@ -95,15 +101,49 @@ class Said:
         """It was said."""
         self._at[child] = (due_at, now)
 
+    def too_early(self, child: str, now: int) -> None:
+        """What was said of it was decided about too early: it may be said again a minute after."""
+        if child in self._at and now - self._at[child][1] >= SOON_US:
+            del self._at[child]
+
     def recent(self, now: int) -> dict[str, int]:
         """Child and due time of what was said since an hour ago; what is older is forgotten."""
         self._at = {c: (due, at) for c, (due, at) in self._at.items() if now - at < AGAIN_US}
         return {c: due for c, (due, _) in self._at.items()}
 
 
-def clock_id(child: str, due_at: int, version: int) -> str:
-    """The id of a clock record. Two clocks say it once; after anything new on the child, be it our own failure, it is another."""
-    return make_id("clock", child, due_at, version)
+def clock_id(child: str, due_at: int, version: int, *too_early: int) -> str:
+    """The id of a clock record. Two clocks say it once; after anything new on the child, be it our own failure, it is another.
+
+    So it is after an entry that decided about it `too_early`, by that entry's number.
+    """
+    return make_id("clock", child, due_at, version, *too_early)
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """The id to say a due time under; was it decided about in time, was it decided about too early before?"""
+
+    event_id: str
+    in_time: bool
+    too_early: bool
+
+
+def sayings(conn: Connection, due: Mapping[str, tuple[int, int]]) -> dict[str, Saying]:
+    """What was said so far of each child's (due time, version). One decided about before it had come is followed to the next."""
+    found = dict[str, Saying]()
+    asked = {clock_id(child, *of): (child, False) for child, of in due.items()}
+    while asked:
+        rows = {r.event_id: r for r in conn.execute(_DECIDED, {"ids": list(asked)})}
+        after = dict[str, tuple[str, bool]]()
+        for event_id, (child, again) in asked.items():
+            entry = rows.get(event_id)
+            if entry is not None and header(bytes(entry.value))["accepted_at"] < due[child][0]:
+                after[clock_id(child, *due[child], entry.number)] = (child, True)
+            else:
+                found[child] = Saying(event_id, entry is not None, again)
+        asked = after
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,19 +226,21 @@ class Clock:
             said = self._said.recent(now)
             rows = conn.execute(_DUE, {"now": now - SKEW_US, "c": list(said), "d": list(said.values()), "n": BATCH}).all()
             again = conn.execute(_BEFORE, {"c": list(said), "d": list(said.values())}).all()
-            before = self._said_before(conn, [*rows, *again])
+            before = self._said_before(conn, [*rows, *again], now)
         self._go_on(conn, before)
         due = [r.child_id for r in rows if r.child_id not in before]
         if not due:
             return None
         return self._fire(conn, Due(due, intake_ends(consumer, self._access), now))
 
-    @staticmethod
-    def _said_before(conn: Connection, due: Sequence[Any]) -> dict[str, int]:
+    def _said_before(self, conn: Connection, due: Sequence[Any], now: int) -> dict[str, int]:
         """Those that stand as of before their due time, which was said and decided about all the same: child and due time."""
-        ids = {clock_id(r.child_id, r.due_at, r.version): r for r in due if r.as_of < r.due_at}
-        found = conn.execute(_SAID, {"ids": list(ids)}).scalars().all() if ids else []
-        return {ids[i].child_id: ids[i].due_at for i in found}
+        stand = {r.child_id: (r.due_at, r.version) for r in due if r.as_of < r.due_at}
+        said = sayings(conn, stand)
+        for child, so_far in said.items():
+            if so_far.too_early and not so_far.in_time:
+                self._said.too_early(child, now)
+        return {child: stand[child][0] for child, so_far in said.items() if so_far.in_time}
 
     def _go_on(self, conn: Connection, before: Mapping[str, int]) -> None:
         """Bring these children up to what was said of them; under the counter's lock, so that no decision is overwritten."""
@@ -216,20 +258,23 @@ class Clock:
             rows = conn.execute(text("select topic, partition, next_offset from position"))
             positions = {(r.topic, r.partition): r.next_offset for r in rows}
             still = self._still_due(conn, due)
+            said = sayings(conn, still)
         unread, waited_us = behind(due.ends, positions), self._now() - due.noted_at
         if still and must_wait(unread, waited_us):
             self._alarm(unread, waited_us)
             return due
         self._hook("firing")
-        for child, (due_at, version) in still.items():
+        for child, (due_at, _) in still.items():
             act = {
-                "event_id": clock_id(child, due_at, version), "actor_id": "clock", "actor_role": "clock", "child_id": child,
+                "event_id": said[child].event_id, "actor_id": "clock", "actor_role": "clock", "child_id": child,
                 "acted_at": due_at, "based_on": None, "correlation_id": None,
             }  # fmt: skip
             self._speaking.send("ClockFired", {"act": act, "due_at": due_at, "behind": unread})
             self._hook("fired")
             self._said.note(child, due_at, self._now())
         log.info("clock-fired", children=len(still), behind=unread)
+        if early := sum(s.too_early for s in said.values()):
+            log.warning("clock-ahead", children=early)
         return None
 
     def _still_due(self, conn: Connection, due: Due) -> dict[str, tuple[int, int]]:
@@ -265,3 +310,7 @@ _BEFORE: Final = text(
 """Of these children with their due times, those that stand as of before it."""
 
 _SAID: Final = text("select event_id from act where topic = 'clock' and event_id = any(cast(:ids as text[]))")
+_DECIDED: Final = text(
+    "select a.event_id, a.number, l.value from act a join ledger l using (number) "
+    "where a.topic = 'clock' and a.event_id = any(cast(:ids as text[]))"
+)

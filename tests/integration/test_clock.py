@@ -14,7 +14,7 @@ import pytest
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
-from consumers.clock import WAIT_US_MAX
+from consumers.clock import SOON_US, WAIT_US_MAX
 from domain.missing import next_overnight
 from domain.problems import SightlineError
 from domain.times import HOUR_US, SECOND_US
@@ -233,6 +233,35 @@ def test_said_before(world: World) -> None:
     assert at == world.due("away")
     assert 1 == world.tick()
     assert world.due("away") != at
+
+
+def test_decided_about_too_early(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever decides is minutes behind the clock: what is due for the clock alone is said again, once a minute, until it is due
+    for them; a rebuild meanwhile takes none of it for said.
+    """
+    monkeypatch.setattr(world.clock, "_now", lambda: world.now() + 5 * SOON_US)
+
+    def decided() -> int:
+        return int(restoring.rows(world.d.views_dsn, "select count(*) from act where topic = 'clock'")[0][0])
+
+    with world.working():
+        world.says("early")
+        rec = world.recommendation("early")
+        world.passes_to(rec["due_at"] - 2 * SOON_US)
+        world.wait(lambda: world.tick() == 1)
+        world.wait(lambda: decided() == 1)
+        assert [1, 1] == [world.tick(), world.tick()]
+        with assembly.engine(world.d.settings.views_dsn, "t").connect() as conn, conn.begin():
+            assembly.applier(world.d.settings).refold(conn, [rec["child_id"]])
+        assert (1, rec["due_at"]) == (world.tick(), world.due("early"))
+        world.passes_to(rec["due_at"] - SOON_US // 2)
+        world.wait(lambda: world.tick() == 2)
+        world.wait(lambda: decided() == 2)
+        assert ["recommended"] == world.happened("early")
+        world.passes_to(rec["due_at"] + SOON_US)
+        world.wait(lambda: world.tick() == 3)
+        world.wait(lambda: world.state("early") == "OVERDUE")
+        assert 3 == world.tick()
 
 
 def test_outage_longer_than_the_due_time(world: World) -> None:

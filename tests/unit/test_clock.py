@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kafka.errors import KafkaError, KafkaTimeoutError
 
-from consumers.clock import AGAIN_US, INTAKE, WAIT_US_MAX, Clock, Said, behind, clock_id, intake_ends, must_wait
+from consumers.clock import AGAIN_US, INTAKE, SOON_US, WAIT_US_MAX, Clock, Said, behind, clock_id, intake_ends, must_wait
 from schemas.topics import KafkaAccess
 
 ACCESS = KafkaAccess("127.0.0.1:9092", "clock", "", prefix="t.")
@@ -48,10 +48,25 @@ def test_said_again() -> None:
     assert {"a": 7} == said.recent(AGAIN_US + 2)
 
 
+def test_said_again_when_it_was_too_early() -> None:
+    """After a minute, not within it: clocks that differ do not flood the topic."""
+    said = Said()
+    said.note("a", 5, 0)
+    said.too_early("a", SOON_US - 1)
+    said.too_early("b", SOON_US)
+    assert {"a": 5} == said.recent(SOON_US)
+    said.too_early("a", SOON_US)
+    assert {} == said.recent(SOON_US)
+
+
 def test_the_id_is_of_the_child_as_it_stands() -> None:
-    """The same for two clocks; another once anything was accepted about the child, be it that our own rule failed."""
+    """The same for two clocks; another once anything was accepted about the child, be it that our own rule failed, or that it was
+    decided about too early.
+    """
     assert clock_id("a", 5, 9) == clock_id("a", 5, 9)
-    assert 3 == len({clock_id("a", 5, 9), clock_id("a", 5, 10), clock_id("a", 6, 9)})
+    assert 5 == len(
+        {clock_id("a", 5, 9), clock_id("a", 5, 10), clock_id("a", 6, 9), clock_id("a", 5, 9, 12), clock_id("a", 5, 9, 13)}
+    )
 
 
 class Broker:
