@@ -59,6 +59,10 @@ def implausible(record: str, value: Mapping[str, Any], now_us: int) -> list[Prob
         problems.append(Problem("envelope.supersedes", "self", "names the fact itself"))
     if (record == "Retraction") != (env["retracts"] is not None):
         problems.append(Problem("envelope.retracts", "retraction", "is given by a Retraction, and only there"))
+    if record == "Retraction" and env["supersedes"] is not None:
+        problems.append(
+            Problem("envelope.supersedes", "retraction", "is not given by a Retraction: it withdraws, and replaces nothing")
+        )
     return problems + _body(record, value)
 
 

@@ -76,8 +76,8 @@ def show(*, letter: str, as_json: bool) -> None:
 def mend(*, letter: str, file: Path) -> None:
     """Publish FILE (one JSON object `{"record", "value"}`) in place of LETTER, as its agency.
 
-    It supersedes the fact that was refused, under a new id made of letter and content: the same file said again is the same
-    fact. Exit status 4: it is kept on this disk, and goes out with the next `mend` as this agency.
+    It supersedes the fact that was refused (a Retraction replaces nothing), under a new id made of letter and content: the same
+    file said again is the same fact. Exit status 4: it is kept on this disk, and goes out with the next `mend` as this agency.
     """
     settings = Settings.load()
     found = _letter(settings, letter)
@@ -109,7 +109,7 @@ def _replacement(file: Path, letter: dict[str, Any]) -> tuple[str, dict[str, Any
         record, value = given["record"], given["value"]
         envelope = value["envelope"]
         envelope.pop("event_id", None)
-        if letter["event_id"] is not None:
+        if letter["event_id"] is not None and record != "Retraction":
             envelope["supersedes"] = letter["event_id"]
         content = json.dumps([record, value], sort_keys=True)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:

@@ -143,6 +143,13 @@ def ended(**changes: Any) -> Value:
     return changed(value, **changes)
 
 
+def retraction(**changes: Any) -> Value:
+    """A good retraction."""
+    value = blank("Retraction") | {"reason": "ENTERED_IN_ERROR"}
+    value["envelope"] |= concern()["envelope"] | {"retracts": str(uuid4())}
+    return changed(value, **changes)
+
+
 def changed(value: Value, **changes: Any) -> Value:
     """`value` with fields replaced, by path with `__`."""
     for path, new in changes.items():
@@ -239,6 +246,13 @@ BAD: Final[dict[str, tuple[str, str, Callable[[], Value], str, str | None]]] = {
         lambda: concern(envelope__retracts=str(uuid4())),
         "retraction",
         "envelope.retracts",
+    ),
+    "retraction that replaces": (
+        "Retraction",
+        "education",
+        lambda: retraction(envelope__supersedes=str(uuid4())),
+        "retraction",
+        "envelope.supersedes",
     ),
 }
 

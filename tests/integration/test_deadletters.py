@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from infra.command import deadletters
 from infra.errors import InfraError
+from producers.halton.facts import blank
 from tests.integration import restoring
 from tests.integration.test_set_apart import CANARY, Desk, concern
 from tests.services import Services
@@ -81,6 +82,23 @@ def test_list_show_mend(desk: Desk, tmp_path: Path) -> None:
     assert (0, 0) == (first.exit_code, again.exit_code), first.output + again.output
     assert first.stdout == again.stdout
     assert [first.stdout.split()[-1]] == facts_in_place_of(desk, value)
+
+
+def test_a_retraction(desk: Desk, tmp_path: Path) -> None:
+    """Mended, it withdraws what it names: it replaces nothing, least of all its refused self."""
+    value, target = blank("Retraction") | {"reason": "NO_SUCH_CODE"}, str(uuid4())
+    value["envelope"] |= concern()["envelope"] | {"retracts": target}
+    (offset,) = desk.put("facts.education", "agency.education", desk.encoded("Retraction", value))
+    desk.wait("facts.education", offset)
+    found = json.loads(run("list", "--agency", "education", "--json").stdout)
+    (letter,) = [x["letter_id"] for x in found if x["event_id"] == value["envelope"]["event_id"]]
+    file = tmp_path / "mended.json"
+    file.write_text(json.dumps({"record": "Retraction", "value": {**value, "reason": "ENTERED_IN_ERROR"}}))
+    result = run("mend", letter, str(file))
+    assert 0 == result.exit_code, result.output
+    restoring.settled(desk.d)
+    rows = restoring.rows(desk.d.views_dsn, "select event_id from fact where replaces = %s", (target,))
+    assert [(result.stdout.split()[-1],)] == rows
 
 
 def test_with_the_broker_away(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
