@@ -17,6 +17,8 @@ TIMEOUT_S: Final = 10.0
 COMPATIBILITY: Final = "FULL_TRANSITIVE"
 """Readers and writers of any two versions of a subject understand one another. Apicurio's own default is NONE."""
 
+NOT_THE_REGISTRY: Final = "the schema registry answers something else than its API"
+
 
 class RegistryUnavailable(SightlineError):
     """The registry did not answer; what asked may try again."""
@@ -75,7 +77,10 @@ class Registry:
         answer = self._call("GET", f"/schemas/ids/{schema_id}", None)
         if answer.status_code == 404:
             raise UnknownSchema(f"the registry knows no schema {schema_id}")
-        return str(self._field(answer, "schema"))
+        found = self._field(answer, "schema")
+        if not isinstance(found, str):
+            raise RegistryUnavailable(NOT_THE_REGISTRY)
+        return found
 
     def ensure_compatibility(self, subject: str, level: str = COMPATIBILITY) -> None:
         """Have `level` in force for `subject`: it is left alone where it is, and set for this subject alone where it is not.
@@ -124,11 +129,11 @@ class Registry:
         try:
             return dict(answer.json())
         except (ValueError, TypeError) as err:
-            raise RegistryUnavailable("the schema registry answers something else than its API") from err
+            raise RegistryUnavailable(NOT_THE_REGISTRY) from err
 
     def _field(self, answer: httpx.Response, name: str) -> Any:
         """A field of the answer; whoever answers without it is not the registry (a proxy's page, another service)."""
         found = self._json(answer)
         if name not in found:
-            raise RegistryUnavailable("the schema registry answers something else than its API")
+            raise RegistryUnavailable(NOT_THE_REGISTRY)
         return found[name]

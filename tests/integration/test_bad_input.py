@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
+import httpx
 import orjson
 import pytest
 from kafka import KafkaProducer
@@ -312,6 +313,15 @@ class TestRefused:
         schema = registry.register("org.other.Else", text)
         registry.close()
         data = HEADER.pack(MAGIC, schema) + bytes([len(CANARY) * 2]) + CANARY.encode()
+        refused(desk.told("education", desk.put("education", data)), "unknown-record", None)
+        goes_on(desk, "education")
+
+    def test_schema_of_another_format(self, desk: Desk) -> None:
+        """A registered schema that is no Avro: refused like any other that is none of ours, and nobody waits for it."""
+        given = {"schema": 'syntax = "proto3"; message Else { string x = 1; }', "schemaType": "PROTOBUF"}
+        url = f"{desk.house.settings.registry_url}/subjects/org.other.Proto/versions"
+        schema = httpx.post(url, json=given, timeout=10).raise_for_status().json()["id"]
+        data = HEADER.pack(MAGIC, schema) + CANARY.encode()
         refused(desk.told("education", desk.put("education", data)), "unknown-record", None)
         goes_on(desk, "education")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from schemas.codec import HEADER, MAGIC, Codec
+from schemas.codec import HEADER, MAGIC, Codec, Undecodable
 from schemas.registry import Registry, RegistryUnavailable
 
 
@@ -43,7 +43,9 @@ def answering(body: bytes) -> Iterator[str]:
 CALLS: list[Callable[[Registry], object]] = [lambda r: r.text(7), lambda r: r.lookup("s", "{}"), lambda r: r.register("s", "{}")]
 
 
-@pytest.mark.parametrize("body", [b"<html>Sign in to the network</html>", b"{}", b"[1, 2]", b'"words"'])
+@pytest.mark.parametrize(
+    "body", [b"<html>Sign in to the network</html>", b"{}", b"[1, 2]", b'"words"', b'{"schema": null}', b'{"schema": {}}']
+)
 def test_what_is_not_the_registrys_answer(body: bytes) -> None:
     """A captive portal's page, another service's JSON: unavailable, so that the batch is tried again."""
     with answering(body) as url:
@@ -54,10 +56,12 @@ def test_what_is_not_the_registrys_answer(body: bytes) -> None:
         registry.close()
 
 
-def test_a_schema_that_is_none() -> None:
-    """An id whose text is no JSON does not make a fact undecodable: it waits."""
-    with answering(b'{"schema": "not a schema"}') as url:
+@pytest.mark.parametrize("text", ['syntax = \\"proto3\\"; message Else {}', '{\\"type\\": \\"object\\"}', "", "[]"])
+def test_a_schema_of_another_format(text: str) -> None:
+    """On a registry that others use, an id may stand for Protobuf or JSON Schema: no record of ours, and nothing to wait for."""
+    with answering(f'{{"schema": "{text}"}}'.encode()) as url:
         registry = Registry(url)
-        with pytest.raises(RegistryUnavailable):
+        with pytest.raises(Undecodable) as error:
             Codec(registry).decode(HEADER.pack(MAGIC, 7) + b"body")
         registry.close()
+    assert "unknown-record" == error.value.reason
