@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol, TypeVar
 import structlog
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, LeaderNotAvailableError
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -280,11 +280,13 @@ class Host(ConsumerRebalanceListener):
 
         Raises:
             PositionLost: retention has passed a position, or the broker has lost its end (I1).
+            KafkaError: not now.
         """
-        firsts = self._consumer.beginning_offsets(list(tps), timeout_ms=ASK_MS)
-        ends = self._consumer.end_offsets(list(tps), timeout_ms=ASK_MS)
-        if not firsts.keys() & ends.keys() >= set(tps):  # kafka-python leaves out partitions whose leader it does not know yet
-            raise KafkaError("the leaders of some partitions are not known yet")
+        try:
+            firsts = self._consumer.beginning_offsets(list(tps), timeout_ms=ASK_MS)
+            ends = self._consumer.end_offsets(list(tps), timeout_ms=ASK_MS)
+        except KeyError as err:  # kafka-python's, while a leader is unknown
+            raise LeaderNotAvailableError("the leaders of some partitions are not known yet") from err
         for tp in tps:
             name, stands = f"{self._access.short(tp.topic)}[{tp.partition}]", self._expected[tp]
             if firsts[tp] > stands:

@@ -51,9 +51,12 @@ def raise_ends(admin: KafkaAccess, prefix: str, positions: Mapping[tuple[str, in
     if not wanted:
         return 0
     with closing(KafkaConsumer(**admin.options(), group_id=None, enable_auto_commit=False)) as consumer:
-        begins, ends = consumer.beginning_offsets(list(wanted)), consumer.end_offsets(list(wanted))
-        if not begins.keys() & ends.keys() >= wanted.keys():
-            raise InfraError("the broker does not know the leaders of all intake partitions yet; start again in a moment")
+        try:
+            begins, ends = consumer.beginning_offsets(list(wanted)), consumer.end_offsets(list(wanted))
+        except KeyError as err:  # kafka-python's, while a leader is unknown
+            raise InfraError(
+                "the broker does not know the leaders of all intake partitions yet; start again in a moment"
+            ) from err
         short = {tp: n for tp, n in wanted.items() if ends[tp] < n}
         last = {tp: n - 1 for tp, n in wanted.items() if begins[tp] < n <= ends[tp]}
         short |= {r: wanted[r] for r in _filled(consumer, last)}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from kafka import TopicPartition
 from kafka.coordinator.consumer import ConsumerCoordinator
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, LeaderNotAvailableError
 
 from consumers.host import Host
 
@@ -103,6 +103,28 @@ class TestClaims:
         host.on_partitions_assigned([B])
         assert not host._claimed() and {B: 1} == host._epoch
         assert [0, 1, 1] == conn.claimed
+
+
+class TestLeaderless:
+    """A partition that has no leader for a moment."""
+
+    def test_is_asked_again(self) -> None:
+        """What kafka-python raises then is one of the broker's errors, after which the host goes on, and not its end."""
+        host, recovered = object.__new__(Host), list[Exception]()
+
+        def offsets(tps: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+            raise KeyError(tps[0])
+
+        host._consumer = SimpleNamespace(
+            beginning_offsets=offsets,
+            end_offsets=offsets,
+            poll=lambda _: {},
+            _coordinator=Coordinator(rejoining=False, needed=False),
+        )
+        host.__dict__ |= {"_claimed": lambda: host._check_held([A]), "_recover": recovered.append}
+        host._step()
+        assert [LeaderNotAvailableError] == [type(err) for err in recovered]
+        assert "not known yet" in str(recovered[0])
 
 
 class TestBeat:
