@@ -61,7 +61,9 @@ class EntryTooLarge(Exception):
 
 
 REMEMBERED_MAX: Final = 32_000
-"""Facts of the children that a worker remembers, 3 KB each; with so many less what the last batch brought it begins anew."""
+"""Facts of the children that a worker remembers, 3 KB each; with so many less what the last batch brought it begins anew, before
+it reads the next, so it holds a batch more at most. Under the lock it would have to read again what it has just read ahead.
+"""
 
 
 @dataclass(slots=True)
@@ -140,6 +142,8 @@ class Unify:
         facts = [p for p in prepared if p.reason is None and p.presentation_id is not None and not p.local_only]
         classes = {(p.presentation_id or "", record_class(p.record)) for p in facts}
         self._keys.make(classes | {(holder, IDENTITY) for holder, _ in classes})
+        if len(self._book.stands) + self._brought > REMEMBERED_MAX:
+            self._book, self._stands = Book(), Counter(0, 0, 0, 0)
         with snapshot(conn):  # all of it at one number, from which on footprints say what has changed
             counter, left = self._look(conn, _COUNTER)
             self._catch_up(conn, counter, left)
@@ -202,7 +206,7 @@ class Unify:
         What they changed; None when all that was remembered had to go.
         """
         before, self._stands, changed = self._stands, counter, None
-        if before.place == counter.place and len(self._book.stands) + self._brought <= REMEMBERED_MAX:
+        if before.place == counter.place:
             changed = footprint.changes(left, before.number, counter.number)
         if changed is None:
             self._book = Book()

@@ -255,6 +255,28 @@ def test_as_one_that_remembers_nothing(
             one.close()
 
 
+def test_begins_anew_before_it_reads_ahead(pair: tuple[Deployment, Deployment], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that remembers too much forgets it while nobody waits; under the lock it still has what it read for the batch."""
+    most = 60
+    monkeypatch.setattr("consumers.unify.REMEMBERED_MAX", most)
+    said, worker = Agencies(random.Random(11)), Worker(pair[0], pair[0], Clock())
+    kept, anew = None, 0
+    try:
+        with worker.conn.begin():
+            start_counter(worker.conn)
+        for _ in range(ROUNDS):
+            worker.ready = worker.unify.prepare(worker.conn, said.batch(worker.conn))
+            book = worker.unify._book
+            assert len(book.stands) <= most + worker.unify._brought
+            anew += book is not kept
+            worker.decide()
+            kept = worker.unify._book
+            assert kept is book
+        assert anew > 1
+    finally:
+        worker.close()
+
+
 def test_an_edge_that_comes_again(pair: tuple[Deployment, Deployment]) -> None:
     """Removed and said anew by a person, among entries that are written at once: it is the person's from then on."""
     worker = Worker(pair[0], pair[0], Clock())
