@@ -13,13 +13,16 @@ from kafka.errors import KafkaError
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from schemas.codec import Codec
+from schemas.catalogue import spec
+from schemas.codec import HEADER, Codec, Undecodable, decode_body
 from schemas.registry import RegistryUnavailable
 from schemas.topics import KafkaAccess
 
 log = structlog.get_logger()
 
 TOPIC: Final = "gp.messages"
+POINTER: Final = "GpMessagePointer"
+"""The one record on that topic."""
 
 Hook = Callable[[str], None]
 """Called at named points (`delivering`, in the transaction; `delivered`); tests put faults there."""
@@ -74,10 +77,27 @@ class Deliver:
             return
         with conn.begin():
             for record in records:
-                conn.execute(_PUT, self._codec.decode(record.value).value)
+                if (pointer := self._pointer(record.value or b"")) is not None:
+                    conn.execute(_PUT, pointer)
+                else:  # nothing that can be read will ever come of it, and other practices wait
+                    log.error("pointer-unreadable", topic=TOPIC, partition=0, offset=record.offset, alarm=True)
             conn.execute(_MOVE, {"t": TOPIC, "n": records[-1].offset + 1})
             self._hook("delivering")
         self._hook("delivered")
+
+    def _pointer(self, data: bytes) -> dict[str, Any] | None:
+        """Decoded with the registry's schema; when its ids are other ones now (it was lost, and is new), with the contract's own.
+
+        Raises:
+            RegistryUnavailable: try again later.
+        """
+        with contextlib.suppress(Undecodable):
+            decoded = self._codec.decode(data)
+            if decoded.spec.name == POINTER:
+                return decoded.value
+        with contextlib.suppress(Undecodable):
+            return decode_body(spec(POINTER), data[HEADER.size :])
+        return None
 
 
 _PUT = text(
