@@ -166,7 +166,7 @@ class Clock:
         self._beat = beat
         self._access, self._engine, self._speaking, self._applier, self._now = access, engine, speaking, applier, now_us
         self._hook = hook
-        self._policy, self._visited = policy, ""
+        self._policy, self._since, self._visited = policy, 0, ""
         self._said = Said()
         self._waiting: Due | None = None
         self._alarmed_at = 0
@@ -200,14 +200,17 @@ class Clock:
             self._under_a_new_policy(conn)
 
     def _under_a_new_policy(self, conn: Connection) -> None:
-        """Children last judged under an earlier policy: one clock record each, a batch a tick, each child once a policy.
+        """Children last judged under an earlier policy: a clock record each, a batch a tick, once each time it comes into force.
 
         It is due for no instant (0), so that nothing is called overdue by it: it only lets what the new policy says be concluded.
-        The policy is in force from its first entry on.
+        The policy is in force from its entry on; when another has been in force since, from its next.
         """
         with conn.begin():
-            rows = conn.execute(_OLDER, {"p": self._policy, "after": self._visited, "n": BATCH}).all()
-            acts = {make_id("policy", r.child_id, self._policy): r.child_id for r in rows}
+            since = conn.execute(_SINCE, {"p": self._policy}).scalar_one_or_none() or 0
+            if since != self._since:
+                self._since, self._visited = since, ""
+            rows = conn.execute(_OLDER, {"since": since, "after": self._visited, "n": BATCH}).all()
+            acts = {make_id("policy", r.child_id, self._policy, since): r.child_id for r in rows}
             said = conn.execute(_SAID, {"ids": list(acts)}).scalars().all() if acts else []
         for event_id, child in acts.items():
             if event_id not in said:
@@ -291,9 +294,9 @@ class Clock:
             log.error("due-times-wait", behind=unread, waited_s=waited_us // SECOND_US, alarm=True)
 
 
+_SINCE: Final = text("select number from reference where kind = 'policy' and fingerprint = :p")
 _OLDER: Final = text(
-    "select child_id from child c where child_id > :after and version < "
-    "(select number from reference where kind = 'policy' and fingerprint = :p) "
+    "select child_id from child c where child_id > :after and version < :since "
     "and exists (select 1 from presentation p where p.child_id = c.child_id) order by child_id limit :n"
 )
 _DUE: Final = text(

@@ -244,7 +244,9 @@ class Unify:
         )  # fmt: skip
 
     def _references(self, conn: Connection, prepared: Iterable[Prepared], at: int) -> list[Entry]:
-        """Entries with the full text of what this batch is decided under, where the ledger does not hold it yet."""
+        """Entries with the full text of what this batch is decided under, where the ledger does not hold it yet; a policy's also
+        when another has been in force since.
+        """
         wanted: dict[tuple[str, str], bytes] = {
             ("policy", self._policy[0]): self._policy[1],
             ("codes", code_lists_hash()): code_lists_text(),
@@ -254,13 +256,17 @@ class Unify:
             wanted[("schema", writer)] = (current.get(writer) or self._codec.texts[writer]).encode()
         if not wanted.keys() - self._referenced:
             return []
-        # asked under the counter's lock, so another worker's are seen; only what is committed is remembered
-        self._referenced = {(r.kind, r.fingerprint) for r in conn.execute(text("select kind, fingerprint from reference"))}
+        # asked under the counter's lock, so another worker's are seen
+        held = conn.execute(text("select kind, fingerprint from reference order by number")).all()
+        policies = [r.fingerprint for r in held if r.kind == "policy"]
+        self._referenced |= {(r.kind, r.fingerprint) for r in held if r.kind != "policy" or r.fingerprint == policies[-1]}
         out = []
         for kind, fingerprint in sorted(wanted.keys() - self._referenced):
             self._counter.number += 1
             head = (self._counter.number, self._counter.incarnation, REFERENCE, at)
             out.append(Entry(*head, record=kind, writer=fingerprint, clear=wanted[(kind, fingerprint)]))
+        # what is rolled back is forgotten (`forget`); and two workers of different releases say each policy once, not in turns
+        self._referenced |= wanted.keys()
         return out
 
     def _write(self, conn: Connection, entries: Sequence[Entry]) -> None:

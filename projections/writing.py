@@ -50,7 +50,7 @@ class Rows:
     def __init__(self, sent: int = 0) -> None:
         self._sent = sent
         self.ledger: list[tuple[Any, ...]] = []
-        self.reference: list[tuple[Any, ...]] = []
+        self.reference: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self.fact: list[tuple[Any, ...]] = []
         self.act: list[tuple[Any, ...]] = []
         self.presentation: list[list[Any]] = []
@@ -73,7 +73,7 @@ class Rows:
             owed = outputs(entry)
             self.ledger.append((entry.number, value, orjson.dumps(owed) if owed else None))
         if entry.kind == REFERENCE:
-            self.reference.append((entry.record, entry.writer, entry.number, entry.clear))
+            self.reference[entry.record, entry.writer] = (entry.record, entry.writer, entry.number, entry.clear)
         if entry.kind == FACT and entry.verdict == ACCEPTED:
             self._fact(entry)
         if (addressee := addressee_of(entry)) is not None:
@@ -148,7 +148,7 @@ class Rows:
 
     def follow(self, later: Rows) -> None:
         """Take in what a later run of entries brings and what has to be written in order: all but links."""
-        self.reference += later.reference
+        self.reference |= later.reference
         self.act += later.act
         self.edge |= later.edge
         self.match += later.match
@@ -171,7 +171,7 @@ class Rows:
         edges = [v for v in self.edge.values() if v is not None]
         insert(
             conn,
-            ("ledger", self.ledger, ""), ("reference", self.reference, ""), ("presentation", self.presentation, ""),
+            ("ledger", self.ledger, ""), ("reference", self.reference.values(), AGAIN), ("presentation", self.presentation, ""),
             ("block", self.block, ""), ("fact", self.fact, ""), ("link", self.link, ""), ("edge", edges, LATEST),
             # an act that could not be read is not looked up before it is refused: the first under an id stands
             ("act", self.act, FIRST), ("possible_match", self.match, ""), ("conclusion", self.conclusion, ""),
@@ -225,6 +225,9 @@ NEWEST: Final = (
     "due_at = excluded.due_at, owed_at = excluded.owed_at, urgency = excluded.urgency, counts = excluded.counts"
 )
 """Where a child stands takes the place of where it stood."""
+
+AGAIN: Final = "on conflict (kind, fingerprint) do update set number = excluded.number"
+"""A policy that is in force again is so from its newest entry on."""
 
 LATEST: Final = "on conflict (a, b) do update set rule = excluded.rule, match_id = excluded.match_id"
 """An edge that was removed and came again among these entries is by what was said last."""

@@ -89,6 +89,32 @@ def test_every_child_is_judged_again(world: World, monkeypatch: pytest.MonkeyPat
         assert 3 == restoring.ends(world.d, "clock", 0)[1], "each child once, also after a restart"
 
 
+def test_going_back_to_an_earlier_policy(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who came under the milder one meanwhile is judged again; once, also after a rebuild, which folds the same."""
+    in_force = "select fingerprint from reference where kind = 'policy' order by number"
+
+    def says_under(text: bytes, child: str) -> None:
+        decide_under(monkeypatch, text)
+        with world.working():
+            world.says(child, "BAD_HOUSING")
+            world.wait(lambda: world.view(child) is not None)
+
+    for policy, child in ((STRICTER, "first"), (LATER, "quiet"), (STRICTER, "again")):
+        says_under(policy, child)
+    ours = assembly.clock(world.d.settings, 0)
+    with world.working():
+        ours.tick(world.consumer)
+        assert "halton-risk-2" == world.recommendation("quiet")["policy"]
+        said = restoring.ends(world.d, "clock", 0)[1]
+        restoring.settled(world.d)
+        assert [] == restoring.differences(world.d, world.d)[1]
+    restoring.rebuilt(world.d)
+    assert [(sha256(t).hexdigest(),) for t in (LATER, STRICTER)] == restoring.rows(world.d.views_dsn, in_force)
+    for one in (ours, assembly.clock(world.d.settings, 0)):
+        one.tick(world.consumer)
+    assert said == restoring.ends(world.d, "clock", 0)[1]
+
+
 def test_a_text_that_this_release_cannot_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Today's policy is used, and the view says which."""
     monkeypatch.setattr(assembly, "policy_text", lambda: UNREADABLE)

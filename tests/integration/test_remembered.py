@@ -52,12 +52,13 @@ class Clock:
 class Worker:
     """`Unify` with a connection of its own."""
 
-    def __init__(self, views: Deployment, keep: Deployment, clock: Clock) -> None:
+    def __init__(self, views: Deployment, keep: Deployment, clock: Clock, policy: tuple[str, bytes] | None = None) -> None:
+        """`policy`: its name and text, for another release's."""
         self.engine = assembly.engine(views.views_dsn, "remembered", by_key=True)
         self.keep = assembly.engine(keep.keep_dsn, "remembered-keys", by_key=True)
         keys = assembly.KeyRing(self.keep, keep.settings.master_key, lambda _: lambda: None, clock)
-        policy = (policy_hash(), policy_text())
-        self.unify = Unify(CODEC, keys, assembly.current_reference(), policy, lambda: (0, 0), clock)
+        rules = assembly.current_reference()
+        self.unify = Unify(CODEC, keys, rules, policy or (policy_hash(), policy_text()), lambda: (0, 0), clock)
         self.conn = self.engine.connect()
         self.ready: Any = None
 
@@ -289,6 +290,26 @@ def test_an_edge_that_comes_again(pair: tuple[Deployment, Deployment]) -> None:
                 assert (rule, match_id) == tuple(worker.conn.execute(text("select rule, match_id from edge")).one())
     finally:
         worker.close()
+
+
+def test_two_releases_at_once(pair: tuple[Deployment, Deployment]) -> None:
+    """Workers under two policies enter each once, not in turns: every entry would have every child judged again."""
+    said, clock, policies = Agencies(random.Random(5)), Clock(), list[list[Any]]()
+    workers = [Worker(pair[0], pair[0], clock, policy) for policy in (None, ("f" * 64, b"another"))]
+    try:
+        with workers[0].conn.begin():
+            start_counter(workers[0].conn)
+        for worker in workers * 2:
+            worker.ready = worker.unify.prepare(worker.conn, said.batch(worker.conn))
+            worker.decide()
+            with worker.conn.begin():
+                found = worker.conn.execute(text("select fingerprint, number from reference where kind = 'policy' order by 2"))
+                policies.append([tuple(r) for r in found])
+        assert [1, 2, 2, 2] == [len(p) for p in policies]
+        assert policies[1] == policies[-1]
+    finally:
+        for worker in workers:
+            worker.close()
 
 
 def test_two_meet_one_new_child(pair: tuple[Deployment, Deployment]) -> None:
