@@ -125,7 +125,7 @@ def _told_again(facts: list[SimulatedFact], rng: Random, end: int) -> list[Simul
         plain = [f for f in ended if f.value.get("reason") != "ENDED" and f.value["envelope"]["recorded_at"] + HOUR_US <= end]
         for f in rng.sample(plain, min(len(plain), TOLD_AGAIN)):
             value = copy.deepcopy(f.value)
-            value[name] = value[name] - HOUR_US if record == "MissingEpisodeEnded" else None
+            value[name] = max(value[name] - HOUR_US, value["started_at"] or 0) if record == "MissingEpisodeEnded" else None
             value["envelope"] |= {
                 "event_id": str(uuid5(NAMES, f"{f.key}/again")), "supersedes": None,
                 "occurred_at": value["envelope"]["occurred_at"] - HOUR_US,
