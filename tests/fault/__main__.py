@@ -12,6 +12,8 @@ import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import pytest
+
 from tests.fault.judging import caught
 from tests.fault.report import PATH, Outcome, write
 from tests.fault.rows import ROWS, RUN, Row, require
@@ -137,7 +139,10 @@ class Runner:
             except Unsuited as err:
                 print(f"  seed {seed} is not suited: {err}", flush=True)
                 continue
-            except Exception as err:
+            except (
+                Exception,
+                pytest.fail.Exception,
+            ) as err:  # the latter is no Exception: pytest.raises says by it that none came
                 failure = f"seed {seed}, end {self.end}: {type(err).__name__}: {err}"
                 (folder / "failure.txt").write_text(traceback.format_exc())
             outcome.times += 1

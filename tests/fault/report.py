@@ -1,4 +1,7 @@
-"""docs/faults.md: the fault table with what became of each row. A part of the rows leaves the others' lines as they were."""
+"""docs/faults.md: the fault table with what became of each row. A part of the rows leaves the others' lines as they were.
+
+But not where rows.toml says something else than when a row ran: that has not run yet.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.fault.harness import Took
-from tests.fault.rows import ROWS, Row
+from tests.fault.rows import ROWS
 from tests.fault.sabotage import BREAKS
 
 PATH: Final = Path(__file__).parents[2] / "docs" / "faults.md"
@@ -108,7 +111,7 @@ def commit() -> str:
 
 
 def write(rows: Mapping[int, Outcome], sabotages: Mapping[str, Outcome], path: Path = PATH) -> None:
-    """Write the document anew; lines of what was not run now are kept."""
+    """Write the document anew; lines of what was not run now are kept, where they say what today's table says."""
     before = path.read_text() if path.exists() else ""
     path.write_text(HEAD + _machine() + _table(rows, before) + _defects(sabotages, before))
 
@@ -118,9 +121,12 @@ def _machine() -> str:
     return f"The machine of the last run: {os.cpu_count()} cores, {memory:.0f} GB, Python {platform.python_version()}.\n\n"
 
 
-def _kept(key: str, before: str, count: int) -> list[str] | None:
-    line = next((x for x in before.splitlines() if x.startswith(f"| {key} |")), None)
-    return None if line is None else [c.strip() for c in line.strip("|").split("|")][-count:]
+def _line(told: Sequence[str], found: Sequence[str] | None, before: str) -> str:
+    """What the table says and what was found; if it was not run now, the line before of the same words, if there is one."""
+    head = "| " + " | ".join(told) + " | "
+    if found is not None:
+        return head + " | ".join(found) + " |"
+    return next((x for x in before.splitlines() if x.startswith(head)), "")
 
 
 def _table(rows: Mapping[int, Outcome], before: str) -> str:
@@ -129,13 +135,10 @@ def _table(rows: Mapping[int, Outcome], before: str) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in ROWS:
-        kept = _kept(str(row.number), before, 3) or ["–", "0", NOT_RUN]
-        lines.append(_line(row, cells(rows[row.number]) if row.number in rows else kept))
+        told = [str(row.number), row.title, row.injected, row.holds]
+        found = cells(rows[row.number]) if row.number in rows else None
+        lines.append(_line(told, found, before) or _line(told, ["–", "0", NOT_RUN], before))
     return "\n".join(lines) + "\n\n"
-
-
-def _line(row: Row, found: Sequence[str]) -> str:
-    return "| " + " | ".join([str(row.number), row.title, row.injected, row.holds, *found]) + " |"
 
 
 def _defects(sabotages: Mapping[str, Outcome], before: str) -> str:
@@ -146,7 +149,7 @@ def _defects(sabotages: Mapping[str, Outcome], before: str) -> str:
         "| defect | must be seen to break | run | result |", "|---|---|---|---|",
     ]  # fmt: skip
     for name, broken in BREAKS.items():
-        kept = _kept(name, before, 2) or ["0", NOT_RUN]
-        found = [ran(sabotages[name]), sabotages[name].words] if name in sabotages else kept
-        lines.append("| " + " | ".join([name, ", ".join(sorted(broken)), *found]) + " |")
+        told = [name, ", ".join(sorted(broken))]
+        found = [ran(sabotages[name]), sabotages[name].words] if name in sabotages else None
+        lines.append(_line(told, found, before) or _line(told, ["0", NOT_RUN], before))
     return "\n".join(lines) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any, cast
 import orjson
 import pytest
 
+from tests.fault.__main__ import Runner
 from tests.fault.deeds import deeds
 from tests.fault.evidence import Ledger
 from tests.fault.harness import House, Took
@@ -18,6 +20,7 @@ from tests.fault.report import Outcome, write
 from tests.fault.rows import ROWS, RUN
 from tests.fault.sabotage import BREAKS
 from tests.fault.timeline import timeline
+from tests.services import LocalServices
 
 
 def seen(number: int, *, database: int = 1, incarnation: int = 1, offset: int = 0, epoch: int = 1) -> Seen:
@@ -156,6 +159,24 @@ class TestDeeds:
         assert ["DUE"] == desk.broken(n7="ACCEPTED")
 
 
+def nothing_raised(_: object) -> None:
+    """A row that waits for an error in vain."""
+    with pytest.raises(ValueError):
+        pass
+
+
+def test_what_was_not_raised_fails_the_row() -> None:
+    """pytest says so by something that is no Exception; the row has run, and failed."""
+    runner = Runner(1, 0, whole=False, keep=True)
+    runner._services = cast("LocalServices", SimpleNamespace(parts={}))
+    try:
+        outcome = runner.repeat("row 10, poison", 2, nothing_raised)
+    finally:
+        shutil.rmtree(runner.folder)
+    assert (2, 2) == (outcome.times, len(outcome.failures))
+    assert outcome.failures[0].startswith("seed 1, end 0: Failed: DID NOT RAISE")
+
+
 class TestReport:
     """docs/faults.md."""
 
@@ -173,6 +194,27 @@ class TestReport:
         assert lines["2"].endswith("| **failed**: not run yet |")
         assert "| 1: seed 9, " in lines["dedupe-off"]
         assert {*map(str, range(1, 24)), *BREAKS} <= lines.keys()
+
+    def test_a_line_of_other_words_has_not_run(self, tmp_path: Path) -> None:
+        """What held when a row or a defect said something else is not told of what it says today."""
+        path, defect = tmp_path / "faults.md", next(iter(BREAKS))
+        write({n: Outcome(1, 40) for n in (1, 2, 3)}, {defect: Outcome(1, 40)}, path)
+        before = path.read_text().splitlines()
+        one, two, three = (next(x for x in before if x.startswith(f"| {n} |")) for n in (1, 2, 3))
+        named = next(x for x in before if x.startswith(f"| {defect} |"))
+        others = {
+            one: one.replace(ROWS[0].injected, "something else"),
+            two: two.replace(f"| {ROWS[1].holds} |", f"| {ROWS[1].holds} and more |"),
+            named: named.replace("| I", "| I0, I", 1),
+        }
+        assert all(old != new for old, new in others.items())
+        path.write_text("\n".join(others.get(x, x) for x in before))
+        write({}, {}, path)
+        after = path.read_text().splitlines()
+        assert three in after
+        assert ["**failed**: not run yet"] * 3 == [
+            x.split(" | ")[-1].removesuffix(" |") for x in after if x.startswith(("| 1 |", "| 2 |", f"| {defect} |"))
+        ]
 
     def test_every_row_has_a_function(self) -> None:
         """The table and the functions are of the same 23 rows."""
