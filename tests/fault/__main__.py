@@ -139,10 +139,7 @@ class Runner:
             except Unsuited as err:
                 print(f"  seed {seed} is not suited: {err}", flush=True)
                 continue
-            except (
-                Exception,
-                pytest.fail.Exception,
-            ) as err:  # the latter is no Exception: pytest.raises says by it that none came
+            except (Exception, pytest.fail.Exception) as err:  # the second, which pytest.raises raises, is none of the first
                 failure = f"seed {seed}, end {self.end}: {type(err).__name__}: {err}"
                 (folder / "failure.txt").write_text(traceback.format_exc())
             outcome.times += 1

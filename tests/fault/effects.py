@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
+import orjson
 import psycopg
 
 from schemas.topics import AGENCIES
@@ -19,6 +20,12 @@ STATES: Final = {
     "parted": "OPEN",
 }  # fmt: skip
 """The notice that follows from each conclusion about a recommendation."""
+
+CHANGES: Final = {"gp_message": "WAITING", "gp_withdrawn": "WITHDRAWN"}
+"""What a practice is told of a message that is addressed to it, by each conclusion."""
+
+Told = tuple[int, str, str, str]
+"""The entry's number, the message, the practice, the change."""
 
 
 def outputs_once(house: House, ledger: Ledger, sent: Mapping[str, list[Any]]) -> list[Violation]:
@@ -49,8 +56,15 @@ def _erased(house: House, ledger: Ledger) -> set[int]:
     return {e["number"] for e in ledger.entries if any(s["holder"] in holders for s in e["sections"])}
 
 
+def owed(house: House) -> list[Told]:
+    """What practices are to be told, as the ledger concluded it, in order."""
+    query = "select number, about, kind, data from conclusion where kind = any(%s) order by number, seq"
+    rows = [(n, about, kind, orjson.loads(bytes(data))) for n, about, kind, data in house.rows(query, [[*CHANGES]])]
+    return [(n, about, data["practice_ods"], CHANGES[kind]) for n, about, kind, data in rows if data["practice_ods"] is not None]
+
+
 def _effects(house: House, values: Mapping[str, list[dict[str, Any]]], gone: Collection[int]) -> list[Violation]:
-    """I3: a recommendation is opened once, a message told once a practice, and a practice's inbox is what was last said.
+    """I3: a recommendation is opened once, a message told once a practice, and a practice's inbox is what was last concluded.
 
     `gone`: entries of which nothing is left to compare with.
     """
@@ -65,8 +79,10 @@ def _effects(house: House, values: Mapping[str, list[dict[str, Any]]], gone: Col
     several = "group by about having count(distinct child_id) > 1"
     if homes := house.rows(f"select about from conclusion where kind in ({listed}) {several}"):
         bad.append(Violation("I5", f"{len(homes)} recommendations stand on several children, such as {homes[:SHOWN]}"))
-    pointers = [(v["message_id"], v["practice_ods"], v["change"]) for v in values["gp.messages"]]
-    bad += unique("gp.messages", "message, practice and change", pointers)
+    pointers = [(v["number"], v["message_id"], v["practice_ods"], v["change"]) for v in values["gp.messages"]]
+    bad += unique("gp.messages", "message, practice and change", (p[1:] for p in pointers))
+    due = {*owed(house), *(p for p in pointers if p[0] in gone)}
+    bad += same("gp.messages", set(pointers), due)
     documents = views(house)
     held = {r["recommendation_id"] for v in documents.values() for r in v["recommendations"]}
     bad += same("recommendations", {v["recommendation_id"] for v in notices}, held)
@@ -77,16 +93,10 @@ def _effects(house: House, values: Mapping[str, list[dict[str, Any]]], gone: Col
         if any(c > 1 for c in live.values()):
             bad.append(Violation("I3", f"child {child} has several messages about one outcome at one practice"))
         bad += _one_to_decide(child, v["recommendations"])
-    last: dict[tuple[str, str], str] = {}
-    for v in sorted(values["gp.messages"], key=lambda v: v["number"]):
-        last[(v["message_id"], v["practice_ods"])] = v["change"]
+    last = {(message, practice): change for _, message, practice, change in sorted(due)}
     inbox = {(m, p): c for m, p, c in house.rows("select message_id, practice_ods, change from gp_inbox")}
-    if inbox != last:
-        bad.append(
-            Violation(
-                "I3", f"the practices' inbox holds {len(inbox)} messages, topic gp.messages says {len(last)}, or other states"
-            )
-        )
+    if wrong := sorted(m for m, p in last.keys() | inbox.keys() if last.get((m, p)) != inbox.get((m, p))):
+        bad.append(Violation("I3", f"{len(wrong)} messages in the practices' inbox are not as was last said: {wrong[:SHOWN]}"))
     return bad
 
 
