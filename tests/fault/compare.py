@@ -37,10 +37,12 @@ class Comparison:
             )
 
 
-def compare(house: House, oracle: Oracle, *, truth: bool = True) -> Comparison:
+def compare(house: House, oracle: Oracle, *, truth: bool = True, of: Collection[str] | None = None) -> Comparison:
     """Fact ids and their states, episodes and interviews, reasons, recommendations, GP messages, as the tables hold them.
 
     Without `truth`, only what no clock and no words change: which child each fact is on, and where each fact stands (I5).
+    `of`: so for all children but those with one of these facts, and without when each recommendation was raised: our own rule
+    had failed by then.
 
     When a recommendation is raised is compared for children on whom nobody decided and whose matches nobody undid: an undo bars
     rules from joining their records, which the oracle does not know. And not where days were let pass: what rises by itself is
@@ -59,9 +61,9 @@ def compare(house: House, oracle: Oracle, *, truth: bool = True) -> Comparison:
     told_of = [(number, about, orjson.loads(bytes(data))) for number, about, data in rows]
     decided = {a for (a,) in house.rows("select about from conclusion where kind in ('convened', 'declined', 'closed')")}
     apart = {_cluster(oracle, data) for _, about, data in told_of if about in decided} | undone
-    out = compare_views(oracle, told, views(house).values(), apart, truth=truth)
+    out = compare_views(oracle, told, views(house).values(), apart, truth=truth, of=of)
     compare_answers(out, oracle, told, answers)
-    if truth and not any(e.details["us"] for e in house.history.of("clock shifted")):
+    if truth and of is None and not any(e.details["us"] for e in house.history.of("clock shifted")):
         at = {e["number"]: e["accepted_at"] for e in ledger.entries}
         compare_raised(out, oracle, raised(oracle, told, answers, at), [(n, d) for n, _, d in told_of], apart)
     return out
@@ -139,9 +141,12 @@ def _of(oracle: Oracle, key: Raised) -> int:
 
 
 def compare_views(
-    oracle: Oracle, told: list[Told], documents: Iterable[dict[str, Any]], apart: Collection[int] = (), *, truth: bool = True
-) -> Comparison:
+    oracle: Oracle, told: list[Told], documents: Iterable[dict[str, Any]], apart: Collection[int] = (), *, truth: bool = True,
+    of: Collection[str] | None = None,
+) -> Comparison:  # fmt: skip
     """All that a child view says by itself; without `truth`, its facts alone. `documents`: of every child not merged away.
+
+    `of`: all of children with one of these facts, of the others their facts alone.
 
     Recommendations of the clusters in `apart` are left to `tests.fault.deeds`: somebody decided.
     """
@@ -165,7 +170,7 @@ def compare_views(
             continue
         child = oracle.child(facts, corrections, people, view["as_of"], oracle.home)
         _facts(out, child, view)
-        if not truth:
+        if not truth or (of is not None and keys.isdisjoint(of)):
             continue
         _episodes(out, child, view)
         _risk(out, child, view)
@@ -221,14 +226,14 @@ def _risk(out: Comparison, child: Child, view: dict[str, Any]) -> None:
 
 
 def _recommendations(out: Comparison, child: Child, view: dict[str, Any]) -> None:
-    """Nobody has decided: one of a child's is open, and the others are joined with it.
+    """Nobody has decided: one of a child's is open, and the others are joined with it; a child that needs one has one.
 
     It says that evidence changed when some of what it was last raised on is withdrawn, not when all of it stands.
     """
     listed = view["recommendations"]
     to_decide = [r for r in listed if r["state"] != "JOINED"]
-    states = (len(to_decide), all(r["open"] for r in to_decide))
-    out.same("TRUTH", "recommendation states", view["child_id"], ((min(1, len(listed)), True), states), len(listed))
+    states, owed = (len(to_decide), all(r["open"] for r in to_decide)), int(bool(listed) or child.basis is not None)
+    out.same("TRUTH", "recommendation states", view["child_id"], ((owed, True), states), len(listed))
     out.counts["joined"] += len(listed) - len(to_decide)
     for rec in to_decide:
         evidence = {f for r in rec["reasons"] for f in r["facts"]}
