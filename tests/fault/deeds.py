@@ -27,6 +27,9 @@ DECISIONS: Final = {"CONVENE": "convened", "DECLINE": "declined"}
 MAY_ADD_NOTHING: Final = frozenset({"CaseTaken", "GpReceipt"})
 """A case that one has already, a message read before it was accepted: accepted, and nothing changes."""
 
+ENDING: Final = frozenset({"RecommendationDecided", "RecommendationClosed"})
+"""Acts after which no decision is owed."""
+
 FINAL: Final = frozenset({"convened", "declined", "closed"})
 SLACK_US: Final = 1_500_000
 """Between the clock's look at its time and the broker's stamp, and between two clocks of one machine."""
@@ -153,7 +156,7 @@ def _due(house: House, accepted: Collection[str]) -> list[Violation]:
     answered: dict[str, int] = {}
     for event in house.history.of("act acknowledged"):
         act = sent[event.details["event_id"]]
-        if event.details["event_id"] in accepted and act["record"] in ("RecommendationDecided", "RecommendationClosed"):
+        if event.details["event_id"] in accepted and act["record"] in ENDING:
             at = house_time(house, _real_us(event.at))
             rid = act["value"]["recommendation_id"]
             answered[rid] = min(answered.get(rid, at), at)

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Final
 
+import orjson
 import psycopg
 
+from consumers.clock import TICK_S
 from domain.times import HOUR_US, SECOND_US
+from tests.fault.compare import HARM_DUE_HOURS
+from tests.fault.deeds import ENDING
 from tests.fault.effects import owed
+from tests.fault.evidence import views
 from tests.fault.harness import House
-from tests.fault.rows_workers import BUSY_MACHINE, WORKER_S, open_ones
+from tests.fault.rows_workers import BUSY_MACHINE, WORKER_S
 from tests.fault.story import tell
 from tests.fault.trial import LEAST, Trial
 
 SUNDAYS: Final = (datetime(2026, 10, 25, 0, 40, tzinfo=UTC), datetime(2027, 3, 28, 0, 40, tzinfo=UTC))
 """Twenty minutes before London's clocks go back, and before they go forward."""
+
+QUARTER_US: Final = HOUR_US // 4
+"""From what is said until it is looked at less than this passes on the machine."""
+
+USES: Final = 4
+"""In a tick the clock waits for the broker once at most, then it pauses: so many uses of its session hold a whole tick."""
 
 
 def clock_skew(trial: Trial) -> None:
@@ -29,6 +41,9 @@ def clock_skew(trial: Trial) -> None:
             with house.talking(wave, 80):
                 house.resumes(f"clock at {shift_us // SECOND_US:+} s", time.monotonic(), WORKER_S)
             house.settle()
+        house.reviewed(trial.oracle(house).people.answer)
+        trial.suited(falls_due(house, 6 * HOUR_US), "nothing falls due")
+        assert not falls_due(house, 5 * HOUR_US), "DUE: called overdue by a clock that went back"
         trial.holds(house, truth=False)  # an hour back, facts of the last hour are "ahead": the oracle has one clock
     for sunday in SUNDAYS:
         at = round(sunday.timestamp() * 1e6)
@@ -39,18 +54,74 @@ def clock_skew(trial: Trial) -> None:
 
 
 def turn_of_the_clocks(trial: Trial, house: House) -> None:
-    """Facts, decisions and due times before and after 1:00 UTC of that Sunday."""
-    first, rest = house.story.waves(2)
+    """Facts, decisions and due times before and after 1:00 UTC of that Sunday: four hours are four hours."""
+    rest, first = house.story.waves(2)  # the later half has what asks for a discussion
+    before, answer = int(house.offset_file.read_text()), trial.oracle(house).people.answer
     house.publish(first)
     house.flush(first)
-    house.reviewed(trial.oracle(house).people.answer)
-    house.people.decide(0.5)
-    house.shift(int(house.offset_file.read_text()) + HOUR_US)  # now it is after the change
+    house.reviewed(answer)
+    house.people.decide(0.3)
+    house.shift(before + HOUR_US)  # now it is after the change
     with house.talking(rest, 60):
-        house.people.decide(0.5)
+        house.people.decide(0.3)
         house.resumes("the clocks changed", time.monotonic(), WORKER_S * BUSY_MACHINE)
-    house.settle()
+    house.reviewed(answer)
+    assert not falls_due(house, before + 4 * HOUR_US - QUARTER_US), "DUE: overdue within four hours"
+    trial.suited(falls_due(house, before + 4 * HOUR_US + QUARTER_US), "nothing of before the change falls due")
+    trial.suited(falls_due(house, before + 72 * HOUR_US), "nothing falls due after a working day")
     trial.holds(house, least=dict(LEAST) | {"accepted": 40})
+
+
+def undecided(house: House) -> dict[str, int]:
+    """The recommendations on which a decision is owed, with the instant by which.
+
+    That is four hours after harm was first told, and never later for what is told after it. What the house says of working days,
+    and of recommendations that were joined, is believed.
+    """
+    raised: dict[str, list[int]] = defaultdict(list)
+    for about, at, data in house.rows("select about, accepted_at, data from conclusion where kind = 'recommended'"):
+        said = orjson.loads(bytes(data))
+        raised[about].append(at + HARM_DUE_HOURS * HOUR_US if said["basis"] == "HARM" else said["due_at"])
+    found: dict[str, int] = {}
+    for listed in (v["recommendations"] for v in views(house).values()):
+        joined = any(r["state"] == "JOINED" for r in listed)
+        found |= {
+            r["recommendation_id"]: r["due_at"] if joined else min(raised[r["recommendation_id"]]) for r in listed if r["open"]
+        }
+    return found
+
+
+def overdue(house: House) -> set[str]:
+    """Recommendations that were called overdue."""
+    return {a for (a,) in house.rows("select about from conclusion where kind = 'recommendation_overdue'")}
+
+
+def falls_due(house: House, shift_us: int) -> set[str]:
+    """Step the clock: what nobody has decided on in time is called overdue then, and nothing else. Which were, and not before."""
+    owed, before = undecided(house), overdue(house)
+    house.shift(shift_us)
+    due = {r for r, at in owed.items() if at <= house.now_us()} - before
+    house.wait("DUE: what fell due is called overdue", lambda: due <= overdue(house))
+    ticked(house)
+    house.settle()
+    early = overdue(house) - before - {r for r, at in owed.items() if at <= house.now_us()}
+    assert not early, f"DUE: called overdue too early: {sorted(early)[:3]}"
+    return due
+
+
+def ticked(house: House) -> None:
+    """Wait until the clock has looked at its time at least once from now on, as its session in the database shows."""
+    query = (
+        "select extract(epoch from state_change)::float from pg_stat_activity "
+        "where datname = current_database() and application_name = 'clock'"
+    )
+    used: list[float] = [float(house.rows("select extract(epoch from clock_timestamp())::float")[0][0])]
+
+    def look() -> bool:
+        used.extend(at for (at,) in house.rows(query) if at > used[-1] + TICK_S / 2)
+        return len(used) > USES
+
+    house.wait("the clock ticks", look)
 
 
 DELIVERIES: Final = """
@@ -112,27 +183,31 @@ def long_outage(trial: Trial) -> None:
         house.publish(house.story.facts)
         house.flush(house.story.facts)
         house.reviewed(trial.oracle(house).people.answer)
-        waiting = open_ones(house)
+        waiting = undecided(house)
         trial.suited(len(waiting) > 2, "too little is recommended")
         for name in ("unify-0", "unify-1"):
             house.crew.rest(name)
         house.people.decide(1.0)
-        sent = [e.details for e in house.history.of("act") if e.details["record"] == "RecommendationDecided"]
+        sent = [e.details for e in house.history.of("act") if e.details["record"] in ENDING]
         in_time = {d["value"]["recommendation_id"] for d in sent}
-        assert in_time & waiting, "nobody decided"
-        house.crew.kill("clock")  # it has forgotten what it waited for
+        assert in_time & waiting.keys(), "nobody decided"
+        house.crew.rest("clock")  # it has forgotten what it waited for
+        said = house.ends(["clock"])
         house.shift(96 * HOUR_US)
-        house.wait("the clock has looked", lambda: len(house.crew.deaths().get("clock", [])) > 0)
+        house.crew.wake("clock")
         house.crew.kill("relay")
-        time.sleep(4.0)  # ticks of a clock that must wait: nothing is to happen
-        assert house.ends(["clock"])[("clock", 0)] == 0, "DUE: the clock fired while decisions lay unread"
+        left = {r for r, at in waiting.items() if at <= house.now_us()} - in_time
+        trial.suited(left, "nothing falls due that nobody decided on")
+        ticked(house)
+        assert house.ends(["clock"]) == said, "DUE: the clock fired while decisions lay unread"
         for name in ("unify-0", "unify-1"):
             house.crew.wake(name)
         since = time.monotonic()
         with house.talking(house.story.facts[:30], 30):
             house.resumes("outage longer than a due time", since, WORKER_S * BUSY_MACHINE)
+        house.wait("DUE: what nobody decided on is called overdue", lambda: left <= overdue(house))
         house.settle()
-        late = {a for (a,) in house.rows("select about from conclusion where kind = 'recommendation_overdue'")}
-        assert not late & in_time, f"DUE: called overdue although decided in time: {sorted(late & in_time)[:3]}"
+        late = overdue(house) & in_time
+        assert not late, f"DUE: called overdue although decided in time: {sorted(late)[:3]}"
         seen = trial.holds(house)
         assert seen.get("convened", 0) + seen.get("declined", 0) > 0, seen
