@@ -35,7 +35,7 @@ MEMORY_BYTES_MIN: Final = 6 * 1024**3
 
 
 class NotOurs(Exception):
-    """The server was given, so a test may not stop or kill it: the test skips."""
+    """The server was given, so a test may not stop or kill it: the test skips, one of the fault table fails."""
 
 
 @dataclass(frozen=True, slots=True)
