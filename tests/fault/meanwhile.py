@@ -8,13 +8,26 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def meanwhile(name: str, work: Callable[[threading.Event], None], leave_s: float) -> Iterator[threading.Thread]:
-    """`work` is told by its event when it has been enough, and has `leave_s` to come to its end. Yields its thread."""
-    enough = threading.Event()
-    thread = threading.Thread(target=work, args=(enough,), name=name, daemon=True)
+def meanwhile(name: str, work: Callable[[threading.Event], None], leave_s: float) -> Iterator[None]:
+    """`work` is told by its event when it has been enough, and has `leave_s` to come to its end.
+
+    Raises: what `work` raised; AssertionError, when it goes on. But what the block itself raised comes first.
+    """
+    enough, failed = threading.Event(), list[BaseException]()
+
+    def run() -> None:
+        try:
+            work(enough)
+        except BaseException as err:
+            failed.append(err)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
     try:
-        yield thread
+        yield
     finally:
         enough.set()
         thread.join(leave_s)
+    if failed:
+        raise failed[0]
+    assert not thread.is_alive(), f"the {name} did not come to an end within {leave_s:.0f} s"
