@@ -30,6 +30,7 @@ from tests.fault.meanwhile import meanwhile
 from tests.fault.people import People
 from tests.fault.poison import spoiled
 from tests.fault.story import Story
+from tests.fault.talk import EVERY, Talk
 from tests.services import Deployment, Services
 
 __all__ = ["EVERYTHING", "INTAKE", "LOOK_S", "OUTPUTS", "ROOT", "SETTLE_S", "WORKERS", "House", "Late", "Point"]
@@ -56,8 +57,18 @@ SLACK_MAX: Final = 8.0
 """I6 is promised of a machine that is not busy with other things: bounds are widened by its load a core, at most so far."""
 
 
+OWNED: Final = ("topic", "partition", "epoch", "next_offset", "owner")
+
+
 class Late(AssertionError):
     """A condition did not come to hold in time."""
+
+
+class Member(NamedTuple):
+    """A worker that owned partitions at a moment, and the epoch of every partition then."""
+
+    name: str
+    epochs: Mapping[tuple[str, int], int]
 
 
 class Took(NamedTuple):
@@ -108,6 +119,8 @@ class House:
         self.resumed: dict[str, Took] = {}
         self.people = People(self)
         self._said: dict[str, list[str]] = {a: [] for a in AGENCIES}
+        self._told: set[tuple[str, str]] = set()
+        self._talk: Talk | None = None
         self._counted = dict.fromkeys(AGENCIES, 0)
         self._speech, self._looking = threading.RLock(), threading.Lock()
         self._leaving = threading.Event()
@@ -230,6 +243,7 @@ class House:
         with self._speech:
             self._clients[agency].publish(record, value)
             self._said[agency].append(key)
+            self._told.add((agency, key))
 
     def flush(self, facts: Iterable[SimulatedFact]) -> None:
         """The broker has everything published; these facts are acknowledged."""
@@ -240,25 +254,37 @@ class House:
             assert self.acknowledged[f.agency][f.key], "flushed and not acknowledged"
 
     @contextlib.contextmanager
-    def talking(self, facts: Sequence[SimulatedFact], hertz: float = TALK_HZ) -> Iterator[None]:
-        """Agencies go on talking: these facts in order, then the same again and again, so that the intake never falls quiet.
+    def talking(
+        self, facts: Sequence[SimulatedFact], hertz: float = TALK_HZ, turns: int = 1, every: int = EVERY
+    ) -> Iterator[None]:
+        """Agencies go on talking: these facts in order among copies of them, so that the intake never falls quiet.
 
-        At most `hertz` a second: each is on its agency's disk before the next is said.
+        At most `hertz` a second: each is on its agency's disk before the next is said. `turns`: how often a fault asks for news
+        (`more`), of which each time has its part; what is left is said at the end. See `Talk`.
         """
-        said = 0
+        talk = self._talk = Talk(facts, turns, every, self._told)
 
-        def talk(enough: threading.Event) -> None:
-            nonlocal said
+        def work(enough: threading.Event) -> None:
             while not enough.wait(1 / hertz):
-                self.publish([facts[said % len(facts)]])
-                said += 1
+                self.publish([talk.next()])
 
         try:
-            with meanwhile("talker", talk, 10):
+            with meanwhile("talker", work, 10):
                 yield
         finally:
-            self.publish(facts[said:])
+            self._talk = None
+            self.publish(talk.rest())
         self.flush(facts)
+
+    def more(self) -> None:
+        """Let those who talk go on to their next part of news. Raises: AssertionError, when none is left."""
+        assert self._talk is not None, "nobody talks"
+        self._talk.more()
+
+    def under_way(self) -> int:
+        """Facts that were said and that nobody has accepted yet. Copies do not count."""
+        said = len(self._told)  # before the look: what is said meanwhile is not under way yet
+        return said - int(self.rows("select count(*) from fact")[0][0])
 
     def astray(self, fact: SimulatedFact) -> None:
         """The same fact once more, by a program that leaves it to chance in which partition it lies."""
@@ -346,24 +372,53 @@ class House:
                 return
         raise Late("the reviewer never came to an end")
 
-    def resumes(self, what: str, since: float, bound_s: float, owner: str | None = None) -> float:
+    def member(self, name: str) -> Member:
+        """Wait until a worker owns partitions: only then does a fault that strikes it touch anything."""
+        found: list[Member] = []
+
+        def owns() -> bool:
+            rows = self.rows("select topic, partition, epoch, owner from position")
+            found[:] = [Member(name, {(t, p): e for t, p, e, _ in rows})] if any(o == name for *_, o in rows) else []
+            return bool(found)
+
+        self.wait(f"{name} owns partitions", owns)
+        return found[0]
+
+    def resumes(self, what: str, since: float, bound_s: float, *members: Member) -> float:
         """Wait until an entry decided after now is relayed; its seconds after `since` (monotonic, when the fault was over) (I6).
 
-        `owner`: a worker; one of the partitions that it has (or had) must have gone on, too. To be called while agencies talk.
+        To be called while agencies talk: where they have news, some of that must have been accepted and relayed, too. `members`:
+        workers as they were when they were struck; each must go on itself, under a claim that is newer than that.
         It is waited for longer than the bound, so that a failure says how long it took.
         """
+        self.more()
+        news = self._talk is not None and self._talk.news
         mark: list[int] = []
-        query = "select topic, partition, next_offset from position where owner = %s"
-        held = {(t, p): n for t, p, n in self.rows(query, [owner])} if owner is not None else {}
+        waiting, began = {m.name: m for m in members}, dict[tuple[str, int, int], int]()
 
-        def relayed() -> bool:
+        def go_on() -> bool:
+            """Has each moved a position that it claimed anew?"""
+            for topic, partition, epoch, offset, owner in self.rows(f"select {', '.join(OWNED)} from position"):
+                newer = owner in waiting and epoch > waiting[owner].epochs.get((topic, partition), 0)
+                if newer and offset > began.setdefault((topic, partition, epoch), offset):
+                    del waiting[owner]
+            return not waiting
+
+        def flows() -> bool:
             seen = self.now()
             mark[:] = mark or [max(seen.number, *(s.relayed for s in self.history.sightings))]
-            gone_on = not held or any(seen.positions.get(k, (0, 0))[0] > n for k, n in held.items())
-            return seen.relayed > mark[0] and gone_on
+            query = "select count(*) from fact where number > %s and number <= %s"
+            themselves = go_on()
+            return themselves and seen.relayed > mark[0] and (not news or self.rows(query, [mark[0], seen.relayed])[0][0] > 0)
 
-        self.wait(f"entries flow again after: {what}", relayed, bound_s * SLACK_MAX + 30)
+        self.wait(f"entries flow again after: {what}", flows, bound_s * SLACK_MAX + 30)
         return self.took(what, time.monotonic() - since, bound_s)
+
+    def acted(self) -> None:
+        """Somebody decided, and was acknowledged, between the first fault and the last. Raises: AssertionError."""
+        first = min((e.at for e in self.history.of("struck", "killed", "died")), default=0.0)
+        last = max(e.at for e in self.history.of("killed", "died", "resumed"))
+        assert any(first < e.at < last for e in self.history.of("act acknowledged")), "nobody acted while faults struck"
 
     def took(self, what: str, seconds: float, bound_s: float) -> float:
         """Write down how long it took until things went on; the checker says whether that was in time (I6)."""

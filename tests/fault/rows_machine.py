@@ -7,10 +7,9 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from random import Random
 from statistics import median
 from typing import Final
 
@@ -19,7 +18,6 @@ import psycopg
 
 from infra.postgres import Postgres
 from producers.errors import SpoolUnwritable
-from producers.halton.facts import SimulatedFact
 from tests.fault.evidence import accepted
 from tests.fault.harness import House
 from tests.fault.proxy import Proxy, namespace
@@ -72,7 +70,7 @@ def disk_full(trial: Trial) -> None:
         for part, folder in places.items():
             move_to_small_disk(own, part, folder, stack)
         house = stack.enter_context(trial.house("disk", services=own))
-        with house.people.busy(), house.talking(house.story.facts, 60):
+        with house.people.busy(), house.talking(house.story.facts, 60, turns=2 * len(places)):
             house.wait("entries flow", lambda: house.now().relayed > 0)
             for part, folder in places.items():
                 in_flight(house)
@@ -155,7 +153,7 @@ def network(trial: Trial) -> None:
         proxies = {p: stack.enter_context(Proxy(n, port=n, netns=name, seed=trial.seed)) for p, n in ports.items()}
         house = stack.enter_context(trial.house("network", prefix=(shutil.which("ip") or "ip", "netns", "exec", name)))
         trial.notes.append("a TCP proxy of our own in a network namespace, not netem; loss is chunks late by a retransmission")
-        with house.people.busy(1.0), house.talking(house.story.facts, 30):
+        with house.people.busy(1.0), house.talking(house.story.facts, 30, turns=2 * 2 * 4):
             house.wait("entries flow", lambda: house.now().relayed > 0)
             for part in ("kafka", "postgres"):
                 for kind in ("cut", "stalled"):
@@ -164,15 +162,18 @@ def network(trial: Trial) -> None:
                     time.sleep(4.0 if kind == "cut" else 12.0)  # bad for a while
                     setattr(proxies[part].weather, kind, False)
                     house.resumes(f"{part}: {'cut' if kind == 'cut' else 'half-open'}", time.monotonic(), NETWORK_S)
+                in_flight(house)
                 proxies[part].weather.delay_s = 0.5
                 house.resumes(f"{part}: 500 ms delay", time.monotonic(), NETWORK_S * 2)
                 proxies[part].weather.delay_s = 0.0
+                in_flight(house)
                 proxies[part].weather.loss = 0.05
                 house.wait(f"{part}: chunks came late", partial(late, proxies[part], 20), 60)
                 house.resumes(f"{part}: 5 % late", time.monotonic(), NETWORK_S)
                 proxies[part].weather.loss = 0.0
                 met = proxies[part].met
                 assert min(met["reset"], met["refused"], met["delayed"]) > 0, f"the bad network met nobody: {met}"
+        house.acted()
         house.settle(180)
         trial.holds(house)
 
@@ -189,12 +190,14 @@ def soak(trial: Trial) -> None:
     with trial.house("soak", children=2 * fresh, environment={"SIGHTLINE_FAULT_ROWS": "500"}) as house:
         samples: dict[str, list[tuple[float, int]]] = {}
         house.wait("the house has a counter", lambda: house.now().number >= 0)
-        said = news_among_copies(house.story.facts, Random(f"soak/{trial.seed}"))
         begun, first = time.monotonic(), house.now().number
         until = begun + minutes * 60
-        with house.people.busy(5.0), house.talking(said, SOAK_HZ):
+        pause_s = min(5.0, minutes * 3)  # of samples
+        turns = round(minutes * 60 / pause_s) + 1
+        with house.people.busy(5.0), house.talking(house.story.facts, SOAK_HZ, turns, round(1 / FRESH)):
             while time.monotonic() < until:
-                time.sleep(min(5.0, minutes * 3))  # the pace of samples
+                house.more()
+                time.sleep(pause_s)
                 for one in house.crew.workers.values():
                     with contextlib.suppress(psutil.Error, psycopg.Error):
                         process = psutil.Process(one.pid)
@@ -203,14 +206,10 @@ def soak(trial: Trial) -> None:
         rate = (house.now().number - first) / (time.monotonic() - begun)
         trial.notes.append(f"{minutes:g} minutes at {rate:.0f} entries/s, {len(house.story.facts)} facts, the rest copies")
         assert rate >= SOAK_HZ * LEAST_RATE, f"{rate:.0f} entries/s is no load"
+        house.acted()
         house.settle()
         flat(trial, house, samples)
         trial.holds(house)
-
-
-def news_among_copies(facts: Sequence[SimulatedFact], rng: Random) -> list[SimulatedFact]:
-    """These facts in order, each followed by copies of what was said before: what is known grows all the time, at one pace."""
-    return [f for n, fact in enumerate(facts) for f in (fact, *rng.choices(facts[: n + 1], k=round(1 / FRESH) - 1))]
 
 
 def flat(trial: Trial, house: House, samples: dict[str, list[tuple[float, int]]]) -> None:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from typing import Any, Final
@@ -22,9 +22,9 @@ from tests.fault import databases
 from tests.fault.cluster import ClusterServices
 from tests.fault.crew import ROOT
 from tests.fault.evidence import read_ledger, views
-from tests.fault.harness import House
+from tests.fault.harness import House, Member
 from tests.fault.proxy import Proxy
-from tests.fault.rows_workers import BUSY_MACHINE, in_flight, piled_up
+from tests.fault.rows_workers import PILE, in_flight, not_relayed, piled_up
 from tests.fault.trial import Trial
 from tests.living import living
 
@@ -44,8 +44,9 @@ def broker_killed(trial: Trial) -> None:
 def one_broker(trial: Trial) -> None:
     """The one broker killed with facts under way, and started again: the part of row 3 that `make test` tells too."""
     with trial.house("one broker") as house:
-        with house.people.busy(), house.talking(house.story.facts, 40):
-            for _ in range(1 if not trial.whole else 2):
+        times = 2 if trial.whole else 1
+        with house.people.busy(), house.talking(house.story.facts, 40, turns=2 * times):
+            for _ in range(times):
                 piled_up(house)
                 trial.services.kill("kafka")
                 time.sleep(1.0)  # away for a while
@@ -58,13 +59,13 @@ def one_broker(trial: Trial) -> None:
 def one_of_three_then_two(trial: Trial, three: ClusterServices, house: House) -> None:
     """One of three killed: nobody needs it. A second: writes stop (two copies are asked for), nothing is lost, they resume."""
     ledger = house.deployment.prefix + "ledger"
-    with house.people.busy(), house.talking(house.story.facts, 40):
+    with house.people.busy(), house.talking(house.story.facts, 40, turns=4):
         house.wait("entries flow", lambda: house.now().relayed > 0)
         piled_up(house)
         first = three.leader(ledger)
         first.kill()
         house.resumes("one of three brokers killed", time.monotonic(), BROKER_S)
-        piled_up(house, 5)
+        piled_up(house)
         second = three.leader(ledger)
         second.kill()
         time.sleep(3.0)  # two of three are away: nobody can have anything acknowledged
@@ -81,7 +82,7 @@ def leaders_change(trial: Trial) -> None:
     """Row 4."""
     with contextlib.closing(ClusterServices()) as three, trial.house("leaders", services=three) as house:
         ledger = house.deployment.prefix + "ledger"
-        with house.people.busy(), house.talking(house.story.facts, 40):
+        with house.people.busy(), house.talking(house.story.facts, 40, turns=5 + len(three.nodes)):
             house.wait("entries flow", lambda: house.now().relayed > 0)
             leader = three.leader(ledger)
             in_flight(house)
@@ -95,6 +96,7 @@ def leaders_change(trial: Trial) -> None:
             controller.start()
             for node in three.nodes:  # a clean roll: each waits until the one before is in step again
                 three.in_step(ledger)
+                in_flight(house)
                 node.stop()
                 node.start()
             three.in_step(ledger)
@@ -107,8 +109,9 @@ def database_lost(trial: Trial) -> None:
     """Row 5."""
     with trial.house("database") as house:
         waves = house.story.waves(4)
-        with house.people.busy(), house.talking(waves[0], 40):
-            for _ in range(1 if not trial.whole else 3):
+        times = 3 if trial.whole else 1
+        with house.people.busy(), house.talking(waves[0], 40, turns=2 * times):
+            for _ in range(times):
                 piled_up(house)
                 trial.services.kill("postgres")
                 trial.services.restart("postgres")
@@ -116,7 +119,7 @@ def database_lost(trial: Trial) -> None:
         house.settle()
         house.reviewed(trial.oracle(house).people.answer)
         older(house, waves[1])
-        with house.people.busy(), house.talking(waves[2], 40):
+        with house.people.busy(), house.talking(waves[2], 40, turns=2):
             piled_up(house)
             before = house.now().incarnation
             databases.drop(house)
@@ -133,10 +136,12 @@ def older(house: House, facts: Any) -> None:
     """Entries are committed that the relay has not sent; then the database is put back to before them, workers connected."""
     dump = databases.back_up(house)
     at = house.now()
-    with house.people.busy(), house.talking(facts, 40):
+    with house.people.busy(), house.talking(facts, 40, turns=2):
         house.wait("the ledger has gone on", lambda: house.now().relayed > at.relayed + 10)
         house.freeze("relay")
-        house.wait("entries wait for the relay", lambda: (s := house.now()).number > s.relayed + 5)
+        house.more()
+        house.wait("news waits for the relay", lambda: not_relayed(house) >= PILE)
+        house.history.note("struck")
         lost = house.now()
         databases.restore(house, dump)
         house.thaw("relay")
@@ -153,12 +158,16 @@ def older(house: House, facts: Any) -> None:
 def erased(trial: Trial) -> None:
     """`keep` put back to before an erasure: what was erased stays so, and rebuilt views do not show it."""
     with trial.house("erased", children=60) as house:
-        house.publish(house.story.facts)
-        house.flush(house.story.facts)
+        fact = next(f for f in house.story.facts if f.value["envelope"]["subject"]["family_name"] and not f.copy)
+        who = (fact.agency, fact.value["envelope"]["subject"]["local_id"])
+        of_others = [f for f in house.story.facts if (f.agency, f.value["envelope"]["subject"]["local_id"]) != who]
+        later = of_others[-LATER:]
+        before = [f for f in house.story.facts if f not in later]
+        house.publish(before)
+        house.flush(before)
         house.settle()
         backup = house.folder / "keep.backup"
         sightline(house, "keep", "backup", str(backup))
-        fact = next(f for f in house.story.facts if f.value["envelope"]["subject"]["family_name"] and not f.copy)
         ((holder,),) = house.rows("select presentation_id from fact where event_id = %s and agency = %s", [fact.key, fact.agency])
         with psycopg.connect(house.deployment.keep_dsn) as conn:
             classes = conn.execute("select record_class from presentation_key where holder = %s", [holder]).fetchall()
@@ -175,11 +184,13 @@ def erased(trial: Trial) -> None:
         assert not shows(house, fact.key), "a restored `keep` brought an erased fact back"
         found = databases.verified(house)[1]
         assert not found, f"I2: {found[:4]}"
-        who = fact.value["envelope"]["subject"]["local_id"]
-        others = [f for f in house.story.facts if (f.agency, f.value["envelope"]["subject"]["local_id"]) != (fact.agency, who)]
-        with house.talking(others[:20], 40):
+        with house.talking(later, 40):
             house.resumes("keep restored after an erasure", time.monotonic(), DATABASE_S)
         trial.holds(house, placed=False)  # of what was erased the oracle knows too much
+
+
+LATER: Final = 20
+"""Facts that are said when all is over."""
 
 
 def shows(house: House, event_id: str) -> bool:
@@ -217,19 +228,24 @@ create trigger refuse before insert on ledger for each statement execute functio
 def database_refuses(trial: Trial) -> None:
     """Row 6."""
     with trial.house("refuses") as house:
-        with house.people.busy(), house.talking(house.story.facts, 40):
+        with house.people.busy(), house.talking(house.story.facts, 40, turns=8):
             house.wait("entries flow", lambda: house.now().relayed > 0)
+            in_flight(house)
             with psycopg.connect(house.deployment.views_dsn, autocommit=True) as conn:
                 conn.execute(REFUSING)
                 house.wait("batches were refused", lambda: conn.execute("select last_value from refuse_seq").fetchone()[0] > 20)  # type: ignore[index]
                 conn.execute("drop trigger refuse on ledger; drop function refuse; drop sequence refuse_seq")
             house.resumes("serialization failures", time.monotonic(), DATABASE_S)
+            in_flight(house)
             deadlock(house)
             house.resumes("deadlock", time.monotonic(), DATABASE_S)
+            in_flight(house)
             cancelled(house, 20)
             house.resumes("statements cancelled", time.monotonic(), DATABASE_S)
+            in_flight(house)
             crowded(house)
             house.resumes("every connection taken", time.monotonic(), DATABASE_S)
+        house.acted()
         house.settle()
         trial.holds(house)
     pages_crowded(trial)
@@ -331,40 +347,52 @@ def crowded(house: House) -> None:
 def registry_away(trial: Trial) -> None:
     """Row 12."""
     with contextlib.ExitStack() as stack:
-        port = int(trial.services.registry_url.split(":")[2].split("/")[0])
-        proxy = stack.enter_context(Proxy(port))
-        path = trial.services.registry_url.split("/", 3)[3]
-        address = {"SIGHTLINE_REGISTRY": f"http://127.0.0.1:{proxy.port}/{path}"}
-        house = stack.enter_context(trial.house("registry", environment=address))
-        first, second, third, last = house.story.waves(4)
+        port, path = trial.services.registry_url.split(":")[2].split("/", 1)
+        proxies = {n: stack.enter_context(Proxy(int(port))) for n in ("unify-0", "unify-1")}
+        house = stack.enter_context(trial.house("registry"))
+        for name, proxy in proxies.items():  # its own, from its next start on: what the proxy meets is this worker's
+            house.crew.workers[name].environment["SIGHTLINE_REGISTRY"] = f"http://127.0.0.1:{proxy.port}/{path}"
+        first, second, *others, last = house.story.waves(6)
         house.publish(first[:5])
         house.flush(first[:5])
         house.settle()
-        with house.talking(first, 40):
-            trial.services.kill("registry")
-            house.crew.kill("unify-0")  # it starts without a registry, and knows no schema yet
+        with house.talking(first[5:], 40, turns=2):
+            member = struck(house, "unify-0", lambda: trial.services.kill("registry"))  # it starts without one
             house.crew.kill("relay")
             time.sleep(3.0)  # away for a while
             trial.services.restart("registry")
-            house.resumes("registry away while workers started", time.monotonic(), DATABASE_S)
-        with house.talking(second, 40):
-            proxy.weather.delay_s = 1.0
-            house.crew.kill("unify-1")
-            house.resumes("registry slow", time.monotonic(), DATABASE_S * BUSY_MACHINE)
-            house.wait("somebody was answered slowly", lambda: proxy.met["delayed"] > 1, 30)
-            proxy.weather.delay_s = 0.0
-        for status, body in ((500, b"{}"), (200, b"<html>a captive portal</html>"), (200, b'{"schema": "no schema"}')):
+            house.resumes("registry away while workers started", time.monotonic(), DATABASE_S, member)
+        with house.talking(second, 40, turns=2):
+            proxies["unify-1"].weather.delay_s = 1.0
+            member = struck(house, "unify-1")
+            house.resumes("registry slow", time.monotonic(), SLOW_REGISTRY_S, member)
+            assert proxies["unify-1"].met["delayed"] > 1, "nobody was answered slowly"
+            proxies["unify-1"].weather.delay_s = 0.0
+        answers = ((500, b"{}"), (200, b"<html>a captive portal</html>"), (200, b'{"schema": "no schema"}'))
+        for (status, body), third in zip(answers, others, strict=True):
             asked: list[str] = []
-            with house.talking(third, 40), wrong(status, body, asked) as other:
-                proxy.target, right = other, proxy.target
-                house.crew.kill("unify-0")
-                house.wait("somebody was answered wrongly", partial(bool, asked), 30)
-                proxy.target = right
-                house.crew.kill("unify-0")
-                house.resumes(f"registry answering {status} {body.decode()[:20]}", time.monotonic(), DATABASE_S)
+            with house.talking(third, 40, turns=2), wrong(status, body, asked) as other:
+                proxies["unify-0"].target, right = other, proxies["unify-0"].target
+                member = struck(house, "unify-0")
+                house.wait("it was answered wrongly", partial(bool, asked), 30)
+                proxies["unify-0"].target = right
+                house.resumes(f"registry answering {status} {body.decode()[:20]}", time.monotonic(), DATABASE_S, member)
         house.publish(last)
         house.flush(last)
         trial.holds(house)
+
+
+def struck(house: House, name: str, first: Callable[[], object] = lambda: None) -> Member:
+    """A worker is killed with news under way, after `first`; as it was then."""
+    member = house.member(name)
+    in_flight(house)
+    first()
+    house.crew.kill(name)
+    return member
+
+
+SLOW_REGISTRY_S: Final = 40.0
+"""A worker that has just started asks for the schema of each kind of fact that it meets, one after another, two seconds each."""
 
 
 @contextlib.contextmanager
@@ -399,6 +427,7 @@ def retention_passed(trial: Trial) -> None:
     """Row 16."""
     with trial.house("retention") as house:
         first, rest = house.story.waves(2)
+        rest, later = rest[:-LATER], rest[-LATER:]
         house.publish(first)
         house.flush(first)
         house.settle()
@@ -429,7 +458,8 @@ def retention_passed(trial: Trial) -> None:
         assert max(e["source_offset"] for e in entries) < stored, "I1: something was decided past what is missing"
         with psycopg.connect(house.deployment.views_dsn) as conn:  # as the words say: by hand, once the agency sends it again
             conn.execute("update position set next_offset = %s where topic = %s and partition = %s", [upto, topic, partition])
-        with house.talking(rest, 60):
+        house.publish(rest)  # sent again, as the words ask
+        with house.talking(later, 60):
             house.resumes("position set by hand", time.monotonic(), DATABASE_S)
         house.settle()
         trial.holds_but(house, {"I1", "I4"}, f"{topic}[{partition}]")

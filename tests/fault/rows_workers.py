@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from random import Random
 from typing import Any, Final
 
 import psycopg
@@ -15,14 +16,17 @@ from domain.times import HOUR_US
 from producers.halton.facts import SimulatedFact
 from tests.fault import databases
 from tests.fault.evidence import views
-from tests.fault.harness import EVERYTHING, House, Late, Point
+from tests.fault.harness import EVERYTHING, House, Late, Member, Point
 from tests.fault.history import Seen
 from tests.fault.lives import zombie
 from tests.fault.meanwhile import meanwhile
-from tests.fault.trial import Trial
+from tests.fault.trial import CHILDREN, Trial
 
 WORKER_S: Final = 5.0
 """I6: a worker is back within this. The keeper starts it at once; the supervisor's pauses are tested where they live."""
+
+ROUNDS: Final = 90
+"""Of people deciding, at most, until every armed point has struck."""
 
 SHIFTS: Final = 6
 STORM_S: Final = 15.0
@@ -43,11 +47,14 @@ def killed(trial: Trial) -> None:
     """Row 1."""
     with trial.house("points", armed=ARMED) as house:
         at_every_point(trial, house)
+        house.acted()
         seen = trial.holds(house)
         assert min(seen.get(k, 0) for k in ("gp_receipt", "pressed twice", "acts refused")) > 0, seen
         assert seen.get("convened", 0) + seen.get("declined", 0) > 0, seen
-    with trial.house("random", children=80) as house:
-        at_random(trial, house, 6 if not trial.whole else 14)
+    times, children = (14, CHILDREN) if trial.whole else (6, 80)
+    with trial.house("random", children=children) as house:
+        at_random(trial, house, times)
+        house.acted()
         trial.holds(house)
 
 
@@ -66,8 +73,9 @@ def open_ones(house: House) -> set[str]:
 def at_every_point(trial: Trial, house: House) -> None:
     """Talk, decide and let due times pass until every armed point has struck."""
     answer, facts, shifts = trial.oracle(house).people.answer, house.story.facts, 0
-    with house.talking(facts, 40), house.people.busy():
-        for n in range(90):
+    with house.talking(facts, 40, turns=ROUNDS, every=8), house.people.busy():
+        for n in range(ROUNDS):
+            house.more()
             with suppress(psycopg.Error):
                 house.review(answer)
             house.people.decide(0.5)
@@ -89,53 +97,53 @@ def at_random(trial: Trial, house: House, times: int) -> None:
     """Any worker at any moment, work under way; entries flow again soon after each."""
     rng, answer = trial.rng, trial.oracle(house).people.answer
     names = ["unify-0", "unify-1", "relay", "clock", "deliver"]
-    with house.talking(house.story.facts), house.people.busy():
+    with house.talking(house.story.facts, turns=2 * times), house.people.busy():
         house.wait("entries flow", lambda: house.now().relayed > 0)
         for n in range(times):
             time.sleep(rng.random())  # the random moment
             name = names[n % len(names)] if n < len(names) else rng.choice(names)
-            if name in ("unify-0", "unify-1"):
-                in_flight(house)
+            members = [house.member(name)] if name.startswith("unify") else []
+            in_flight(house)
             house.crew.kill(name)
             since = time.monotonic()
-            if name in ("unify-0", "unify-1", "relay"):
-                house.resumes(f"{name} killed at random", since, WORKER_S, None if name == "relay" else name)
+            house.resumes(f"{name} killed at random", since, WORKER_S, *members)
             with suppress(psycopg.Error):
                 house.review(answer)
     house.settle()
 
 
-def in_flight(house: House) -> int:
-    """Wait for a moment at which something said is not decided or not relayed yet: how much. So that a fault strikes work."""
+def in_flight(house: House, least: int = 1) -> None:
+    """Wait for a moment at which so much news is said and not decided, so that a fault strikes work."""
+    house.more()
     found: list[int] = []
 
     def look() -> bool:
-        found[:] = [house.lag()]
-        return found[0] > 0
+        found[:] = [house.under_way()]
+        return found[0] >= least
 
-    house.wait("work is under way", look, 30)
-    house.history.note("in flight", records=found[0])
-    return found[0]
+    house.wait("news is under way", look, 30)
+    house.history.note("struck", news=found[0])
 
 
-def piled_up(house: House, least: int = 20) -> int:
-    """Hold unify back until some intake is unread, let it go: how much lies there. For faults that must strike in mid-stream."""
+def piled_up(house: House) -> None:
+    """Hold unify back until news lies undecided, and let it go: for faults that must strike in mid-stream."""
     names = [n for n in house.crew.workers if n.startswith("unify")]
     for name in names:
         house.freeze(name)
-    found: list[int] = []
-
-    def look() -> bool:
-        found[:] = [house.lag()]
-        return found[0] >= least
-
     try:
-        house.wait("work has piled up", look, 30)
+        in_flight(house, PILE)
     finally:
         for name in names:
             house.thaw(name)
-    house.history.note("in flight", records=found[0])
-    return found[0]
+
+
+PILE: Final = 5
+"""Facts, within a second: whoever is frozen must not lose its place among the workers."""
+
+
+def not_relayed(house: House) -> int:
+    """News that is accepted and that the relay has not sent yet."""
+    return int(house.rows("select count(*) from fact where number > (select relayed from relay where id = 1)")[0][0])
 
 
 def rebuild_killed(trial: Trial) -> None:
@@ -202,73 +210,98 @@ def rebuild_struck(house: House, after_s: float) -> bool:
 
 def storm(trial: Trial) -> None:
     """Row 13."""
-    with trial.house("storm") as house:
-        with house.people.busy(2.0), house.talking(house.story.facts, 30):
-            stormy(trial, house)
+    rounds = 5 if trial.whole else 2
+    with trial.house("storm", environment={"SIGHTLINE_FAULT_SPREAD": "1"}) as house:
+        with house.people.busy(2.0), house.talking(house.story.facts, 30, turns=2 * rounds + 3):
+            stormy(trial, house, rounds)
+        house.acted()
         house.settle()
         trial.holds(house)
 
 
-def stormy(trial: Trial, house: House) -> None:
-    """Six more join; some leave, some are slow to let go, some die while others recover; the six leave."""
-    rng, bound = trial.rng, STORM_S * BUSY_MACHINE
+def stormy(trial: Trial, house: House, rounds: int) -> None:
+    """Six more join; some leave, some are slow to let go, some die while others recover; the six leave. Each had partitions."""
+    bound, since = STORM_S * BUSY_MACHINE, time.monotonic()
     everybody = [f"unify-{n}" for n in range(8)]
     house.wait("entries flow", lambda: house.now().relayed > 0)
     for name in everybody[2:]:
         house.crew.add(house.worker(name))
-    house.resumes("eight workers have joined", time.monotonic(), bound)
-    for _ in range(2 if not trial.whole else 5):
-        killed_, slow, leaving = rng.sample(everybody, 3)
-        house.crew.kill(killed_)
-        house.freeze(slow)  # slow to let go of what it is asked for
-        house.crew.rest(leaving, kill=False)
-        time.sleep(rng.uniform(0.2, 1.5))  # a second rebalance in the middle of the first
-        house.crew.kill(rng.choice([n for n in everybody if n not in (killed_, slow, leaving)]))
-        time.sleep(rng.uniform(0.2, 2.0))
-        house.thaw(slow)
-        house.crew.wake(leaving)
-        house.resumes("workers left and came back", time.monotonic(), bound)
+    for name in everybody:
+        house.member(name)
+    house.resumes("eight workers have joined", since, bound)
+    for _ in range(rounds):
+        rebalanced(trial.rng, house, everybody, bound)
+    staying = [house.member(name) for name in everybody[:2]]
+    in_flight(house)
     for n, name in enumerate(everybody[2:]):
         house.crew.rest(name, kill=bool(n % 2))
-    house.resumes("six workers have left", time.monotonic(), bound)
+    since = time.monotonic()
+    house.wait("the two have what the six had", lambda: owners(house) == set(everybody[:2]))
+    house.resumes("six workers have left", since, bound, *staying)
 
 
+def rebalanced(rng: Random, house: House, everybody: Sequence[str], bound_s: float) -> None:
+    """One leaves and is missed; when it comes back one is slow to let go for it, one dies, and another while they recover."""
+    for name in everybody:
+        house.member(name)
+    leaving, slow, *dying = rng.sample(everybody, 4)
+    house.crew.rest(leaving, kill=False)
+    house.wait("others have what it had", lambda: leaving not in owners(house))
+    members = [house.member(name) for name in (slow, *dying)]
+    in_flight(house)
+    house.freeze(slow)  # slow to let go of what it is asked for
+    house.crew.wake(leaving)
+    for name in dying:
+        time.sleep(rng.uniform(0.5, 2.5))  # a second rebalance in the middle of the first
+        house.crew.kill(name)
+    house.thaw(slow)
+    members.append(Member(leaving, members[0].epochs))
+    house.resumes("workers left and came back", time.monotonic(), bound_s, *members)
+
+
+def owners(house: House) -> set[str]:
+    """Workers that own partitions."""
+    return {o for (o,) in house.rows("select distinct owner from position")}
+
+
+SLOW_S: Final = 2.0
+SLOW_FACTS: Final = 3
 SLOW_FACT: Final = """
 create function slow_first() returns trigger language plpgsql as $$
 begin
-  if nextval('slow_seq') <= 3 then perform pg_sleep(3); end if;
+  if new.number between {first} and {last} then perform pg_sleep({seconds}); end if;
   return new;
 end $$;
-create sequence slow_seq;
 create trigger slow_first before insert on ledger for each row execute function slow_first();
 """
-"""The first three inserts take three seconds each, also those that are rolled back: a sequence is not."""
+"""So many entries take so long each, whenever they are inserted: also when they are tried again."""
 
 
 def slow_first(trial: Trial) -> None:
     """Row 14."""
     with trial.house("slow") as house:
-        first, rest = house.story.waves(2)
+        first, second, rest = house.story.waves(3)
         house.publish(first)
         house.flush(first)
         house.settle()
-        with psycopg.connect(house.deployment.views_dsn, autocommit=True) as conn:
-            conn.execute(SLOW_FACT)
         stands = house.now()
-        house.publish(rest)
-        house.wait("the slow fact is under way", lambda: _sleeping(house) > 0, 30)
+        slow = SLOW_FACT.format(first=stands.number + 1, last=stands.number + SLOW_FACTS, seconds=SLOW_S)
+        with psycopg.connect(house.deployment.views_dsn, autocommit=True) as conn:
+            conn.execute(slow.encode())
+        house.publish(second)
+        before = set[int]()
+        house.wait("the slow fact is under way", lambda: before.update(_sleeping(house)) or bool(before), 30)
         assert ahead(house.now()) <= ahead(stands), "a position passed work in flight"
         for name in ("unify-0", "unify-1"):
             house.crew.kill(name)
         since = time.monotonic()
-        house.wait("the slow fact is tried again", lambda: _sleeping(house) > 0, 30)
+        house.wait("the slow fact is tried again", lambda: bool(_sleeping(house) - before), 30)
         assert ahead(house.now()) <= ahead(stands), "a position passed work in flight"
         with house.talking(rest, 30):
-            house.resumes("killed in a slow fact", since, 15 + WORKER_S)
+            house.resumes("killed in a slow fact", since, 2 * SLOW_FACTS * SLOW_S + WORKER_S)
         house.settle()
         with psycopg.connect(house.deployment.views_dsn, autocommit=True) as conn:
-            conn.execute("drop trigger slow_first on ledger")
-            conn.execute("drop function slow_first; drop sequence slow_seq")
+            conn.execute("drop trigger slow_first on ledger; drop function slow_first")
         trial.holds(house)
 
 
@@ -277,9 +310,10 @@ def ahead(seen: Seen) -> int:
     return sum(n for n, _ in seen.positions.values()) - seen.number
 
 
-def _sleeping(house: House) -> int:
-    query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
-    return int(house.rows(query)[0][0])
+def _sleeping(house: House) -> set[int]:
+    """Servers' processes that sleep in the slow fact; one whose client was killed sleeps on, and what it did is rolled back."""
+    query = "select pid from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'"
+    return {pid for (pid,) in house.rows(query)}
 
 
 def frozen(trial: Trial) -> None:
@@ -287,15 +321,19 @@ def frozen(trial: Trial) -> None:
     least = 60.0 if trial.whole else 0.0
     stop = {"SIGHTLINE_FAULT_SIGNAL": "SIGSTOP"}
     with trial.house("worker frozen", armed={"unify-0": [("polled", 3)]}, environment=stop) as house:
-        with house.talking(house.story.facts, 30):
+        with house.talking(house.story.facts, 30, turns=3):
+            house.wait("unify-0 has stopped itself", lambda: house.crew.stopped("unify-0"), 60)
+            in_flight(house, PILE)
+            member = house.member("unify-0")
             zombie(house, least)
-            house.resumes("worker thawed", time.monotonic(), WORKER_S)
+            in_flight(house)
+            house.resumes("worker thawed", time.monotonic(), WORKER_S * BUSY_MACHINE, member)
         deaths = house.crew.deaths().get("unify-0", [])
         assert deaths and deaths[0] > 0, f"the thawed worker was to stop by itself: {deaths}"
         trial.holds(house)
     armed = {"relay": [("read", 3), ("ledger-sent", 20)]}
     with trial.house("relay frozen", armed=armed, environment=stop, children=80) as house:
-        with house.talking(house.story.facts, 30):
+        with house.talking(house.story.facts, 30, turns=3 * len(armed["relay"])):
             for n, (point, _) in enumerate(armed["relay"]):
                 relay_frozen(house, f"relay-{n + 1}", f"relay frozen at {point}", least)
         assert house.struck() == armed, f"stopped at {house.struck()}"
@@ -305,6 +343,8 @@ def frozen(trial: Trial) -> None:
 def relay_frozen(house: House, other: str, what: str, least_s: float) -> None:
     """The relay stops itself; another takes over; then the first goes on, and must find that it has been superseded."""
     house.wait("the relay has stopped itself", lambda: house.crew.stopped("relay"), 60)
+    house.more()
+    house.wait("news waits for the relay", lambda: not_relayed(house) >= PILE, 30)
     since = time.monotonic()
     house.crew.add(house.worker(other))
     house.resumes(what, since, 15)
@@ -336,9 +376,10 @@ def one_child(trial: Trial) -> None:
         house.settle()
         rest = [f for f in house.story.facts if f not in several]
         undone: list[str] = []
-        with house.talking([*rest, *several], 120):
+        with house.talking([*rest, *several], 120, turns=13):
             house.resumes("two met one child", time.monotonic(), WORKER_S)
             for n in range(12):
+                house.more()
                 house.review(answer)
                 if n % 4 == 1:
                     undone += house.people.undo()

@@ -1,12 +1,59 @@
-"""Helpers beside a fault: what goes wrong in one is not lost."""
+"""What goes on while faults strike: news that lasts, and helpers whose failure is not lost."""
 
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from producers.halton.facts import SimulatedFact
 from tests.fault.meanwhile import meanwhile
+from tests.fault.talk import EVERY, Talk
+
+FACTS = cast("list[SimulatedFact]", [SimpleNamespace(agency="police", key=str(n)) for n in range(30)])
+
+
+def said(talk: Talk, times: int) -> list[Any]:
+    """What is said in so many sentences."""
+    return [talk.next() for _ in range(times)]
+
+
+class TestTalk:
+    """News is dealt out in turns."""
+
+    def test_what_is_not_open_is_not_said(self) -> None:
+        """However long it takes until the next turn."""
+        assert set(range(10)) == {int(f.key) for f in said(Talk(FACTS, 2, EVERY, ()), 1_000)}
+
+    def test_each_turn_has_its_news(self) -> None:
+        """The last one, too; and what nobody got to say is left."""
+        talk = Talk(FACTS, 2, EVERY, ())
+        for least in (0, 10, 20):
+            assert least in {int(f.key) for f in said(talk, 100)}
+            if least < 20:
+                talk.more()
+        assert not talk.rest()
+
+    def test_a_fault_without_news(self) -> None:
+        """Is no fault: the row fails."""
+        talk = Talk(FACTS, 1, EVERY, ())
+        talk.more()
+        with pytest.raises(AssertionError, match="no news is left to say"):
+            talk.more()
+
+    def test_copies_alone(self) -> None:
+        """A talk of what was said before has no news, and does not run out of it."""
+        talk = Talk(FACTS, 1, EVERY, {("police", f.key) for f in FACTS})
+        for _ in range(3):
+            talk.more()
+        assert not talk.news
+
+    def test_too_few_facts(self) -> None:
+        """A turn without news is refused from the start."""
+        with pytest.raises(AssertionError, match="too few"):
+            Talk(FACTS[:5], 5, EVERY, ())
 
 
 class TestMeanwhile:
