@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from random import Random
 from typing import Any, Final
@@ -20,6 +21,7 @@ from tests.fault.harness import EVERYTHING, House, Late, Member, Point
 from tests.fault.history import Seen
 from tests.fault.lives import zombie
 from tests.fault.meanwhile import meanwhile
+from tests.fault.meeting import deciders, met_by_both, taken_apart
 from tests.fault.trial import CHILDREN, Trial
 
 WORKER_S: Final = 5.0
@@ -357,6 +359,9 @@ def relay_frozen(house: House, other: str, what: str, least_s: float) -> None:
     assert house.now().relayed > before
 
 
+REVIEWS: Final = 12
+
+
 def one_child(trial: Trial) -> None:
     """Row 18."""
     with trial.house("one child") as house:
@@ -366,29 +371,34 @@ def one_child(trial: Trial) -> None:
             by_child.setdefault(fact.child, []).append(fact)
         several = [f for fs in by_child.values() if len({x.agency for x in fs}) > 1 for f in fs]
         assert len({f.child for f in several}) > 10
+        house.wait("both workers have facts to decide", lambda: set(deciders(house).values()) == {"unify-0", "unify-1"})
+        before = deciders(house)
         queues = [[f for f in several if f.agency == a] for a in sorted({f.agency for f in several})]
-        threads = [threading.Thread(target=house.publish, args=(queue,)) for queue in queues]
-        for thread in threads:  # every agency at once: the same new children through both workers
-            thread.start()
-        for thread in threads:
-            thread.join(60)
+        with ThreadPoolExecutor(len(queues)) as pool:  # every agency at once: the same new children through both workers
+            list(pool.map(house.publish, queues))
         house.flush(several)
         house.settle()
+        met = met_by_both(house, before)
+        trial.counts["children met by both workers"] = met
+        assert met > 0, "no child was met by both workers at once"
         rest = [f for f in house.story.facts if f not in several]
-        undone: list[str] = []
-        with house.talking([*rest, *several], 120, turns=13):
+        undone, ever = list[str](), set[str]()
+        with house.talking([*rest, *several], 120, turns=1 + REVIEWS):
             house.resumes("two met one child", time.monotonic(), WORKER_S)
-            for n in range(12):
+            for n in range(REVIEWS):
                 house.more()
                 house.review(answer)
                 if n % 4 == 1:
                     undone += house.people.undo()
+                    ever |= set(undone)
                 elif n % 4 == 3 and undone:
                     house.people.confirm(undone)
                     undone = []
                 time.sleep(0.3)  # the pace of the reviewer
         house.settle()
         house.people.confirm(undone)
+        house.reviewed(answer)
+        house.people.confirm(taken_apart(trial, house, ever))
         house.settle()
         seen = trial.holds(house)
         assert min(seen.get(k, 0) for k in ("match_confirmed", "match_undone")) > 0, seen
