@@ -30,6 +30,9 @@ DISK_S: Final = 30.0
 NETWORK_S: Final = 30.0
 """A half-open connection is noticed after a session timeout or the keepalives, some ten seconds; then everything begins anew."""
 
+DELAY_S: Final = {"kafka": 60.0, "postgres": 90.0}
+"""Every statement takes a second, there and back: a batch of news has some twenty, and two workers take turns (45 s measured)."""
+
 SOAK_MIN: Final = 30
 SOAK_HZ: Final = 100
 FRESH: Final = 0.05
@@ -164,7 +167,7 @@ def network(trial: Trial) -> None:
                     house.resumes(f"{part}: {'cut' if kind == 'cut' else 'half-open'}", time.monotonic(), NETWORK_S)
                 in_flight(house)
                 proxies[part].weather.delay_s = 0.5
-                house.resumes(f"{part}: 500 ms delay", time.monotonic(), NETWORK_S * 2)
+                house.resumes(f"{part}: 500 ms delay", time.monotonic(), DELAY_S[part])
                 proxies[part].weather.delay_s = 0.0
                 in_flight(house)
                 proxies[part].weather.loss = 0.05

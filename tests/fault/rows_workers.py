@@ -27,10 +27,10 @@ from tests.fault.trial import CHILDREN, Trial
 WORKER_S: Final = 5.0
 """I6: a worker is back within this. The keeper starts it at once; the supervisor's pauses are tested where they live."""
 
-ROUNDS: Final = 90
+ROUNDS: Final = 60
 """Of people deciding, at most, until every armed point has struck."""
 
-SHIFTS: Final = 6
+SHIFTS: Final = 8
 STORM_S: Final = 15.0
 BUSY_MACHINE: Final = 2.0
 """Bounds are doubled where a row loads the machine by itself (eight more interpreters on two cores)."""
