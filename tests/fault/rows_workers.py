@@ -30,7 +30,6 @@ WORKER_S: Final = 5.0
 ROUNDS: Final = 60
 """Of people deciding, at most, until every armed point has struck."""
 
-SHIFTS: Final = 8
 STORM_S: Final = 15.0
 BUSY_MACHINE: Final = 2.0
 """Bounds are doubled where a row loads the machine by itself (eight more interpreters on two cores)."""
@@ -81,7 +80,7 @@ def at_every_point(trial: Trial, house: House) -> None:
             with suppress(psycopg.Error):
                 house.review(answer)
             house.people.decide(0.5)
-            if n % 6 == 5 and shifts < SHIFTS and open_ones(house):
+            if n % 6 == 5 and open_ones(house):
                 shifts += 1  # due times pass: harm four hours, points a working day, a message three days
                 house.shift(shifts * 40 * HOUR_US)
             if house.struck() == ARMED:
