@@ -58,7 +58,7 @@ def configure(name: str, *, level: int = logging.INFO) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _plain_exception,
+        plain_exception,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -80,7 +80,7 @@ def configure(name: str, *, level: int = logging.INFO) -> None:
     structlog.contextvars.bind_contextvars(process=name)
 
 
-def _plain_exception(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def plain_exception(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace `exc_info` by the exception's type and the places it came through."""
     del logger, method
     found = event.pop("exc_info", None)

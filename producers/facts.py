@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from domain.problems import InvalidFact, Problem
@@ -28,7 +28,7 @@ class Fact:
     schema: str
     key: str
     time: str
-    body: bytes
+    body: bytes = field(repr=False)
 
     def headers(self, agency: str) -> list[tuple[str, bytes]]:
         """CloudEvents 1.0 attributes as Kafka headers. None tells anything of the child."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
+import traceback
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +41,7 @@ RETRY_S: Final = (0.2, 0.5, 1.0, 2.0)
 """Pauses between attempts; the last one repeats. A returned broker is found within 2 s."""
 
 IDLE_S: Final = 1.0
+FRAMES_MAX: Final = 12
 
 
 class SchemaShelf:
@@ -124,24 +128,21 @@ class Sender(threading.Thread):
         producer: Any = None
         failures = 0
         while not self._stopping:
-            if not self._spool.waiting:
-                self._rest()
-                continue
+            # Broad: a sender that died of a surprise would look like a quiet agency, and quiet is not safe.
             try:
-                if producer is None:
-                    producer = open_producer(self._access)
-                self._drain(producer)
+                if self._spool.waiting:
+                    producer = producer or open_producer(self._access)
+                    self._drain(producer)
+                else:
+                    self._rest()
                 failures = 0
             except Exception as err:
-                # Broad: a sender that died of a surprise would look like a quiet agency, and quiet is not safe.
-                self._say(self._ours(err))
-                if producer is not None:
-                    abandon(producer)
-                    producer = None
+                self._say(self._ours(err), err)
+                _end(producer)
+                producer = None
                 self._pause(RETRY_S[min(failures, len(RETRY_S) - 1)])
                 failures += 1
-        if producer is not None:
-            abandon(producer)
+        _end(producer)
 
     def _drain(self, producer: Any) -> None:
         """Send until nothing waits.
@@ -199,31 +200,56 @@ class Sender(threading.Thread):
 
     def _acknowledge(self, number: int) -> None:
         self._spool.acknowledge(number)
-        with self._changed:
-            if self.problem is not None:
-                log.info("sender.flows_again", agency=self._agency, waiting=self._spool.waiting)
-            self.problem = None
-            self._changed.notify_all()
+        self._nothing_in_the_way()
 
-    def _say(self, problem: SightlineError) -> None:
+    def _nothing_in_the_way(self) -> None:
         with self._changed:
-            if type(problem) is not type(self.problem):
-                log.warning("sender.waits", agency=self._agency, why=str(problem), waiting=self._spool.waiting)
-            self.problem = problem
+            before, self.problem = self.problem, None
             self._changed.notify_all()
+        if before is not None:
+            _log(log.info, "sender.flows_again", agency=self._agency, waiting=self._spool.waiting)
+
+    def _say(self, problem: SightlineError, cause: Exception | None = None) -> None:
+        with self._changed:
+            before, self.problem = self.problem, problem
+            self._changed.notify_all()
+        if cause is not None and not isinstance(cause, (SightlineError, kafka_errors.KafkaError, OSError)):
+            _log(log.error, "sender.surprise", agency=self._agency, error=type(cause).__name__, raised_at=_places(cause))
+        if type(problem) is not type(before):
+            _log(log.warning, "sender.waits", agency=self._agency, why=str(problem), waiting=self._spool.waiting)
 
     def _ours(self, err: Exception) -> SightlineError:
         if isinstance(err, SightlineError):
             return err
-        if not isinstance(err, kafka_errors.KafkaError):
-            log.error("sender.surprise", agency=self._agency, error=type(err).__name__, exc_info=err)
+        if isinstance(err, OSError):  # the network's are in our words already
+            return unwritable(self._spool.folder, err)
         return in_our_words(err, self._access, self._topic)
 
     def _rest(self) -> None:
         with self._changed:
-            if not self._changed.wait_for(lambda: self._stopping or self._spool.waiting > 0, IDLE_S):
-                self._spool.tidy()
+            if self._changed.wait_for(lambda: self._stopping or self._spool.waiting > 0, IDLE_S):
+                return
+        self._spool.tidy()
+        self._nothing_in_the_way()
 
     def _pause(self, seconds: float) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._stopping, seconds)
+
+
+def _end(producer: Any) -> None:
+    if producer is not None:
+        with contextlib.suppress(Exception):  # kafka-python's; it is given up in any case
+            abandon(producer)
+
+
+def _log(say: Callable[..., Any], event: str, **fields: Any) -> None:
+    """A log that cannot be written (a closed pipe, a full disk) holds no fact up."""
+    with contextlib.suppress(Exception):
+        say(event, **fields)
+
+
+def _places(err: Exception) -> list[str]:
+    """`file:line function` of each frame. Not `exc_info`: by default structlog prints the frames' locals, a child's too (I7)."""
+    walked = traceback.walk_tb(err.__traceback__)
+    return [f"{Path(frame.f_code.co_filename).name}:{line} {frame.f_code.co_name}" for frame, line in walked][-FRAMES_MAX:]

@@ -146,7 +146,11 @@ class Spool:
         return found
 
     def acknowledge(self, number: int) -> None:
-        """The broker has everything up to `number`: not sent again (save after a crash just now); whole segments go."""
+        """The broker has everything up to `number`: not sent again (save after a crash just now); whole segments go.
+
+        Raises:
+            SpoolUnwritable: it is acknowledged, and a segment stays on the disk for now.
+        """
         with self._lock:
             if number > self._acked:
                 self._acked = number
@@ -154,7 +158,11 @@ class Spool:
                 self._drop_segments(active=False)
 
     def tidy(self) -> None:
-        """Remove what is acknowledged from the disk, the active segment too when nothing waits."""
+        """Remove what is acknowledged from the disk, the active segment too when nothing waits.
+
+        Raises:
+            SpoolUnwritable: it stays there for now.
+        """
         with self._lock:
             self._drop_segments(active=True)
 
@@ -232,23 +240,37 @@ class Spool:
 
     def _new_segment(self) -> int:
         start = self._last + 1
-        file = os.open(self._path(start), os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC, 0o600)
-        _sync_folder(self.folder)
+        path = self._path(start)
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            _sync_folder(self.folder)
+        except OSError:
+            os.close(file)
+            self._take_back(path)
+            raise
         self._segments[start] = 0
         return file
 
+    def _take_back(self, path: Path) -> None:
+        try:
+            path.unlink()
+        except OSError:
+            self._failed = True  # facts that its forerunner then takes would have a segment in their midst
+
     def _drop_segments(self, *, active: bool) -> None:
         newest = max(self._segments)
-        if active and self._acked == self._last and self._segments[newest]:
-            fresh = self._new_segment()
-            os.close(self._file)
-            self._file = fresh
-        starts = self._starts()
-        for start, following in pairwise(starts):
-            if following > self._acked + 1:
-                break
-            self._path(start).unlink(missing_ok=True)
-            self._bytes -= self._segments.pop(start)
+        try:
+            if active and self._acked == self._last and self._segments[newest]:
+                fresh = self._new_segment()
+                os.close(self._file)
+                self._file = fresh
+            for start, following in pairwise(self._starts()):
+                if following > self._acked + 1:
+                    break
+                self._path(start).unlink(missing_ok=True)
+                self._bytes -= self._segments.pop(start)
+        except OSError as err:
+            raise unwritable(self.folder, err) from err
 
     def _scan(self, start: int, after: int, last: int) -> Iterator[_Group]:
         """Groups of a segment that reach above `after`, beginning where the reader stopped when it reads on."""

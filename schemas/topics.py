@@ -5,7 +5,7 @@ Names take a deployment prefix, so that several deployments (and every test) sha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 AGENCIES: Final = ("police", "csc", "health", "education", "yjs", "probation", "rhi")
@@ -79,7 +79,7 @@ class KafkaAccess:
 
     bootstrap: str
     user: str
-    password: str
+    password: str = field(repr=False)
     prefix: str = ""
     security_protocol: str = "SASL_PLAINTEXT"
     ssl_cafile: str | None = None

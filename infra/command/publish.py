@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from domain.problems import InvalidFact, SightlineError
 from infra.errors import InfraError
+from infra.logs import plain_exception
 from infra.settings import Settings
 from producers.client import AgencyClient
 from producers.drafts import Published, Report, publish_drafts
@@ -57,6 +58,7 @@ def command() -> None:
     """
     # What the client's thread logs is said by this command's own last line; standard output is the result's.
     structlog.configure(
+        processors=[structlog.processors.add_log_level, plain_exception, structlog.dev.ConsoleRenderer(colors=False)],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
     )

@@ -9,11 +9,13 @@ from typing import ClassVar
 
 import psycopg
 import pytest
+import structlog
 from click.testing import CliRunner
 from sqlalchemy.exc import StatementError
 
 from infra import assembly
 from infra.command import COMMANDS, in_one_line, main, sightline
+from infra.command.publish import command as publish
 from infra.command.view import checked
 from infra.errors import InfraError
 from infra.figures import LATE_S, ROOM_BYTES, troubles
@@ -27,6 +29,23 @@ def test_every_subcommand_is_there(name: str) -> None:
     shown = CliRunner().invoke(sightline, [name, "--help"])
     assert 0 == shown.exit_code, shown.output
     assert f"sightline {name}" in shown.output
+
+
+def test_publish_logs_no_values(capsys: pytest.CaptureFixture[str]) -> None:
+    """I7: an exception logged while it runs is told by type and place; its text and the local variables are a child's."""
+    begin = publish.callback
+    assert begin is not None
+    try:
+        begin()
+        child = "Testcase"
+        try:
+            raise ValueError(child)
+        except ValueError:
+            structlog.get_logger("any").exception("surprise")
+    finally:
+        structlog.reset_defaults()
+    said = capsys.readouterr().err
+    assert ("ValueError" in said, "test_infra_command.py" in said, child in said) == (True, True, False)
 
 
 def test_demo_needs_a_house_that_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,6 +185,27 @@ class TestBounds:
         with pytest.raises(SpoolUnwritable, match="cannot be written"):
             Spool(folder / "file" / "spool")
 
+    def test_a_segment_that_could_not_be_begun(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The disk refuses for a moment: said in words, and nothing of it is left among the facts that come after."""
+
+        def refused(_: Path) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        spool = Spool(folder, bytes_max=600)
+        spool.append([fact(1)])
+        spool.acknowledge(1)
+        with monkeypatch.context() as patch:
+            patch.setattr("producers.spool._sync_folder", refused)
+            with pytest.raises(SpoolUnwritable):
+                spool.tidy()
+            with pytest.raises(SpoolUnwritable):
+                spool.append([fact(2, size=450)])
+        spool.append([fact(2)])
+        spool.close()
+        again = Spool(folder)
+        assert [2] == numbers(again)
+        again.close()
+
     def test_private(self, folder: Path) -> None:
         """Facts lie on disk in clear: for their owner only."""
         spool = Spool(folder / "new")
