@@ -17,6 +17,9 @@ TIMEOUT_S: Final = 10.0
 COMPATIBILITY: Final = "FULL_TRANSITIVE"
 """Readers and writers of any two versions of a subject understand one another. Apicurio's own default is NONE."""
 
+UNKNOWN: Final = (40401, 40403)
+"""The API's own codes of a subject and of a schema that is not there. Of a path that it has not, a registry says 404 alone."""
+
 NOT_THE_REGISTRY: Final = "the schema registry answers something else than its API"
 
 
@@ -64,7 +67,7 @@ class Registry:
             UnknownSchema: it has not been registered; RegistryUnavailable.
         """
         answer = self._call("POST", f"/subjects/{subject}", {"schema": text})
-        if answer.status_code == 404:
+        if self._is_unknown(answer):
             raise UnknownSchema(f"{subject}: this version is not registered; deployment registers it (sightline up)")
         return int(self._field(answer, "id"))
 
@@ -75,7 +78,7 @@ class Registry:
             UnknownSchema: there is none; RegistryUnavailable.
         """
         answer = self._call("GET", f"/schemas/ids/{schema_id}", None)
-        if answer.status_code == 404:
+        if self._is_unknown(answer):
             raise UnknownSchema(f"the registry knows no schema {schema_id}")
         found = self._field(answer, "schema")
         if not isinstance(found, str):
@@ -122,6 +125,16 @@ class Registry:
         if answer.status_code >= 500:
             raise RegistryUnavailable(f"the schema registry answers {answer.status_code}")
         return answer
+
+    def _is_unknown(self, answer: httpx.Response) -> bool:
+        """The registry itself says that it has no such thing. Of one that is away, a proxy says 404 as well."""
+        if answer.status_code != 404:
+            return False
+        try:
+            said = answer.json()
+        except ValueError:
+            return False
+        return isinstance(said, dict) and said.get("error_code") in UNKNOWN
 
     def _json(self, answer: httpx.Response) -> dict[str, Any]:
         if answer.status_code >= 400:

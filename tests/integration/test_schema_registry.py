@@ -54,6 +54,15 @@ class TestRealRegistry:
         with pytest.raises(UnknownSchema):
             Codec(registry).encode("SchoolConcern", VALUES["SchoolConcern"])
 
+    def test_what_it_does_not_know(self, registry: Registry) -> None:
+        """An id that it never gave, a subject that it has not, a text of a subject that it has: it says so itself."""
+        with pytest.raises(UnknownSchema):
+            registry.text(987_654_321)
+        with pytest.raises(UnknownSchema):
+            registry.lookup("uk.sightline.test.None", text("None", "a"))
+        with pytest.raises(UnknownSchema):
+            registry.lookup(spec("SchoolConcern").subject, text("SchoolConcern", "a"))
+
     def test_a_subject_that_takes_anything(self, registry: Registry) -> None:
         """Its level is raised before a schema is registered; then what breaks readers is refused."""
         subject = f"uk.sightline.test.Loose{uuid4().hex[:8]}"

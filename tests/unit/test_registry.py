@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from schemas.codec import HEADER, MAGIC, Codec, Undecodable
-from schemas.registry import Registry, RegistryUnavailable
+from schemas.registry import Registry, RegistryUnavailable, UnknownSchema
 
 
 @contextmanager
-def answering(body: bytes) -> Iterator[str]:
-    """A server that answers everything with 200 and `body`; its URL."""
+def answering(body: bytes, status: int = 200) -> Iterator[str]:
+    """A server that answers everything with `status` and `body`; its URL."""
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -52,6 +52,33 @@ def test_what_is_not_the_registrys_answer(body: bytes) -> None:
         registry = Registry(url)
         for call in CALLS:
             with pytest.raises(RegistryUnavailable):
+                call(registry)
+        registry.close()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"default backend - 404", b"[404]", b'{"status": 404}', b'{"error_code": []}', b'{"error_code": 404, "message": "no"}'],
+)
+def test_a_404_of_another(body: bytes) -> None:
+    """A proxy's default backend, a path that the registry has not: no fact is refused for it, which would be for good (I1)."""
+    with answering(body, 404) as url:
+        registry = Registry(url)
+        for call in CALLS:
+            with pytest.raises(RegistryUnavailable):
+                call(registry)
+        with pytest.raises(RegistryUnavailable):
+            Codec(registry).decode(HEADER.pack(MAGIC, 7) + b"body")
+        registry.close()
+
+
+@pytest.mark.parametrize("code", [40401, 40403])
+def test_what_the_registry_does_not_know(code: int) -> None:
+    """It says so by the API's own codes."""
+    with answering(f'{{"error_code": {code}, "message": "not found"}}'.encode(), 404) as url:
+        registry = Registry(url)
+        for call in CALLS[:2]:
+            with pytest.raises(UnknownSchema):
                 call(registry)
         registry.close()
 
