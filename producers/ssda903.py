@@ -95,10 +95,10 @@ def read_return(files: Mapping[str, bytes], *, year_begin: int | None = None) ->
     (or the birth, when later). `year_begin` is that year; by default the year of the newest day the files name.
 
     Raises:
-        SourceError: a file is not text or lacks columns.
+        SourceError: a file is not text, lacks columns, or has a quote that does not close.
     """
-    rows = {name: list(_rows(name, files[name])) for name in COLUMNS if name in files}
     book = _Book()
+    rows = {name: list(_rows(name, files[name], book)) for name in COLUMNS if name in files}
     year = year_begin if year_begin is not None else _year_of(rows)
     children = _header(rows.get(HEADER, []), year, book)
     _missing(rows.get(MISSING, []), children, book)
@@ -106,22 +106,39 @@ def read_return(files: Mapping[str, bytes], *, year_begin: int | None = None) ->
     return Reading(tuple(book.drafts), tuple(book.reports), dict(book.counts))
 
 
-def _rows(name: str, data: bytes) -> Iterator[Row]:
+def _rows(name: str, data: bytes, book: _Book) -> Iterator[Row]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("cp1252", errors="replace")  # what spreadsheets of the time save; the columns we read are ASCII
-    reader = csv.reader(io.StringIO(text, newline=""), strict=False)
-    columns = [c.strip().upper() for c in next(reader, [])]
-    if absent := [c for c in COLUMNS[name] if c not in columns]:
-        raise SourceError(f"{name}, line 1: column {', '.join(absent)} is missing; is this an SSDA903 {name}?")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
+        columns = [c.strip().upper() for c in next(reader, [])]
+        if absent := [c for c in COLUMNS[name] if c not in columns]:
+            raise SourceError(f"{name}, line 1: column {', '.join(absent)} is missing; is this an SSDA903 {name}?")
+        begin = reader.line_num + 1
         for cells in reader:
             if any(c.strip() for c in cells):
                 full = [*cells, *[""] * len(columns)]
-                yield Row(name, reader.line_num, {k: v.strip() for k, v in zip(columns, full, strict=False)})
+                row = Row(name, reader.line_num, {k: v.strip() for k, v in zip(columns, full, strict=False)})
+                wrong = _misshapen(row, begin, cells, columns)
+                if wrong is None:
+                    yield row
+                else:
+                    book.reports.append(wrong)
+            begin = reader.line_num + 1
     except csv.Error as err:
-        raise SourceError(f"{name}, line {reader.line_num}: is not CSV ({err})") from err
+        raise SourceError(f"{name}, line {reader.line_num}: is not CSV ({err}); look at its quotes") from err
+
+
+def _misshapen(row: Row, begin: int, cells: list[str], columns: list[str]) -> Report | None:
+    """What tells that the row is not one: it is left out, for its cells may be another child's."""
+    if any("\n" in c or "\r" in c for c in cells):
+        message = f"is one row from line {begin} on, by a quote: no child on these lines is told; mend the quotes"
+        return row.report("line", "line-break", message)
+    if any(c.strip() for c in cells[len(columns) :]):
+        return row.report("line", "surplus-cells", "has more cells than the first line has columns; the row is left out")
+    return None
 
 
 def _year_of(rows: Mapping[str, list[Row]]) -> int:

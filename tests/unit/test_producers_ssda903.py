@@ -150,6 +150,43 @@ class TestTwice:
         return set(ids)
 
 
+class TestQuotes:
+    """A stray quote or comma drops nobody without a word, and puts no child's cells under another column."""
+
+    def test_a_quote_that_never_closes(self) -> None:
+        """The file is refused, with its line and without its cells."""
+        with pytest.raises(SourceError, match=r"missing\.csv, line 9: is not CSV") as told:
+            read(missing=MISSING.replace(b"C2,01/02/2011,M", b'C2,"01/02/2011,M'))
+        assert "2011" not in str(told.value)
+
+    def test_text_behind_a_quote(self) -> None:
+        """A quote that closes before its cell ends: refused as well."""
+        with pytest.raises(SourceError, match=r"missing\.csv, line 4: is not CSV"):
+            read(missing=MISSING.replace(b"C2,01/02/2011,M", b'C2,"01/02/2011"1,M'))
+
+    def test_one_in_the_first_line(self) -> None:
+        """The columns are not read past it."""
+        with pytest.raises(SourceError, match=r"header\.csv, line 5: is not CSV"):
+            read(HEADER.replace(b"CHILD", b'"CHILD', 1))
+
+    def test_two_that_swallow_rows(self) -> None:
+        """Two stray quotes make one row of three lines: told by its lines, left out, and the others go on."""
+        swallowed = MISSING.replace(b"C1,26/03/2012,A", b'C1,"26/03/2012,A').replace(b"C2,02/02/2011", b'C2,02/02/2011"')
+        reading = read(missing=swallowed)
+        (told,) = [r for r in reading.reports if r.rule == "line-break"]
+        assert ("missing.csv", 5, "line", False) == (told.file, told.line, told.field, told.kept)
+        assert "from line 3 on" in told.message
+        assert {2, 6, 9} == {d.line for d in reading.drafts if d.file == "missing.csv"}
+
+    def test_a_comma_too_many(self) -> None:
+        """The cells behind it stand under other columns: left out, and told. Empty ones are a spreadsheet's."""
+        reading = read(
+            missing=MISSING.replace(b"C1,26/03/2012,M,25", b"C1,26/03/2012,,M,25").replace(b"06/2023,\n", b"06/2023,,,\n")
+        )
+        assert ("missing.csv", 2, "line", "surplus-cells") in told(reading)
+        assert (0, 1) == tuple(sum(d.line == n and d.file == "missing.csv" for d in reading.drafts) for n in (2, 3))
+
+
 class TestFiles:
     """What is not a return at all."""
 
