@@ -195,10 +195,13 @@ class Spool:
             self._segments[start] = good
         self._bytes = sum(self._segments.values())
         self._acked = max(min(position, self._last), starts[0] - 1) if starts else position
-        if starts:
-            self._file = os.open(self._path(starts[-1]), os.O_RDWR | os.O_APPEND)
-        else:
+        if not starts:
             self._file = self._new_segment()
+            return
+        self._file = os.open(self._path(starts[-1]), os.O_RDWR | os.O_APPEND)
+        os.fsync(self._file)  # whoever died before it may have left an end that a loss of power takes: not to be sent
+        if position > self._last:
+            self._lower_position()
 
     def _cut(self, start: int, data: bytes, good: int, *, is_last: bool) -> None:
         path = self._path(start)
@@ -207,7 +210,7 @@ class Spool:
                 f"spool file {path.name} in {self.folder} does not check at byte {good}: "
                 "move it away and publish what it held again"
             )
-        path.with_suffix(".torn").write_bytes(data[good:])
+        _write_synced(path.with_suffix(".torn"), data[good:])
         with path.open("r+b") as file:
             file.truncate(good)
             os.fsync(file.fileno())
@@ -307,10 +310,19 @@ class Spool:
         except OSError as err:
             log.warning("spool.position_not_saved", error=err.strerror)
 
+    def _lower_position(self) -> None:
+        """Facts it counts as acknowledged are gone: have it on the disk before theirs are the numbers of others."""
+        draft = self.folder / "position.new"
+        _write_synced(draft, json.dumps({"acknowledged": self._acked}).encode())
+        draft.replace(self.folder / "position")
+        _sync_folder(self.folder)
+        log.warning("spool.position_lowered", acknowledged=self._acked)
+
 
 def _own(folder: Path) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
         owner = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as err:
         raise unwritable(folder, err) from err
@@ -388,6 +400,13 @@ def _group_follows(data: bytes, bad: int) -> bool:
             return True
         at = data.find(MAGIC, at + 1)
     return False
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

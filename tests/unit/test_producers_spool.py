@@ -91,6 +91,31 @@ class TestOrder:
         assert [1, 2] == numbers(again)
         again.close()
 
+    def test_a_position_ahead_of_the_facts(self, folder: Path) -> None:
+        """A loss of power took facts that were sent already: those published next have their numbers, and go out all the same."""
+        spool = Spool(folder)
+        spool.append([fact(1), fact(2)])
+        spool.close()
+        (folder / "position").write_text('{"acknowledged": 4}')
+        spool = Spool(folder)
+        assert (2, 2) == (spool.acked, spool.last)
+        spool.append([fact(3), fact(4)])
+        spool.close()
+        again = Spool(folder)
+        assert [3, 4] == numbers(again)
+        again.close()
+
+    def test_what_is_found_is_on_the_disk(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A process that died may have written and not synced: opening syncs the last segment, before any of it is sent."""
+        spool = Spool(folder)
+        spool.append([fact(1)])
+        spool.close()
+        synced: list[int] = []
+        monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
+        again = Spool(folder)
+        assert next(folder.glob("*.facts")).stat().st_ino in synced
+        again.close()
+
 
 class TestCrash:
     """Cut and bent files."""
@@ -208,11 +233,17 @@ class TestBounds:
 
     def test_private(self, folder: Path) -> None:
         """Facts lie on disk in clear: for their owner only."""
-        spool = Spool(folder / "new")
-        spool.append([fact(1)])
-        assert 0o700 == (folder / "new").stat().st_mode & 0o777
-        assert {0o600} == {p.stat().st_mode & 0o777 for p in (folder / "new").glob("*.facts")}
-        spool.close()
+        for place in (folder / "new", folder / "there"):
+            (folder / "there").mkdir(mode=0o755, exist_ok=True)
+            spool = Spool(place)
+            spool.append([fact(1)])
+            assert 0o700 == place.stat().st_mode & 0o777
+            spool.close()
+            with next(place.glob("*.facts")).open("ab") as file:
+                file.write(b"half a group")
+            Spool(place).close()
+            kept = [*place.glob("*.facts"), *place.glob("*.torn")]
+            assert (2, {0o600}) == (len(kept), {p.stat().st_mode & 0o777 for p in kept})
 
     def test_a_missing_file_between_is_told(self, folder: Path) -> None:
         """A segment that somebody removed is not passed over in silence."""
