@@ -91,7 +91,8 @@ class AgencyClient:
         """Publish one fact; returns its `event_id` once it is safe on disk. Instants: ISO 8601 with offset, datetime, or µs.
 
         Raises:
-            InvalidFact, NotYours, TooLarge: the fact; SpoolFull, SpoolUnwritable: it could not be kept.
+            InvalidFact, NotYours, TooLarge: the fact; SpoolFull, SpoolUnwritable: it could not be kept; SpoolClosed: after
+            `close`, or in a process forked since this client was opened.
         """
         fact = self.prepare(record_name, value)
         self.store([fact])
@@ -122,7 +123,7 @@ class AgencyClient:
         """Publish what `prepare` made, with one sync of the disk.
 
         Raises:
-            SpoolFull, SpoolUnwritable: none of them is kept.
+            SpoolFull, SpoolUnwritable, SpoolClosed: none of them is kept.
         """
         if facts:
             for record in {fact.record for fact in facts}:
@@ -155,9 +156,9 @@ class AgencyClient:
         """Send what can be sent within `timeout_s`; the rest stays in the spool for the next client that opens it."""
         self._sender.wait_for(self._spool.last, timeout_s, until_refused=True)
         self._sender.stop(CLOSE_S)
+        self._spool.close()
         if self.waiting:
             log.warning("client.closed_with_facts_waiting", agency=self.agency, waiting=self.waiting)
-        self._spool.close()
 
     def __enter__(self) -> Self:
         return self

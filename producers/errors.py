@@ -9,6 +9,7 @@ domain.problems.SightlineError
     │   ├── SpoolFull        the spool has reached its bound: the broker has been away too long
     │   ├── SpoolInUse       another process has this spool open
     │   ├── SpoolDamaged     bytes in the middle of a spool file do not check
+    │   ├── SpoolClosed      it was closed, or opened by the process that this one was forked from
     │   └── SpoolUnwritable  the disk refuses
     ├── BrokerUnavailable    no broker answers, or none took the fact in time
     ├── NotAuthorised        the broker knows us not, or not for this topic
@@ -49,6 +50,10 @@ class SpoolInUse(SpoolError):
 
 class SpoolDamaged(SpoolError):
     """A spool file does not check in its middle; the text names the file and the byte."""
+
+
+class SpoolClosed(SpoolError):
+    """The spool is not open in this process; nothing of this call was stored."""
 
 
 class SpoolUnwritable(SpoolError):

@@ -10,6 +10,7 @@ The folder belongs to the agency and holds its facts in clear: mode 0700, files 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -24,7 +25,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from producers.errors import SpoolDamaged, SpoolFull, SpoolInUse, SpoolUnwritable
+from producers.errors import SpoolClosed, SpoolDamaged, SpoolFull, SpoolInUse, SpoolUnwritable
 from producers.facts import Fact
 
 log = structlog.get_logger(__name__)
@@ -79,7 +80,8 @@ class Spool:
         """
         self.folder, self.bytes_max, self.facts_max, self.segment_bytes = folder, bytes_max, facts_max, segment_bytes
         self._lock = threading.Lock()
-        self._failed = False
+        self._process = os.getpid()
+        self._closed = self._failed = False
         self._acked = self._last = self._bytes = 0
         self._segments: dict[int, int] = {}
         self._reached = (0, 0, 0)  # segment, number read up to, byte behind it: where the reader goes on
@@ -114,9 +116,9 @@ class Spool:
         A crash within may leave some of the first of them stored; an error leaves none.
 
         Raises:
-            SpoolFull: the bound would be passed; SpoolUnwritable: the disk refused.
+            SpoolFull: the bound would be passed; SpoolUnwritable: the disk refused; SpoolClosed.
         """
-        with self._lock:
+        with self._open():
             groups = list(_groups(self._last + 1, facts))
             size = sum(map(len, groups))
             if self._bytes + size > self.bytes_max:
@@ -149,9 +151,9 @@ class Spool:
         """The broker has everything up to `number`: not sent again (save after a crash just now); whole segments go.
 
         Raises:
-            SpoolUnwritable: it is acknowledged, and a segment stays on the disk for now.
+            SpoolUnwritable: it is acknowledged, and a segment stays on the disk for now; SpoolClosed.
         """
-        with self._lock:
+        with self._open():
             if number > self._acked:
                 self._acked = number
                 self._save_position()
@@ -161,17 +163,32 @@ class Spool:
         """Remove what is acknowledged from the disk, the active segment too when nothing waits.
 
         Raises:
-            SpoolUnwritable: it stays there for now.
+            SpoolUnwritable: it stays there for now; SpoolClosed.
         """
-        with self._lock:
+        with self._open():
             self._drop_segments(active=True)
 
     def close(self) -> None:
-        """Let another process open the folder."""
-        self.tidy()
+        """Tidy, and let another process open the folder. Closed already, or another process's: nothing."""
+        with contextlib.suppress(SpoolClosed), self._open():
+            try:
+                self._drop_segments(active=True)
+            except SpoolUnwritable as err:
+                log.warning("spool.not_tidied", why=str(err))
+            finally:
+                self._closed = True
+                os.close(self._file)
+                os.close(self._owner)
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[None]:
+        """Alone, while it is open here: whoever has it open next would neither see nor send what is written besides."""
+        if os.getpid() != self._process:  # before the lock, which a thread may hold that is not in this process
+            raise SpoolClosed(f"the spool {self.folder} is another process's; open a client in this one, on a folder of its own")
         with self._lock:
-            os.close(self._file)
-            os.close(self._owner)
+            if self._closed:
+                raise SpoolClosed(f"the spool {self.folder} is closed; publish while its client is open")
+            yield
 
     # The active segment is the one with the highest start. A segment's name is its first number, so that names sort.
 
@@ -393,8 +410,8 @@ def _extent(data: bytes, start: int) -> tuple[int, int]:
 
 
 def _group_follows(data: bytes, bad: int) -> bool:
-    """True when a whole group lies anywhere behind a broken one."""
-    at = data.find(MAGIC, bad + 1)
+    """True when a whole group lies anywhere behind a broken one, or stands in its place under another's number."""
+    at = data.find(MAGIC, bad)
     while at >= 0:
         if _check(data, at) is not None:
             return True

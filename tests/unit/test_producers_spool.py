@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.errors import SpoolDamaged, SpoolFull, SpoolInUse, SpoolUnwritable
+from producers.errors import SpoolClosed, SpoolDamaged, SpoolFull, SpoolInUse, SpoolUnwritable
 from producers.facts import Fact
 from producers.sender import SchemaShelf
 from producers.spool import Spool
@@ -204,6 +204,41 @@ class TestBounds:
         spool.close()
         Spool(folder).close()
 
+    def test_closed(self, folder: Path) -> None:
+        """Another may have it by now and would not see what is written: nothing is taken, and closing again is nothing."""
+        spool = Spool(folder)
+        spool.append([fact(1)])
+        spool.close()
+        again = Spool(folder)
+        with pytest.raises(SpoolClosed, match="is closed"):
+            spool.append([fact(2)])
+        for call in (lambda: spool.acknowledge(1), spool.tidy):
+            with pytest.raises(SpoolClosed):
+                call()
+        spool.close()
+        again.append([fact(2)])
+        assert [1, 2] == numbers(again)
+        again.close()
+
+    def test_in_a_forked_process(self, folder: Path) -> None:
+        """It has neither the thread that sends nor the numbers that the other gives meanwhile: nothing is taken."""
+        spool = Spool(folder)
+        with spool._lock:  # as another thread may, at that moment
+            child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    spool.close()
+                    spool.append([fact(1)])
+                except SpoolClosed:
+                    status = 0
+                finally:
+                    os._exit(status)
+        assert (child, 0) == os.waitpid(child, 0)
+        spool.append([fact(1)])
+        assert [1] == numbers(spool)
+        spool.close()
+
     def test_unwritable(self, folder: Path) -> None:
         """A folder that cannot be made is an error that names it."""
         (folder / "file").write_text("")
@@ -244,6 +279,20 @@ class TestBounds:
             Spool(place).close()
             kept = [*place.glob("*.facts"), *place.glob("*.torn")]
             assert (2, {0o600}) == (len(kept), {p.stat().st_mode & 0o777 for p in kept})
+
+    def test_missing_bytes_between_are_told(self, folder: Path) -> None:
+        """A whole group that stands where another was: it is not cut off as an end that nobody was told of."""
+        spool = Spool(folder)
+        sizes = []
+        for number in (1, 2, 3):
+            spool.append([fact(number)])
+            sizes.append(next(folder.glob("*.facts")).stat().st_size)
+        spool.close()
+        path = next(folder.glob("*.facts"))
+        data = path.read_bytes()
+        path.write_bytes(data[: sizes[0]] + data[sizes[1] :])
+        with pytest.raises(SpoolDamaged, match=f"at byte {sizes[0]}"):
+            Spool(folder)
 
     def test_a_missing_file_between_is_told(self, folder: Path) -> None:
         """A segment that somebody removed is not passed over in silence."""
