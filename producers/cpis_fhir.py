@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from domain.identifiers import nhs_number
 from domain.plausible import BIRTH_EARLIEST
-from domain.times import local_date_of, to_us
+from domain.times import NEVER, local_date_of, to_us
 from producers.drafts import Draft, Report, event_id, london_midnight_us
 from producers.fhir import Resource, each, first, text, texts
 
@@ -37,6 +37,9 @@ PLAN_TYPES: Final[Mapping[str, str]] = {
     "CPPI": "CPPI", "LACI": "LACI", "UCPI": "UCPI",
 }  # fmt: skip
 """SNOMED CT category (or CP-IS's code) of a CarePlan → plan type. 375041000000100 is a *family member* on a plan: not here."""
+
+UNDATED: Final = -NEVER
+"""Of a version that does not say when it was written, or not as an instant."""
 
 ERROR: Final = "entered-in-error"
 ENDED: Final = frozenset({"completed", "revoked"})
@@ -152,16 +155,26 @@ def join(resources: Iterable[Resource], sent: Mapping[str, Sent]) -> Joined:
 
 
 def updated(resource: Resource) -> str:
-    """`meta.lastUpdated` as sent, empty where absent: a later one is a later version."""
+    """`meta.lastUpdated` as sent, empty where absent."""
     return text(resource.node, "meta", "lastUpdated") or ""
+
+
+def updated_us(resource: Resource) -> int:
+    """The instant of `meta.lastUpdated`: a later one is a later version, whatever offset its text has. Undated is earliest."""
+    return _version(updated(resource))
+
+
+def _version(said: str) -> int:
+    found = _instant(said)
+    return UNDATED if found is None else found
 
 
 def newest(resources: Iterable[Resource], reports: list[Report]) -> list[Resource]:
     """One resource a name, the last updated, in an order that shows nothing of the order they came in."""
     found: dict[str, Resource] = {}
-    for resource in sorted(resources, key=lambda r: (r.ref, updated(r), repr(_bare(r.node)), r.file)):
+    for resource in sorted(resources, key=lambda r: (r.ref, updated_us(r), repr(_bare(r.node)), r.file)):
         other = found.get(resource.ref)
-        if other and resource.id and updated(other) == updated(resource) and _bare(other.node) != _bare(resource.node):
+        if other and resource.id and updated_us(other) == updated_us(resource) and _bare(other.node) != _bare(resource.node):
             where = f"{resource.type}.meta.lastUpdated"
             message = "does not tell which of two versions is the later one; send one, or date them"
             reports.append(Report(resource.file, resource.line, where, "version-unclear", message, kept=True))
@@ -214,7 +227,7 @@ def _plan(plan: Resource, shelf: _Shelf, flagged: Mapping[str, list[tuple[Resour
         _withdraw(plan, _subject(patient, desk), desk)
         return
     before = desk.before.get(plan.ref)
-    if before is not None and before.content == ERROR and updated(plan) <= before.updated:
+    if before is not None and before.content == ERROR and updated_us(plan) <= _version(before.updated):
         desk.counts["told_before"] += 1  # an older version, come late, of what is known to be wrong
         return
     flags = flagged.get(plan.ref, [])
@@ -303,7 +316,7 @@ def _tell(
         desk.drafts += [_retraction(plan, subject, fact, envelope["recorded_at"]) for fact in others]
         told = ()
     facts = (*(f for f in told if f != chosen), chosen)
-    latest = max(updated(plan), before.updated if before else "")
+    latest = max(updated(plan), before.updated if before else "", key=_version)
     desk.after[plan.ref] = Sent(chosen, content, bare, facts, latest, named, _contents(before))
 
 
@@ -320,7 +333,7 @@ def _told_before(plan: Resource, content: str, before: Sent, desk: _Desk, *, cor
 
 def _older(plan: Resource, before: Sent) -> bool:
     """Both versions are dated, and this one is the earlier."""
-    return "" < updated(plan) < before.updated
+    return UNDATED < updated_us(plan) < _version(before.updated)
 
 
 def _contents(before: Sent | None) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
-from producers.cpis_fhir import READ, Joined, Sent, join, newest, updated
+from producers.cpis_fhir import READ, Joined, Sent, join, newest, updated_us
 from producers.drafts import Draft, Report
 from producers.errors import SourceError, SpoolFull, SpoolInUse
 from producers.fhir import Resource
@@ -75,7 +75,7 @@ class WaitingRoom:
 
     def _store(self, resource: Resource) -> None:
         path = self._folder / "resources" / _name(resource)
-        if path.exists() and updated(_read(path)) > updated(resource):
+        if path.exists() and updated_us(_read(path)) > updated_us(resource):
             return  # an older version that came late
         self._write(path, {
             "type": resource.type, "id": resource.id, "node": resource.node, "file": resource.file, "line": resource.line,

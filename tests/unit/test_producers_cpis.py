@@ -327,6 +327,54 @@ def shown(told: Sequence[Draft]) -> list[tuple[str, str, str | None]]:
     return [(p["plan_type"], p["start"], p["end"]) for view in house.views() for p in view["cpis"]["status"]]
 
 
+class TestOffsets:
+    """Which version is later is a question of instants; as texts, these are in another order."""
+
+    EARLIER, LATER = "2026-06-01T09:30:00+01:00", "2026-06-01T09:00:00Z"
+
+    @staticmethod
+    def dated(when: str, **change: Any) -> dict[str, Any]:
+        """The plan as updated then."""
+        return {**PLAN, "meta": {"lastUpdated": when}, **change}
+
+    def test_entered_in_error(self, folder: Path) -> None:
+        """Found wrong half an hour after it was told: withdrawn. What was told before, come late, is not told anew."""
+        told = send(folder, self.dated(self.EARLIER), self.dated(self.LATER, status="entered-in-error"))
+        assert ["CpisStatusChanged", "Retraction"] == [d.record for d in told]
+        assert [] == send(folder, self.dated(self.EARLIER, period={"start": "2026-01-06"}))
+
+    def test_entered_in_error_and_right_after_all(self, folder: Path) -> None:
+        """Half an hour after it was found wrong it is told again."""
+        told = send(folder, self.dated("2026-06-01T09:00:00+01:00"), self.dated(self.EARLIER, status="entered-in-error"))
+        assert ["CpisStatusChanged"] == [d.record for d in send(folder, self.dated(self.LATER, period={"start": "2026-01-06"}))]
+        assert 2 == len(told)
+
+    @pytest.mark.parametrize("swap", [False, True])
+    def test_in_one_file(self, swap: bool) -> None:
+        """Of two versions at once the later one is told."""
+        plans = [self.dated(self.EARLIER), self.dated(self.LATER, period={"start": "2026-01-06"})]
+        (draft,) = joined([PATIENT, bundle(*plans[:: -1 if swap else 1], TEAM, FLAG)]).drafts
+        assert "2026-01-06" == draft.value["start_date"]
+
+    def test_in_two_files(self, folder: Path) -> None:
+        """The later one stays in the folder when the earlier comes after it."""
+        later, earlier = ({**TEAM, "name": when, "meta": {"lastUpdated": when}} for when in (self.LATER, self.EARLIER))
+        receive(folder, bundle(later))
+        (draft,) = receive(folder, PATIENT, bundle(earlier, PLAN, FLAG)).drafts
+        assert self.LATER == draft.value["la_name"]
+
+    def test_the_same_instant(self) -> None:
+        """Two versions of one instant: it is said that nothing tells which is later."""
+        plans = [self.dated(self.EARLIER), self.dated("2026-06-01T08:30:00Z", period={"start": "2026-01-06"})]
+        assert "version-unclear" in {r.rule for r in joined([PATIENT, bundle(*plans, TEAM, FLAG)]).reports}
+
+    def test_a_correction(self, folder: Path) -> None:
+        """The latest told is remembered by its instant: an earlier version that comes then corrects nothing."""
+        right = self.dated(self.LATER, period={"start": "2026-01-06"})
+        told = send(folder, self.dated("2026-06-01T08:00:00Z"), right, self.dated(self.EARLIER, period={"start": "2026-01-07"}))
+        assert ["2026-01-05", "2026-01-06"] == [d.value["start_date"] for d in told]
+
+
 class TestCorrected:
     """A later version of a plan names another start, type or child: what was told before counts no more."""
 
