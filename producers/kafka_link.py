@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -108,16 +109,28 @@ class Reopened:
         self._opened, self._ended = opened, ended or abandon
         self._lock = threading.Lock()
         self._producer: Any = None
+        self._failure: Exception | None = None
+        self._failed_at = 0.0
 
     def get(self) -> Any:
-        """The producer of now.
+        """The producer of now. Whoever waits while another opens it gets what that comes to, and makes no attempt of its own.
 
         Raises: whatever opening one raises.
         """
+        asked_at = time.monotonic()
         with self._lock:
             if self._producer is None:
-                self._producer = self._opened()
+                if self._failure is not None and asked_at <= self._failed_at:
+                    raise self._failure
+                self._open()
             return self._producer
+
+    def _open(self) -> None:
+        try:
+            self._producer, self._failure = self._opened(), None
+        except Exception as err:
+            self._failure, self._failed_at = err, time.monotonic()
+            raise
 
     def give_up(self, producer: Any) -> None:
         """Something failed on this one; the next to ask gets another, which may have taken its place already."""

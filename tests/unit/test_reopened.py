@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from kafka.errors import KafkaTimeoutError
 
+from producers.errors import BrokerUnavailable
 from producers.kafka_link import Reopened, abandon
 
 
@@ -75,6 +77,41 @@ def test_closed_while_it_opens() -> None:
     for thread in threads:
         thread.join(10)
     assert [1] == [p.ended for p in made]
+
+
+def test_a_broker_that_is_away() -> None:
+    """Ten who ask at once wait for one attempt, not one after another for ten; the next to ask makes another."""
+    opening, go = threading.Event(), threading.Event()
+    tried: list[int] = []
+    told: list[BrokerUnavailable] = []
+
+    def opened() -> Producer:
+        tried.append(1)
+        opening.set()
+        assert go.wait(10)
+        if len(tried) == 1:
+            raise BrokerUnavailable("away")
+        return Producer()
+
+    def ask() -> None:
+        try:
+            link.get()
+        except BrokerUnavailable as err:
+            told.append(err)
+
+    link = Reopened(opened)
+    threads = [threading.Thread(target=ask) for _ in range(10)]
+    threads[0].start()
+    assert opening.wait(10)
+    for thread in threads[1:]:
+        thread.start()
+    time.sleep(0.3)  # until they wait
+    go.set()
+    for thread in threads:
+        thread.join(10)
+    assert (1, 10) == (len(tried), len(told))
+    assert link.get() is link.get()
+    assert 2 == len(tried)
 
 
 def test_one_that_hangs() -> None:
