@@ -16,13 +16,15 @@ from structlog.testing import capture_logs
 
 from producers import sender as sending
 from producers import spool as spooling
-from producers.errors import BrokerUnavailable, SpoolUnwritable
+from producers.client import AgencyClient
+from producers.errors import BrokerUnavailable, SpoolClosed, SpoolUnwritable
 from producers.facts import Fact
 from producers.sender import SchemaShelf, Sender
 from producers.spool import Spool
 from schemas.codec import Codec
 from schemas.registry import Registry
 from schemas.topics import KafkaAccess
+from tests.golden.values import VALUES
 
 CANARY = "Zoe Testcase 9990000018"
 ACCESS = KafkaAccess("127.0.0.1:9", "agency.education", CANARY)
@@ -113,6 +115,19 @@ class TestLives:
             assert isinstance(one.problem, BrokerUnavailable)
             assert one.is_alive()
         spool.close()
+
+
+class TestClosed:
+    """A client that was closed has nobody who sends."""
+
+    def test_takes_nothing(self, tmp_path: Path) -> None:
+        """An id would be a promise that nobody keeps. Closing twice is closing once."""
+        client = AgencyClient(ACCESS, "education", Codec(Registry("http://127.0.0.1:9")), b"s" * 16, tmp_path)
+        client.close(0)
+        with pytest.raises(SpoolClosed):
+            client.publish("SchoolConcern", VALUES["SchoolConcern"])
+        client.close(0)
+        assert 0 == client.waiting
 
 
 class TestLogs:
