@@ -2,9 +2,11 @@
 
 Raising a recommendation (R1, R3):
 - it is raised when a harm trigger holds, or points reach the threshold, and none is awaiting a decision;
-- a harm trigger, an agency, or N more points resting on what was not known when it was raised are news. While a decision is
-  owed, news raises it anew: `recommended` again, same id, another version, so that nobody decides on what they never saw. It is
-  due no later than before; once it was passed on as overdue, it has a new due time, and is passed on again when that is over;
+- an agency or N more points resting on what was not known when it was raised are news, and so is a harm trigger that it did not
+  list: one that came, began to hold by a birth date or a day, or holds again after people were told that it was gone. While a
+  decision is owed, news raises it anew: `recommended` again, same id, another version, so that nobody decides on what they never
+  saw. It is due no later than before; once it was passed on as overdue, it has a new due time, and is passed on again when that
+  is over;
 - two children that are found to be one owe one decision: of their open ones the oldest is raised anew, due no later than any of
   them, and the others are `joined` into it. One that was joined and is on a child without that one again is `parted`: open again;
 - after a decision, news since what was decided on was raised (a discussion: since it was held) raises another; while a
@@ -132,11 +134,11 @@ def _joined(into: Recommendation, *others: Recommendation) -> Conclusions:
 
 def _news(earlier: Sequence[Recommendation], folded: Folded, reference: Reference) -> bool:
     """Is there a new harm trigger, a new agency, or enough new points since what people saw of the earlier ones?"""
-    known, last = folded.known, earlier[-1]
+    if folded.risk.harm and _new_trigger(folded):
+        return True
+    last = earlier[-1]
     number, held_at = (max(mark) for mark in zip(*(r.seen for r in earlier), strict=True))
     before = evaluate(folded.seen.upto(number, held_at), reference.policy)
-    if _new_trigger(folded.risk, before, known):
-        return True
     if last.decision == "CONVENED" or folded.risk.basis is None:
         return False
     if folded.risk.points - before.points >= reference.policy.reraise_points:
@@ -145,17 +147,40 @@ def _news(earlier: Sequence[Recommendation], folded: Folded, reference: Referenc
     return bool(fresh) and not fresh <= before.agencies
 
 
-def _new_trigger(now: Risk, before: Risk, known: Known) -> bool:
-    if not now.harm:
-        return False
-    then = {(h.rule.id, f.event_id) for h in before.hits if h.rule.trigger for f in h.found}
+def _new_trigger(folded: Folded) -> bool:
+    """Does a harm trigger rest on a fact that was not listed for it, nor told before as one that was?"""
+    listed = _listed(folded)
     return any(
-        not any((hit.rule.id, e) in then for e in _tellings(f, known))
-        for hit in now.hits
+        not any((hit.rule.id, e) in listed for e in _tellings(f, folded.known))
+        for hit in folded.risk.hits
         if hit.rule.trigger
         for f in hit.found
-        if (hit.rule.id, f.event_id) not in then
+        if (hit.rule.id, f.event_id) not in listed
     )
+
+
+def _listed(folded: Folded) -> set[tuple[str, str]]:
+    """(rule, fact) of each harm trigger that was listed for whoever decided, or is to, but for what people know to be gone.
+
+    What is recorded counts, not what would be found of that time: what is withdrawn, told or true today may differ from then.
+    """
+    found = set[tuple[str, str]]()
+    for rec in sorted(folded.recommendations, key=lambda r: r.raised.number):
+        if rec.joined is not None and not rec.decided:
+            continue
+        raised, gone = rec.raised.data, rec.changed | _gone(rec, folded) if rec.open else rec.changed
+        mine = {(r["rule"], f) for r in raised["reasons"] if r["rule"] in raised["triggers"] for f in r["facts"]}
+        found |= {(rule, f) for rule, f in mine if _stayed(f, rec, folded.known)}
+        found = {(rule, f) for rule, f in found if f not in gone}
+    return found
+
+
+def _stayed(event_id: str, rec: Recommendation, known: Known) -> bool:
+    """The fact has been on this child since it was seen: what came back to it is new to it."""
+    fact, (number, held_at) = known.everything.get(event_id), rec.seen
+    if fact is None or fact.presentation_id not in known.links:
+        return False
+    return known.known_number(fact) <= number or known.known_from(fact) <= held_at
 
 
 def _tellings(fact: Fact, known: Known) -> list[str]:

@@ -119,6 +119,14 @@ class Child:
         """Facts in force, of these records."""
         return [f for f in self.now if f.record in records]
 
+    def back(self, key: str) -> Iterator[str]:
+        """A fact, what it superseded, what that superseded."""
+        old = {f.key: f.env["supersedes"] for f in self.facts}
+        at: str | None = key
+        while at is not None:
+            yield at
+            at = old.get(at)
+
     # episodes
 
     def _episodes(self) -> tuple[list[Episode], list[Interview]]:
@@ -460,17 +468,23 @@ class Oracle:
         left = [f for f in facts if now.states[f.key] != "RETRACTED" and f.key not in gone]
         return Child(left, {f.key: "CURRENT" for f in left}, now.as_of, now.births, self.policy, self._closed, self._breaks)
 
-    def news(self, now: Child, listed: Child, seen: Child) -> bool:
-        """Is there a harm trigger, an agency or enough points that the recommendation did not list?"""
-        agency = {f.key: f.agency for c in (now, listed) for f in c.facts}
-        old = {f.key: f.env["supersedes"] for f in now.facts}
+    def gone(self, now: Child, listed: Iterable[Child]) -> set[str]:
+        """What recommendations listed that is not in force now, where nothing told in its place lets the same rule hold."""
+        stands = {rule: {k for key in keys for k in now.back(key)} for rule, (_, keys) in now.reasons.items()}
+        here = {f.key for f in now.now}
+        said = [(rule, keys - here) for c in listed for rule, (_, keys) in c.reasons.items()]
+        return {k for rule, lost in said for k in lost - stands.get(rule, set())}
 
-        def new(rule: str, key: str | None) -> bool:
-            while key is not None:
-                if key in seen.reasons.get(rule, (0, ()))[1]:
-                    return False
-                key = old.get(key)
-            return True
+    def news(self, now: Child, listed: Child, seen: Child, gone: set[str]) -> bool:
+        """Is there a harm trigger, an agency or enough points that the recommendation did not list?
+
+        `gone`: what it listed and people were, or are now, told to be gone; a trigger that is back on it is new.
+        """
+        agency = {f.key: f.agency for c in (now, listed) for f in c.facts}
+        known = {f.key for f in seen.facts} - gone
+
+        def new(rule: str, key: str) -> bool:
+            return not (known & listed.reasons.get(rule, (0, frozenset()))[1]).intersection(now.back(key))
 
         def whose(child: Child) -> set[str]:
             return {agency[key] for _, keys in child.reasons.values() for key in keys}

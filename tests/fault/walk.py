@@ -2,8 +2,8 @@
 
 Presentations become children as they are shown and as the reviewer's answers are accepted, by the oracle's own rules; at each
 entry that touches a child the written policy is asked. Nobody decides here, so a recommendation is raised once, and anew with
-each thing that its last raising did not list; where two children become one the older one is raised anew and the other is joined
-with it, until the two are apart. Children on whom somebody decided are left out by whoever compares.
+each thing that its last raising did not list, or that was gone since; where two children become one the older one is raised
+anew and the other is joined with it, until the two are apart. Children on whom somebody decided are left out by whoever compares.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ def raised(oracle: Oracle, told: Sequence[Told], answers: Sequence[Answer], at: 
     children, corrections = Children(), Corrections()
     by: dict[Shown, list[Told]] = defaultdict(list)
     waiting: dict[Shown, tuple[int, Child]] = {}
+    gone: dict[Shown, set[str]] = defaultdict(set)
     with_other: dict[Shown, Shown] = {}
     on: dict[Shown, tuple[Shown, int]] = {}
     out: Counter[Raised] = Counter()
@@ -116,14 +117,16 @@ def raised(oracle: Oracle, told: Sequence[Told], answers: Sequence[Answer], at: 
             here = [f for s in group for f in by[s]]
             child = oracle.child(here, corrections, group, at[number], lambda key: children.home(people.of[key]))
             before = _awaiting(group, waiting, with_other)
+            first = before[0] if before else children.founder(group)
+            gone[first] |= oracle.gone(child, [waiting[s][1] for s in before])
             if child.basis is None:
                 continue
             if len(before) == 1:
-                raised_at, listed = waiting[before[0]]
+                raised_at, listed = waiting[first]
                 old = [f for f in here if f.number <= raised_at and on[people.of[f.key]][1] <= raised_at]
-                if not oracle.news(child, listed, oracle.seen(old, corrections, raised_at, child)):
+                if not oracle.news(child, listed, oracle.seen(old, corrections, raised_at, child), gone[first]):
                     continue
-            waiting[before[0] if before else children.founder(group)] = (number, child)
+            waiting[first], gone[first] = (number, child), set()
             out[(number, child.basis, frozenset((r, p, f) for r, (p, f) in child.reasons.items()))] += 1
     return out
 

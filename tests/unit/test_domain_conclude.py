@@ -169,6 +169,70 @@ class TestAfterADecision:
         child.says("police", VPAS, NOW - HOUR, more, supersedes=new.event_id)
         assert ["recommended"] == kinds(child.concludes())
 
+    def test_withdrawn_and_told_again(self) -> None:
+        """Closed because it was withdrawn; the withdrawal was a mistake: the trigger holds anew, and a decision is owed again."""
+        child = Child()
+        told = child.says("police", VPAS, NOW - 3 * DAY, {"concerns": ["DISCLOSURE_ABUSE"]})
+        child.concludes(NOW - 2 * DAY)
+        mistake = child.retracts(told, NOW - 2 * DAY)
+        assert ["evidence_changed"] == kinds(child.concludes(NOW - DAY))
+        decide(child, "closed", NOW - DAY)
+        assert [] == child.concludes(NOW - DAY)
+        child.retracts(mistake)
+        assert ["recommended"] == kinds(child.concludes())
+        assert ["OPEN", "CLOSED"] == [r["state"] for r in child.view()["recommendations"]]
+        decide(child, "declined")
+        assert [] == child.concludes()
+
+    def test_corrected_away_and_back(self) -> None:
+        """A correction said less, and it was closed; the next says it again: nobody decided on that."""
+        child = Child()
+        told = child.says("police", VPAS, NOW - 3 * DAY, {"concerns": ["DISCLOSURE_ABUSE"]})
+        child.concludes(NOW - 2 * DAY)
+        less = child.says("police", VPAS, NOW - 2 * DAY, {"concerns": ["NEGLECT"]}, supersedes=told.event_id)
+        assert ["evidence_changed"] == kinds(child.concludes(NOW - DAY))
+        decide(child, "closed", NOW - DAY)
+        assert [] == child.concludes(NOW - DAY)
+        child.says("police", VPAS, NOW - HOUR, {"concerns": ["DISCLOSURE_ABUSE"]}, supersedes=less.event_id)
+        assert ["recommended"] == kinds(child.concludes())
+
+    def test_withdrawn_and_told_again_after_it_was_declined(self) -> None:
+        """Declined while it stood: that it is back is no news."""
+        child = Child()
+        told = child.says("police", VPAS, NOW - 3 * DAY, {"concerns": ["DISCLOSURE_ABUSE"]})
+        child.concludes(NOW - 2 * DAY)
+        decide(child, "declined", NOW - 2 * DAY)
+        mistake = child.retracts(told, NOW - DAY)
+        assert [] == child.concludes(NOW - DAY + HOUR)
+        child.retracts(mistake)
+        assert [] == child.concludes()
+
+    def test_a_birth_date_makes_it_a_trigger(self) -> None:
+        """Points alone were declined; that the child is under 13 was not known then."""
+        child = Child(birth_date="")
+        child.says("education", SCHOOL, NOW - 9 * DAY, {"concerns": ["WEIGHT_LOSS", "UNSUITABLE_ADULTS"]})
+        child.says("police", VPAS, NOW - 8 * DAY, {"concerns": ["BAD_HOUSING"], "exploitation": ["OLDER_ASSOCIATES"]})
+        assert [("POINTS", 13)] == [(d["basis"], d["points"]) for _, d in child.concludes(NOW - 2 * DAY)]
+        decide(child, "declined", NOW - DAY)
+        assert [] == child.concludes(NOW - DAY)
+        child.shows("health", NOW - HOUR, birth_date="2014-05-05")
+        assert [("HARM", ["harm-under-13"])] == [(d["basis"], d["triggers"]) for _, d in child.concludes()]
+
+    def test_a_plan_begins_that_was_told_before(self) -> None:
+        """Points alone were declined before the plan began; it begins, the clock wakes, and harm is recommended."""
+        child = r19()
+        child.says("health", "CpisStatusChanged", NOW - 3 * DAY, {"start_date": "2026-02-25"})
+        child.says("police", "MissingEpisodeReported", NOW - 3 * DAY)
+        child.says("police", "MissingEpisodeGraded", NOW - 3 * DAY, {"grade": "HIGH"})
+        child.says("police", "MissingEpisodeEnded", NOW - 3 * DAY + HOUR)
+        assert ["POINTS"] == [d["basis"] for _, d in child.concludes(NOW - 2 * DAY)]
+        decide(child, "declined", NOW - 2 * DAY)
+        assert [] == child.concludes(NOW - 2 * DAY)
+        begins = NOW - 12 * HOUR
+        assert [("HARM", ["harm-plan-missing-high"])] == [
+            (d["basis"], d["triggers"]) for k, d in child.concludes(begins, fired=begins) if k == "recommended"
+        ]
+
     def test_a_year_later(self) -> None:
         """What was decided on has faded; new facts of the same agencies raise again."""
         child = declined()
@@ -248,6 +312,28 @@ class TestWhileOpen:
         child = self.harmed()
         old = child.history.facts[-1]
         child.says("police", VPAS, NOW - DAY, dict(old.body) | {"narrative": "x"}, supersedes=old.event_id, accepted_at=NOW)
+        assert [] == child.concludes()
+
+    def test_withdrawn_and_told_again(self) -> None:
+        """It holds anew, and whoever decides is told so: it is no more to be closed as withdrawn."""
+        child = self.harmed()
+        mistake = child.retracts(child.history.facts[-1], NOW - 2 * HOUR)
+        assert ["evidence_changed"] == kinds(child.concludes(NOW - HOUR))
+        child.retracts(mistake)
+        assert ["recommended"] == kinds(child.concludes())
+        assert [("OPEN", False)] == [(r["state"], r["evidence_changed"]) for r in child.view()["recommendations"]]
+        assert [] == child.concludes()
+
+    def test_a_correction_that_says_less_and_still_harm(self) -> None:
+        """What it now rests on is listed, so that a decision on that is the last word."""
+        child = Child()
+        told = child.says("police", VPAS, NOW - 2 * DAY, {"concerns": ["INJURY_ABUSE", "NEGLECT"]})
+        child.concludes(NOW - 2 * HOUR)
+        less = child.says("police", VPAS, NOW - HOUR, {"concerns": ["INJURY_ABUSE"]}, supersedes=told.event_id)
+        (again,) = child.concludes()
+        assert ("recommended", [[less.event_id]]) == (again[0], [r["facts"] for r in again[1]["reasons"]])
+        assert [] == child.concludes()
+        decide(child, "declined")
         assert [] == child.concludes()
 
     def test_what_came_between_raising_and_deciding_is_not_answered(self) -> None:
