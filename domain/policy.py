@@ -21,7 +21,7 @@ KINDS: Final[Mapping[str, str]] = {
     "missing_repeat": "missing again within `within_days` of a return",
     "interview": "the return home interview of an episode ended within `window_days` is in one of `states`",
     "count": "facts of `records` within `window_days`; points by `tiers`",
-    "absence": "the worst absence rate (per cent) of a school week or more, told within `window_days`; points by `tiers`",
+    "absence": "absence rates (per cent) of a school week or more, told within `window_days`; points by `tiers` for the worst",
     "no_provision": "school days without full-time education up to now; points by `tiers`",
     "corroboration": "weak signals of different agencies within `within_days` of each other; points by `tiers` of agencies",
 }

@@ -234,7 +234,8 @@ def values(rule: Rule, facts: Sequence[Fact], points: int, reference: Reference)
             max((f.occurred_at for f in facts if f.record == "MissingEpisodeGraded"), default=facts[-1].occurred_at)
         )
     elif rule.kind == "absence":
-        found |= {"rate": round(rate(facts[-1])), "weeks": weeks(facts[-1])}
+        worst = _worst(facts)
+        found |= {"rate": round(rate(worst)), "weeks": weeks(worst)}
     elif rule.kind == "no_provision":
         found["count"] = next((at_least for at_least, p in rule.tiers if p == points), 0)
     return found
@@ -316,17 +317,22 @@ def _count(rule: Rule, s: Situation) -> Hit | None:
 
 
 def _absence(rule: Rule, s: Situation) -> Hit | None:
+    """Points by the worst; every absence that reaches a tier is a signal: an older one must not hide a recent one."""
     line = s.line(rule, _absent)
     first, last = s.within(line.ats, rule.window_days)
     if first == last:
         return None
-    worst = max(line.facts[first:last], key=lambda f: (rate(f), in_time(f)))
-    points = rule.tier(rate(worst))
-    return Hit(rule, (worst,), points) if points else None
+    found = line.facts[first:last]
+    return Hit(rule, found, rule.tier(rate(_worst(found))), line.ats[first:last])
 
 
-def _absent(_: Rule, fact: Fact, __: Situation) -> int | None:
-    return happened(fact) if fact.body["sessions_possible"] >= SESSIONS_MIN else None
+def _absent(rule: Rule, fact: Fact, _: Situation) -> int | None:
+    return happened(fact) if fact.body["sessions_possible"] >= SESSIONS_MIN and rule.tier(rate(fact)) else None
+
+
+def _worst(absences: Iterable[Fact]) -> Fact:
+    """The highest rate; of equal ones the latest."""
+    return max(absences, key=lambda f: (rate(f), in_time(f)))
 
 
 def _no_provision(rule: Rule, s: Situation) -> Hit | None:

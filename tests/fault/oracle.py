@@ -333,16 +333,13 @@ class Child:
         return (points, found) if points else None
 
     def _absence(self, rule: Json, trigger: bool) -> tuple[int, list[str]] | None:
-        found = [
-            (100 * f.body["sessions_missed"] / f.body["sessions_possible"], f.order, f.key)
+        points = {
+            f.key: self._tier(rule, 100 * f.body["sessions_missed"] / f.body["sessions_possible"])
             for f in self.of("SchoolAbsence")
             if f.body["sessions_possible"] >= 10 and self._open(f.happened, rule["window_days"])
-        ]
-        if not found:
-            return None
-        rate, _, key = max(found)
-        points = self._tier(rule, rate)
-        return (points, [key]) if points else None
+        }
+        found = [key for key, given in points.items() if given]
+        return (max(points.values()), found) if found else None
 
     def _no_provision(self, rule: Json, trigger: bool) -> tuple[int, list[str]] | None:
         spans: dict[tuple[str, str], Told] = {}

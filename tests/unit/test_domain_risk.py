@@ -191,6 +191,17 @@ class TestPoints:
         child = said("education", "SchoolAbsence", {"sessions_missed": 25, "sessions_possible": 40})
         assert "Schools and education: absence 62 % over 4 weeks (weak signal, 3 points)" == reasons(child)["absence"]["text"]
 
+    @pytest.mark.parametrize(("first", "second"), [(32, 24), (24, 32)], ids=["worst first", "worst last"])
+    def test_absence_text_of_several(self, first: int, second: int) -> None:
+        """The worst is told, whenever it was; the reason rests on each that gives points by itself."""
+        child = said("education", "SchoolAbsence", {"sessions_missed": first}, 20)
+        child.says("education", "SchoolAbsence", NOW - 9 * DAY, {"sessions_missed": second})
+        child.says("education", "SchoolAbsence", NOW - 2 * DAY, {"sessions_missed": 1})
+        found = reasons(child)["absence"]
+        assert ("Schools and education: absence 80 % over 4 weeks (weak signal, 3 points)", 2) == (
+            found["text"], len(found["facts"]),
+        )  # fmt: skip
+
     @pytest.mark.parametrize(("first", "points"), [("2026-02-25", 1), ("2026-02-18", 2), ("2026-02-03", 3)])
     def test_no_education(self, first: str, points: int) -> None:
         """By school days without a place (R13: 1, 6 and 15)."""
@@ -221,6 +232,14 @@ class TestCorroboration:
         child = said("police", "MissingEpisodeReported", {}, 2)
         child.says("csc", "MissingEpisodeReported", NOW - 2 * DAY, {"episode_id": "AW1"})
         assert "corroboration" not in reasons(child)
+
+    def test_an_older_and_worse_absence_hides_none(self) -> None:
+        """More absence never gives fewer points, and none come by themselves when the older one fades."""
+        child = said("education", "SchoolAbsence", {"sessions_missed": 28}, 5)
+        child.says("police", POLICE, NOW - 4 * DAY, {"concerns": ["BAD_HOUSING", "CRIME_SUSPECT", "NEGLECT"]})
+        before = child.view()["risk"]["points"]
+        child.says("education", "SchoolAbsence", NOW - 80 * DAY, {"sessions_missed": 30}, accepted_at=NOW)
+        assert [13, 13, 13] == [before, child.view()["risk"]["points"], child.view(NOW + 11 * DAY)["risk"]["points"]]
 
     def test_same_agency(self) -> None:
         """Two of one agency do not corroborate."""
