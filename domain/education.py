@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date
 
 from domain.calendar import Calendar
-from domain.labelling import label_of
+from domain.labelling import label_of, rest_on
 from domain.model import Fact, Json
 from domain.policy import Reference
-from domain.selection import Known, newest_telling
+from domain.selection import Known, in_time, newest_telling
 
 SCHOOL_DAYS = "schools-halton"
 
@@ -19,7 +21,7 @@ def education(known: Known, today: str, reference: Reference) -> Json:
     days = reference.register.calendars[SCHOOL_DAYS]
     return {
         "absence": [_absence(f, reference) for f in reversed(current.get("SchoolAbsence", ()))],
-        "no_provision": [_gap(f, last, today, days, reference) for f, last in reversed(gaps(known))],
+        "no_provision": [_gap(gap, today, days, reference) for gap in reversed(gaps(known))],
         "concerns": [_concern(f, reference) for f in reversed(current.get("SchoolConcern", ()))],
     }
 
@@ -35,33 +37,50 @@ def weeks(fact: Fact) -> int:
     return max(1, round(int(fact.body["sessions_possible"]) / 10))
 
 
-def gaps(known: Known) -> list[tuple[Fact, str | None]]:
-    """Spans without full-time education with their last day (null while open), by first day.
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A span without full-time education: the fact that tells of it, its last day (ISO 8601; None: open), and the fact that
+    closed it, where that is another.
+    """
+
+    fact: Fact
+    last: str | None
+    closed: Fact | None
+
+
+def gaps(known: Known) -> list[Gap]:
+    """Spans without full-time education, by first day.
 
     The newest telling of a span counts. A telling with reason ENDED closes every span of its agency begun before its own
     last day (or, without one, its first day).
     """
     told = known.current.get("NoSchoolProvision", ())
     over = newest_telling((f for f in told if f.body["reason"] == "ENDED"), _span)
-    ends = [(f.agency, f.body["to_date"] or f.body["from_date"]) for f in over.values()]
+    ends = sorted(over.values(), key=lambda f: (_last_day(f), in_time(f)))
     spans = newest_telling((f for f in told if f.body["reason"] != "ENDED"), _span)
-    out: list[tuple[Fact, str | None]] = []
-    for first, agency in sorted(spans):
-        fact = spans[(first, agency)]
-        after = [e for a, e in ends if a == agency and e >= first]
-        last = fact.body["to_date"]
-        out.append((fact, min([*after, last] if last else after, default=None)))
-    return out
+    return [_gap_of(spans[span], ends) for span in sorted(spans)]
+
+
+def _gap_of(fact: Fact, ends: Iterable[Fact]) -> Gap:
+    """A span with the first of its ends, which come by day; its own goes before another's of that day."""
+    own, first = fact.body["to_date"], fact.body["from_date"]
+    end = next((f for f in ends if f.agency == fact.agency and _last_day(f) >= first), None)
+    return Gap(fact, own, None) if end is None or (own and own <= _last_day(end)) else Gap(fact, _last_day(end), end)
+
+
+def _last_day(end: Fact) -> str:
+    found: str = end.body["to_date"] or end.body["from_date"]
+    return found
 
 
 def _span(fact: Fact) -> tuple[str, str]:
     return fact.body["from_date"], fact.agency
 
 
-def school_days(fact: Fact, last: str | None, today: str, days: Calendar) -> int:
+def school_days(gap: Gap, today: str, days: Calendar) -> int:
     """School days of a span up to and including `today`."""
-    until = min(last, today) if last else today
-    return days.between(date.fromisoformat(fact.body["from_date"]), date.fromisoformat(until))
+    until = min(gap.last, today) if gap.last else today
+    return days.between(date.fromisoformat(gap.fact.body["from_date"]), date.fromisoformat(until))
 
 
 def _absence(fact: Fact, reference: Reference) -> Json:
@@ -73,13 +92,17 @@ def _absence(fact: Fact, reference: Reference) -> Json:
     }  # fmt: skip
 
 
-def _gap(fact: Fact, last: str | None, today: str, days: Calendar, reference: Reference) -> Json:
-    b = fact.body
-    return {
-        "from": b["from_date"], "to": last, "school_days": max(0, school_days(fact, last, today, days)), "reason": b["reason"],
+def _gap(gap: Gap, today: str, days: Calendar, reference: Reference) -> Json:
+    """The span as the view lists it; an end that another fact told is a part, withheld by itself."""
+    b = gap.fact.body
+    item: Json = {
+        "from": b["from_date"], "to": gap.last, "school_days": max(0, school_days(gap, today, days)), "reason": b["reason"],
         "reason_label": reference.label("no-provision-reason", b["reason"]), "hours_offered": b.get("hours_offered"),
-        "sharing": label_of(fact), "facts": [fact.event_id],
+        "sharing": label_of(gap.fact), "facts": [gap.fact.event_id],
     }  # fmt: skip
+    if gap.closed is not None:
+        item["parts"] = [{"fields": ["to", "school_days"], **rest_on([gap.closed])}]
+    return item
 
 
 def _concern(fact: Fact, reference: Reference) -> Json:

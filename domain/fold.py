@@ -264,7 +264,7 @@ def _counts_on(s: Situation) -> bool:
         return False
     top = max((at_least for r in s.reference.policy.rules if r.kind == "no_provision" for at_least, _ in r.tiers), default=0)
     days = s.reference.register.calendars[SCHOOL_DAYS]
-    return any(school_days(f, last, s.today, days) < top for f, last in spans)
+    return any(school_days(gap, s.today, days) < top for gap in spans)
 
 
 SPANS = (

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from domain import missing
 from domain.chronology import day
-from domain.education import SCHOOL_DAYS, gaps, rate, school_days, weeks
+from domain.education import SCHOOL_DAYS, Gap, gaps, rate, school_days, weeks
 from domain.identity_view import latest_birth_date
 from domain.involvement import plans, status_facts
 from domain.missing import Episode
@@ -149,9 +149,9 @@ class Situation:
             self.ahead(ats[first] + days * DAY_US)
         return first, last
 
-    def gaps(self) -> list[tuple[Fact, str | None]]:
+    def gaps(self) -> list[Gap]:
         """Spans without full-time education that have not ended (`education.gaps`)."""
-        return self._lasting("NoSchoolProvision", gaps, lambda span: span[1])
+        return self._lasting("NoSchoolProvision", gaps, lambda gap: gap.last)
 
     def plans(self) -> list[Fact]:
         """The newest telling of each CP-IS plan (`involvement.plans`) that has not ended."""
@@ -338,10 +338,10 @@ def _worst(absences: Iterable[Fact]) -> Fact:
 def _no_provision(rule: Rule, s: Situation) -> Hit | None:
     days = s.reference.register.calendars[SCHOOL_DAYS]
     best: tuple[int, Fact] | None = None
-    for fact, last in sorted(s.gaps(), key=lambda span: (span[0].body["from_date"], span[0].agency)):
-        count = school_days(fact, last, s.today, days)
+    for gap in sorted(s.gaps(), key=lambda gap: (gap.fact.body["from_date"], gap.fact.agency)):
+        count = school_days(gap, s.today, days)
         if best is None or count > best[0]:
-            best = (count, fact)
+            best = (count, gap.fact)
     points = rule.tier(best[0]) if best else 0
     if best is None or not points:
         return None

@@ -15,6 +15,7 @@ from domain.conclude import conclude
 from domain.fold import WORKED_OUT, Fold, Folded, bare, fold, parts
 from domain.model import Conclusion, Fact, History, Json, Link, Presentation, make_id
 from domain.selection import select
+from domain.sharing import Reader, redact
 from domain.standing import standing, standing_of
 from tests.unit.children import BLANKS, CHILD, DAY, HOUR, NOW, REFERENCE, Child, r19
 
@@ -547,6 +548,28 @@ class TestParts:
         ended = {"from_date": "2026-02-09", "to_date": "2026-02-13", "reason": "ENDED"}
         child.says("education", "NoSchoolProvision", NOW - 2 * DAY, ended)
         assert [("2026-02-13", 5)] == [(g["to"], g["school_days"]) for g in child.view()["education"]["no_provision"]]
+
+    @pytest.mark.parametrize(("role", "withheld"), [("icart_education", True), ("icart_manager", False)])
+    def test_an_end_that_another_fact_told(self, role: str, *, withheld: bool) -> None:
+        """The span is everybody's, its end and length only theirs who may see the telling that closed it."""
+        child = Child()
+        child.says("csc", "NoSchoolProvision", NOW - 20 * DAY, {"from_date": "2026-02-09"})
+        ended = {"from_date": "2026-02-09", "to_date": "2026-02-13", "reason": "ENDED"}
+        child.says("csc", "NoSchoolProvision", NOW - 2 * DAY, ended, scope="OWNER")
+        (gap,) = redact(child.view(), Reader(role))["education"]["no_provision"]
+        told = (None, None, ["school_days", "to"]) if withheld else ("2026-02-13", 5, [])
+        assert ("2026-02-09", *told) == (gap["from"], gap["to"], gap["school_days"], gap.get("withheld_fields", []))
+        assert withheld is ("2026-02-13" not in str(gap))
+
+    @pytest.mark.parametrize(("own", "ended", "parts"), [("2026-02-12", "2026-02-13", 0), ("2026-02-20", "2026-02-13", 1)])
+    def test_the_first_of_two_ends(self, own: str, ended: str, parts: int) -> None:
+        """The span's own end is no part of another fact's."""
+        child = Child()
+        child.says("education", "NoSchoolProvision", NOW - 20 * DAY, {"from_date": "2026-02-09", "to_date": own})
+        over = {"from_date": "2026-02-09", "to_date": ended, "reason": "ENDED"}
+        child.says("education", "NoSchoolProvision", NOW - 2 * DAY, over)
+        (gap,) = child.view()["education"]["no_provision"]
+        assert (min(own, ended), parts) == (gap["to"], len(gap.get("parts", ())))
 
     def test_cpis(self) -> None:
         """Plans and attendance alerts."""

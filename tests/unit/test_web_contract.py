@@ -206,6 +206,19 @@ def test_a_start_that_is_withheld(site: Site) -> None:
     models.ChildView.model_validate(answer.json())
 
 
+def test_an_end_that_is_withheld(site: Site) -> None:
+    """The page tells the time without a school place, and that its end is withheld."""
+    child = Child()
+    child.says("csc", "NoSchoolProvision", NOW - 20 * DAY, {"from_date": "2026-02-09"})
+    ended = {"from_date": "2026-02-09", "to_date": "2026-02-13", "reason": "ENDED"}
+    child.says("csc", "NoSchoolProvision", NOW - 2 * DAY, ended, scope="OWNER")
+    view = child.view(NOW)
+    site.world.views = {view["child_id"]: view}
+    page, answer = (site.person("icart_education").get(f"{at}/children/{view['child_id']}") for at in ("", "/api"))
+    assert "from 9 February 2026, end withheld: Awaiting" in page.text
+    models.ChildView.model_validate(answer.json())
+
+
 def broken(*_: object) -> None:
     """A rule with a defect."""
     raise KeyError("a defect of ours")

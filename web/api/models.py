@@ -445,7 +445,7 @@ class NoProvision(Labelled):
 
     from_: str = Field(alias="from")
     to: str | None
-    school_days: int
+    school_days: int | None
     reason: str | None = None
     reason_label: str | None = None
     hours_offered: int | None = None
