@@ -7,6 +7,7 @@ import re
 import pytest
 
 from domain.problems import PolicyError
+from schemas.codes import code_lists
 from schemas.policies import FOLDER, policy_hash, policy_text, read_policy, reference
 
 TEXT = (FOLDER / "halton-risk-1.yaml").read_text()
@@ -22,6 +23,12 @@ class TestFirstPolicy:
     def test_harm_triggers_have_no_points(self) -> None:
         """They stand apart: nothing can be weighed against them."""
         assert all(r.points == 0 and not r.tiers for r in reference().policy.rules if r.trigger)
+
+    def test_any_indicator_of_exploitation_under_13(self) -> None:
+        """Whichever the code list of indicators holds (domain.md 2f)."""
+        rule = reference().policy.rule("harm-under-13")
+        assert rule is not None
+        assert set(code_lists()["exploitation-indicator"].codes) <= rule.codes
 
     def test_every_text_is_of_known_words(self) -> None:
         """A text speaks only of what a rule's values hold."""

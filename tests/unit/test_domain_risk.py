@@ -64,6 +64,24 @@ class TestHarmTriggers:
         assert holds is ("harm-under-13" in {r["rule"] for r in risk["reasons"]})
         assert (not born) is any("Date of birth" in u["text"] for u in risk["unknown"])
 
+    @pytest.mark.parametrize(
+        ("agency", "record", "body"),
+        [
+            ("police", POLICE, {"concerns": ["EXPLOITATION"]}),
+            ("education", SCHOOL, {"concerns": ["EXPLOITATION"]}),
+            ("police", "MissingEpisodeEnded", {"found_with": ["OLDER_ASSOCIATE"]}),
+            ("rhi", "ReturnHomeInterviewCompleted", {"pull": ["OLDER_ASSOCIATE"]}),
+            ("rhi", "ReturnHomeInterviewCompleted", {"pull": ["EXPLOITER"]}),
+            ("rhi", "ReturnHomeInterviewCompleted", {"with_whom": ["EXPLOITER"]}),
+        ],
+    )
+    def test_under_13_by_any_indicator(self, agency: str, record: str, body: dict[str, Any]) -> None:
+        """Wherever it is told: by a concern, by whom the child was with or is drawn to; at 14 it is none."""
+        for born, holds in (("2014-05-05", True), ("2011-05-05", False)):
+            child = Child(birth_date=born)
+            child.says(agency, record, NOW - 3 * DAY, body)
+            assert holds is ("harm-under-13" in reasons(child))
+
     def test_under_13_by_the_latest_date_told(self) -> None:
         """Two dates of birth: the younger age protects."""
         child = Child(birth_date="2011-05-05")
