@@ -9,8 +9,8 @@ Raising a recommendation (R1, R3):
   is over;
 - two children that are found to be one owe one decision: of their open ones the oldest is raised anew, due no later than any of
   them, and the others are `joined` into it. One that was joined and is on a child without that one again is `parted`: open again;
-- after a decision, news since what was decided on was raised (a discussion: since it was held) raises another; while a
-  discussion is convened and not yet held, only a new harm trigger does.
+- after a decision, news since what was decided on was raised (a discussion: since it was held) raises another; so does evidence
+  that is back when it was closed for the loss of that; while a discussion is convened and not held, only a new harm trigger does.
 Evidence of an open recommendation withdrawn, replaced by something weaker, or moved to another child: `evidence_changed`.
 
 What falls due (undecided, convened and not held, unread) is concluded only when the clock has fired for that instant: until then
@@ -141,6 +141,8 @@ def _news(earlier: Sequence[Recommendation], folded: Folded, reference: Referenc
     before = evaluate(folded.seen.upto(number, held_at), reference.policy)
     if last.decision == "CONVENED" or folded.risk.basis is None:
         return False
+    if last.decision == "CLOSED" and not last.changed.isdisjoint(folded.known.in_force):
+        return True  # it was closed because this was gone, and it is back
     if folded.risk.points - before.points >= reference.policy.reraise_points:
         return True
     fresh = folded.risk.agencies - last.agencies

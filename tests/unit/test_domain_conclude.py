@@ -184,6 +184,20 @@ class TestAfterADecision:
         decide(child, "declined")
         assert [] == child.concludes()
 
+    def test_points_withdrawn_and_told_again(self) -> None:
+        """Closed because too little was left; what was withdrawn is back: a decision is owed again, once."""
+        child = r19()
+        child.concludes(NOW - 2 * DAY)
+        mistakes = [child.retracts(f, NOW - 2 * DAY) for f in child.history.facts if f.agency == "police"]
+        assert ["evidence_changed"] == kinds(child.concludes(NOW - DAY))
+        decide(child, "closed", NOW - DAY)
+        assert [] == child.concludes(NOW - DAY)
+        for mistake in mistakes:
+            child.retracts(mistake)
+        assert [("recommended", "POINTS")] == [(k, d["basis"]) for k, d in child.concludes()]
+        decide(child, "declined")
+        assert [] == child.concludes()
+
     def test_corrected_away_and_back(self) -> None:
         """A correction said less, and it was closed; the next says it again: nobody decided on that."""
         child = Child()
