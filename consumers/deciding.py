@@ -16,7 +16,7 @@ from domain.model import History, Json, Presentation
 from domain.policy import Reference
 from domain.problems import Problem
 from domain.standing import Standing, standing, standing_of
-from projections.book import Book, block_key
+from projections.book import Book, block_key, child_id_of
 from projections.entries import ACCEPTED, ACT, CONFLICT, DUPLICATE, FACT, REFUSED, Entry
 from schemas.topics import AGENCIES
 
@@ -99,16 +99,17 @@ class Decider:
         return matching.introduce(self._book.cluster(near), new)
 
     def _replaced(self, item: Prepared, pid: str) -> list[tuple[str, Json]]:
-        """Corrections under another presentation: tell the child on which the replaced fact stands."""
+        """Corrections under another presentation: tell the record on which the replaced fact stands, by the child named after it:
+        that leads to whichever child it is on, also after an undo (I5).
+        """
         book, agency, event_id = self._book, item.agency or "", item.event_id or ""
         out: list[tuple[str, Json]] = []
         stands = None if item.replaces is None else book.stands.get((agency, item.replaces))
         if stands is not None and stands != pid:
-            out.append(("replaced", {"child_id": book.child_of[stands], "event_id": item.replaces, "by_event_id": event_id}))
+            out.append(("replaced", {"child_id": child_id_of(stands), "event_id": item.replaces, "by_event_id": event_id}))
         for where, by in sorted(book.replacing.get((agency, event_id), ())):
             if where != pid:
-                child = book.child_of.get(pid) or matching.child_id_of(pid)
-                out.append(("replaced", {"child_id": child, "event_id": event_id, "by_event_id": by}))
+                out.append(("replaced", {"child_id": child_id_of(pid), "event_id": event_id, "by_event_id": by}))
         return out
 
     def _foreign(self, item: Prepared) -> tuple[Problem, ...]:

@@ -24,6 +24,7 @@ from collections.abc import Collection, Sequence
 
 from domain.fold import Folded
 from domain.involvement import plan_of, voice_missing
+from domain.matching import child_id_of
 from domain.meetings import Recommendation, case, passed_to
 from domain.model import Fact, Json, make_id
 from domain.policy import Reference
@@ -243,10 +244,14 @@ def _voices(known: Known) -> Conclusions:
     unheard = known.line("voice missing", ("VulnerabilitySubmission",), _unheard).facts
     if len(unheard) == known.unheard_told:
         return []
-    untold = [f.event_id for f in unheard if f.event_id not in known.told_back]
+    untold = [f for f in unheard if f.event_id not in known.told_back]
     if not untold:
         known.unheard_told = len(unheard)
-    return [("quality_defect", {"event_id": e, "defect": "VOICE_MISSING"}) for e in untold]
+    # said of the record, not of the child it is on now: an undo would leave it behind, and it would be told again
+    return [
+        ("quality_defect", {"child_id": child_id_of(f.presentation_id), "event_id": f.event_id, "defect": "VOICE_MISSING"})
+        for f in untold
+    ]
 
 
 def _unheard(fact: Fact) -> tuple[int, str] | None:

@@ -120,7 +120,8 @@ KINDS: Final[Mapping[str, str]] = {
     "match_rejected": "match_id, presentation_id, anchor, child_id, by, by_role, rationale",
     "match_undone": "match_id, presentation_id, anchor, child_id, by, by_role, rationale; held_by[{agencies[], why}]: the "
     "links by which the two are one child all the same, empty when they are apart",
-    "replaced": "child_id, event_id, by_event_id: the agency moved or withdrew this fact by one under another presentation",
+    "replaced": "child_id (named after the fact's own presentation), event_id, by_event_id: the agency moved or withdrew this "
+    "fact by one under another presentation",
     "not_the_owner": "child_id, agency, event_id, record, field, number, source[topic, partition, offset]: a correction that "
     "came before its target, which turned out to be another agency's: it has no effect, and its sender is told",
     # meetings (domain/conclude.py and domain/acts.py make them); their child_id is the one it was first raised on
@@ -148,7 +149,8 @@ KINDS: Final[Mapping[str, str]] = {
     "gp_exception_overdue": "message_id, child_id, due_at, passed_to[{role, other_than[account id]}]: unresolved when due",
     "gp_exception_resolved": "message_id, child_id, by, by_role, resolution",
     # quality
-    "quality_defect": "event_id, child_id, defect (VOICE_MISSING): told to the officer's supervisor (R18)",
+    "quality_defect": "event_id, child_id (named after the fact's own presentation), defect (VOICE_MISSING): told to the "
+    "officer's supervisor (R18)",
     "not_evaluated": "event_id, child_id, where: our own rule failed; the fact is shown, risk is not evaluated",
 }
 

@@ -215,9 +215,13 @@ class Book:
             for kind, data in concluded:
                 if kind == "possible_match":
                     raised.append(Conclusion(number, at, kind, data))
-                elif kind not in WHO and data["child_id"] in self.whole:
+                elif kind not in WHO and self._known(data["child_id"]):
                     self._conclude(Conclusion(number, at, kind, data))
         self._doubt(conn, raised)
+
+    def _known(self, child_id: str) -> bool:
+        """What is said of it is known: it is whole here, or named after a record on a child that is."""
+        return child_id in self.whole or self.current(child_id) in self.whole
 
     def _held(self, presentation_id: str) -> bool:
         """It is or was on a child that is whole here: all that is said under it is known."""

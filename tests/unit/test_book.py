@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import create_engine
+
 from projections.book import Book, child_id_of
 from projections.entries import ACT, Entry
 
@@ -36,6 +38,15 @@ def test_a_child_that_is_parted_here_is_whole() -> None:
     book.take(ENTRY, "linked", linked(YOUNGER, OLDER))
     book.take(ENTRY, "linked", linked(YOUNGER, YOUNGER))
     assert {child_id_of(OLDER), child_id_of(YOUNGER)} == book.whole
+
+
+def test_what_others_say_of_a_record_on_a_child_that_is_known() -> None:
+    """By the child named after it, which it never was: it is kept, as from the tables (I2)."""
+    book, defect = Book(), {"child_id": child_id_of(YOUNGER), "event_id": "e", "defect": "VOICE_MISSING"}
+    book.take(ENTRY, "linked", linked(YOUNGER, OLDER))
+    with create_engine("sqlite://").connect() as conn:
+        book.follow(conn, [[8, 1_000_001, "police", YOUNGER, None, None, [["quality_defect", defect]]]])
+    assert [defect] == [c.data for c in book.conclusions[child_id_of(YOUNGER)]]
 
 
 def test_an_edge_removed_touches_both_sides() -> None:
