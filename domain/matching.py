@@ -6,7 +6,8 @@ The rules (version `RULES`), in words that the tests' oracle implements on its o
    contradicts. Two presentations of one agency and local id are the same child when they are not apart, and each other one
    under that id is apart from both of them or from neither: what fits two children joins neither. Another child that comes
    under the id later takes such links away again, so the order of arrival makes no difference.
-   A placeholder (`UNKNOWN`, `0`) is no local id, in any rule.
+   A placeholder (`UNKNOWN`, `0`) is no local id, in any rule. A temporary UPN contradicts no other UPN: the permanent one, or
+   another school's temporary one, comes in its place.
 2. *Checked identifier.* Presentations that share a checked, trusted identifier (traced NHS number, UPN, local authority
    child id, PNC id) are the same child when given name, family name and birth date are given by both and agree.
 3. *Possible match*, for a person to decide: same local id that rule 1 does not join; a shared checked identifier
@@ -29,7 +30,7 @@ from typing import Any, Final
 from domain import identifiers
 from domain.model import Presentation, make_id
 
-RULES: Final = "links-2026-12"
+RULES: Final = "links-2027-01"
 """Version of the link rules; every link names it."""
 
 TRUSTED_STATUS: Final = "01"
@@ -39,7 +40,9 @@ DEFAULT_BIRTH_DATES: Final = frozenset({"1900-01-01", "1901-01-01", "1970-01-01"
 """What systems write for `not known`; they agree with nothing."""
 
 SINGLE: Final = frozenset({"nhs", "upn", "pnc"})
-"""Identifiers of which a child has one: two different trusted values contradict. (A child may have several LA ids.)"""
+"""Identifiers of which a child has one: two different trusted values contradict, unless one is a temporary UPN. (A child may have
+several LA ids.)
+"""
 
 PROPOSED_MAX: Final = 10
 """Possible matches that one presentation gives rise to: more are not a question that a person can answer."""
@@ -101,9 +104,14 @@ def person(shown: Presentation) -> Person:
 
 
 def contradict(a: Person, b: Person) -> bool:
-    """Both hold a trusted number of one kind, and the numbers differ."""
+    """Both hold a trusted number of one kind, and the numbers differ; but for one that is only held until another is given."""
     theirs = dict(b.strong)
-    return any(s in SINGLE and s in theirs and theirs[s] != v for s, v in a.strong)
+    return any(s in SINGLE and s in theirs and theirs[s] != v and not _passing(s, v, theirs[s]) for s, v in a.strong)
+
+
+def _passing(system: str, *numbers: str) -> bool:
+    """One of these is a temporary UPN."""
+    return system == "upn" and any(map(identifiers.upn_is_temporary, numbers))
 
 
 def apart(a: Person, b: Person) -> bool:

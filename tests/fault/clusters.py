@@ -15,6 +15,7 @@ from itertools import combinations
 from typing import Any, Final
 
 NOT_KNOWN_DATES: Final = ("1900-01-01", "1901-01-01", "1970-01-01")
+LETTERS: Final = "ABCDEFGHJKLMNPQRTUVWXYZ"
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,13 @@ class Shown:
         upn = self.get("upn").upper()
         if (
             re.fullmatch(r"[A-Z]\d{12}", upn)
-            and "ABCDEFGHJKLMNPQRTUVWXYZ"[sum(int(c) * w for c, w in zip(upn[1:], range(2, 14), strict=True)) % 23] == upn[0]
+            and LETTERS[sum(int(c) * w for c, w in zip(upn[1:], range(2, 14), strict=True)) % 23] == upn[0]
         ):
             out["upn"] = upn
+        if re.fullmatch(rf"[{LETTERS}]\d{{11}}[{LETTERS}]", upn):  # a school's own, until the permanent one is given
+            total = sum(int(c) * w for w, c in enumerate(upn[1:12], 2)) + 13 * LETTERS.index(upn[12])
+            if LETTERS[total % 23] == upn[0]:
+                out["temporary upn"] = upn
         if re.fullmatch(r"\d{4}/\d{7}[A-Z]", self.get("pnc")):
             year, serial, letter = self.get("pnc")[2:4], self.get("pnc")[5:12], self.get("pnc")[-1]
             if "ZABCDEFGHJKLMNPQRTUVWXY"[int(year + serial) % 23] == letter:
@@ -83,7 +88,7 @@ def _modulus_11(nhs: str) -> bool:
 
 
 def contradict(a: Shown, b: Shown) -> bool:
-    """A trusted number of which a child has one differs."""
+    """A trusted number of which a child has one for ever differs: none that was given for a time."""
     return any(a.numbers.get(s, "") and b.numbers.get(s, "") and a.numbers[s] != b.numbers[s] for s in ("nhs", "upn", "pnc"))
 
 

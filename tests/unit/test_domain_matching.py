@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from domain import matching
 from domain.matching import Cluster, Match, Person
 from domain.model import Presentation, make_id
+from tests.fault import clusters
+from tests.fault.clusters import Shown
 
 TOM = {"given_name": "Tom", "family_name": "Smith", "birth_date": "2010-03-04"}
 JANE = {"given_name": "Jane", "family_name": "Smith", "birth_date": "2012-05-06"}
@@ -117,6 +119,20 @@ class TestOneLocalId:
         for arrivals in permutations((t, j, s)):
             assert {ids(t, s), ids(j)} == Links(arrivals).children
 
+    @pytest.mark.parametrize("order", permutations(range(2)))
+    @pytest.mark.parametrize("other", ["X876200118001", "Z87620011800L"])
+    def test_a_temporary_number_is_given_up(self, order: Sequence[int], other: str) -> None:
+        """The permanent UPN, or another school's temporary one, comes in its place: one child, and nobody is asked."""
+        told = (shown("a", **TOM, upn="H87620011800A"), shown("b", **TOM, upn=other))
+        links = Links(told[n] for n in order)
+        assert ({ids(*told)}, []) == (links.children, links.open())
+
+    def test_a_temporary_number_joins_no_two_children(self) -> None:
+        """Two permanent UPNs under one id: the record with the temporary one may be of either, and a person is asked."""
+        told = [shown(upn, **TOM, upn=upn) for upn in ("H87620011800A", "X876200118001", "T876999919001")]
+        links = Links(told)
+        assert ({ids(one) for one in told}, 2) == (links.children, len(links.open()))
+
     def test_a_persons_link_is_not_taken_away(self) -> None:
         """What somebody confirmed stands when another child comes under the id, and can be undone exactly."""
         links = Links([self.T, self.J, self.S])
@@ -146,7 +162,10 @@ class TestOneLocalId:
 NAMES = st.sampled_from((None, "Tom", "Jane"))
 FAMILIES = st.sampled_from((None, "Smith", "Jones"))
 BORN = st.sampled_from((None, "2010-03-04", "2012-05-06"))
-NUMBERS = st.sampled_from(({}, {}, NHS, OTHER_NHS))
+UPNS = ("H87620011800A", "Z87620011800L", "X876200118001", "T876999919001")
+"""Two temporary ones, two permanent."""
+
+NUMBERS = st.sampled_from(({}, {}, NHS, OTHER_NHS, *({"upn": upn} for upn in UPNS)))
 
 
 @st.composite
@@ -175,6 +194,17 @@ class TestAnyOrder:
             for a in child:
                 for b in child:
                     assert not matching.apart(people[a], people[b])
+
+    @settings(max_examples=100, deadline=None)
+    @given(one_id())
+    def test_as_the_oracle_joins(self, arrivals: list[tuple[str, str, dict[str, Any]]]) -> None:
+        """Two by two, by an implementation of its own."""
+        people = [matching.person(Presentation(pid, agency, 1, 1, fields)) for pid, agency, fields in arrivals]
+        cards = [Shown(a, tuple((k, v) for k, v in fields.items() if v is not None)) for _, a, fields in arrivals]
+        for a, x in zip(people, cards, strict=True):
+            for b, y in zip(people, cards, strict=True):
+                assert (clusters.contradict(x, y), clusters.apart(x, y)) == (matching.contradict(a, b), matching.apart(a, b))
+                assert (clusters.joined(x, y, ()) == "rule") == (matching.rule(a, b) is not None)
 
     @settings(max_examples=100, deadline=None)
     @given(one_id())
