@@ -5,7 +5,8 @@
   another, and neither had ended before the other began. Sealed facts never join others.
 - The episode begins with the earliest sighting told and ends with the earliest end told: the strictest clock.
 - An interview belongs to the episode whose id it names; otherwise to the nearest episode that ended before it, within 30 days.
-- The clock runs 72 elapsed hours from the return. A police prevention check never counts; an offer does not stop it.
+- The clock runs 72 elapsed hours from the return. A police prevention check never counts; an offer does not stop it. Nor does an
+  interview by somebody who cares for the child: it has to be independent. Where nobody told by whom, it counts.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ class Interview:
     def state(self) -> str:
         """OFFERED, DECLINED or COMPLETED."""
         return "COMPLETED" if self.completed is not None else "DECLINED" if self.declined is not None else "OFFERED"
+
+    @property
+    def counts(self) -> bool:
+        """It was held as it is owed to the child: not by somebody who is told not to be independent."""
+        return self.completed is not None and self.completed.body.get("independent") is not False
 
 
 def _interview(agency: str, interview_id: str, offers: list[Fact], refusals: list[Fact], held: list[Fact]) -> Interview:
@@ -342,7 +348,7 @@ def run(episode: Episode, as_of: int, hours: int) -> bool:
 
 
 def _clock(episode: Episode, due_at: int, as_of: int) -> str:
-    done = [bounded(i.completed.body["completed_at"]) for i in episode.interviews if i.completed is not None]
+    done = [i.at for i in episode.interviews if i.counts]
     if done:
         return "MET" if min(done) <= due_at else "LATE"
     if any(i.declined is not None for i in episode.interviews):

@@ -67,16 +67,19 @@ def contradiction(episode: Episode) -> str | None:
 
 
 def interview_shown(interview: Interview, episode: Episode | None, reference: Reference) -> Json:
-    """An interview as the view lists it; `in_72h`, which rests on the return too, is null while that cannot be said."""
+    """An interview as the view lists it; `in_72h`, which rests on the return too, is null while that cannot be said. One that was
+    not independent is not in time.
+    """
     done, no = interview.completed, interview.declined
     ended_at = episode.ended_at if episode is not None else None
     completed_at = bounded(done.body["completed_at"]) if done else None
     in_time = None
     if completed_at is not None and ended_at is not None:
-        in_time = completed_at <= ended_at + reference.interview_hours * HOUR_US
+        in_time = interview.counts and completed_at <= ended_at + reference.interview_hours * HOUR_US
     item: Json = {
         "interview_id": interview.interview_id, "state": interview.state, "offered_at": interview.offered_at,
-        "completed_at": completed_at, "declined_at": bounded(no.body["declined_at"]) if no else None,
+        "completed_at": completed_at, "independent": done.body.get("independent") if done else None,
+        "declined_at": bounded(no.body["declined_at"]) if no else None,
         "reason": no.body["reason"] if no else None,
         "reason_label": reference.label("rhi-declined", no.body["reason"]) if no else None,
         "push": list(done.body["push"]) if done else [], "pull": list(done.body["pull"]) if done else [],

@@ -124,7 +124,7 @@ def protective(s: Situation) -> list[Json]:
         for e in s.missing.every
         if e.clock == "MET"
         for i in e.interviews
-        if i.completed is not None
+        if i.completed is not None and i.counts
     ]
     workers = (f for f in at_work(s.known, "WorkerAllocated") if in_span(f.body, s.today))
     return out + [_about(_allocated(f, s.reference), [f]) for f in workers]

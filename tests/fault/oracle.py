@@ -204,7 +204,8 @@ class Child:
         if e.ended is None:
             return "NOT_STARTED"
         due = e.ended + 72 * HOUR
-        done = [int(i.completed.body["completed_at"]) for i in e.interviews if i.completed]
+        told = [i.completed.body for i in e.interviews if i.completed]
+        done = [int(b["completed_at"]) for b in told if b["independent"] in (True, None)]
         if done:
             return "MET" if min(done) <= due else "LATE"
         if any(i.declined for i in e.interviews):

@@ -203,6 +203,23 @@ class TestInterviews:
         child.says("rhi", "ReturnHomeInterviewCompleted", NOW - 7 * DAY + late)
         assert (state, not late) == (self.clock(child), only(child)["interviews"][0]["in_72h"])
 
+    @pytest.mark.parametrize(("independent", "state"), [(True, "MET"), (None, "MET"), (False, "OVERDUE")])
+    def test_by_whom(self, state: str, *, independent: bool | None) -> None:
+        """One by somebody who cares for the child does not meet the duty (R26); where that was not told, it counts."""
+        child = self.returned()
+        child.says("rhi", "ReturnHomeInterviewCompleted", NOW - 9 * DAY, {"independent": independent})
+        shown, view = only(child)["interviews"][0], child.view()
+        assert (state, state == "MET", independent) == (self.clock(child), shown["in_72h"], shown["independent"])
+        assert (state == "MET") == any("72 hours" in p["text"] for p in view["risk"]["protective"])
+        assert (state != "MET") == ("interview-late" in {r["rule"] for r in view["risk"]["reasons"]})
+
+    def test_another_that_is_independent(self) -> None:
+        """It counts, and the one before it is shown."""
+        child = self.returned()
+        child.says("rhi", "ReturnHomeInterviewCompleted", NOW - 9 * DAY, {"independent": False})
+        child.says("rhi", "ReturnHomeInterviewCompleted", NOW - 7 * DAY + 1, {"interview_id": "i2"})
+        assert ("LATE", [False, False]) == (self.clock(child), [i["in_72h"] for i in only(child)["interviews"]])
+
     def test_declined_then_held(self) -> None:
         """A child may change their mind: what was held counts."""
         child = self.returned()

@@ -71,6 +71,19 @@ class TestOracle:
             counts += out.counts
         assert min(counts[k] for k in KINDS) > 0, dict(counts)
 
+    def test_agrees_about_interviews_that_do_not_count(self) -> None:
+        """Half of them are told as not independent, and some as by nobody knows whom."""
+        counts: Counter[str] = Counter()
+        for seed in range(200, 206):
+            story = tell(seed, END, CHILDREN)
+            for fact in story.facts:
+                if fact.record == "ReturnHomeInterviewCompleted":
+                    fact.value["independent"] = (False, None, False, True)[int(fact.key[0], 16) % 4]
+            _, out = lived(story, Oracle(story.facts, story.truth.holders))
+            assert [] == [str(v) for v in out.violations], f"seed {seed}"
+            counts += out.counts
+        assert counts["interviews"] > 0
+
     @pytest.mark.parametrize("block", range(2))
     def test_what_was_saved_is_what_a_clean_fold_gives(self, block: int) -> None:
         """I2 in memory: the view saved when a child was last touched is the fold of everything at that instant, merged or not."""

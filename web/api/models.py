@@ -336,12 +336,13 @@ class Practice(Labelled):
 
 
 class Interview(Labelled):
-    """A return home interview; `in_72h` null: it cannot be said."""
+    """A return home interview; `in_72h` null: it cannot be said; false also where it is told not to be `independent`."""
 
     interview_id: str
     state: str
     offered_at: int | None
     completed_at: int | None
+    independent: bool | None = None
     declined_at: int | None
     reason: str | None
     reason_label: str | None = None
