@@ -191,11 +191,11 @@ def _worked_out(folded: Folded, reference: Reference, current: list[Json]) -> Js
 def _sections(known: Known, situation: Situation, reference: Reference) -> Json:
     """What is told by several facts together, but for risk."""
     today = situation.today
-    told = statuses(known, reference)
+    told, present = statuses(known, today, reference)
     held, differ = grades(known, reference)
     return {
         "involved": involved(known, today, reference),
-        "status": told[-1] if told else None, "status_history": told, "practice": practice(known, today),
+        "status": present, "status_history": told, "practice": practice(known, today),
         "missing": [missing_view.shown(e, known, reference) for e in reversed(situation.missing.every)],
         "interviews_unpaired": [missing_view.interview_shown(i, None, reference) for i in situation.missing.loose],
         "vpas": vpas(known, reference), "cpis": cpis(known, reference), "education": education(known, today, reference),
@@ -272,12 +272,13 @@ SPANS = (
     ("InvolvementRecorded", "from_date", "to_date"),
     ("CpisStatusChanged", "start_date", "end_date"),
     ("GpRegistration", "registered_from", None),
+    ("SocialCareStatus", "from_date", None),
 )
 """Records whose being current depends on the day."""
 
 
-BEGIN = (("CpisStatusChanged", "start_date"), ("GpRegistration", "registered_from"))
-"""Records that something may be concluded from on the day they begin: a plan (`graded_while`), a practice (GP messages)."""
+BEGIN = (("CpisStatusChanged", "start_date"), ("GpRegistration", "registered_from"), ("SocialCareStatus", "from_date"))
+"""Records that something may be concluded from on the day they begin: a plan or status (`graded_while`), a practice (GP)."""
 
 
 def due_at(s: Situation, owed: Iterable[meetings.Recommendation], sent: messages.Sent) -> int | None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
+from operator import itemgetter
+from typing import Any, Final
 
 from domain.labelling import label_of, rest_on
 from domain.model import Fact, Json
 from domain.policy import Reference
-from domain.selection import Known, in_time, last_told, newest_telling
+from domain.selection import Known, Line, happened, in_time, last_told, newest_telling
+from domain.times import local_date_of
+
+NO_END: Final = "9999-12-31"
+"""The last day there is: what systems write for `no end`."""
 
 OPEN_STATUSES = frozenset({"EARLY_HELP", "CIN", "CP", "LAC"})
 """Statuses under which social care or early help works with the child."""
@@ -52,9 +57,22 @@ def in_span(body: Any, today: str, first: str = "from_date", last: str = "to_dat
     return (body.get(first) or "") <= today and (body.get(last) or "9999") >= today
 
 
-def statuses(known: Known, reference: Reference) -> list[Json]:
-    """Statuses with social care in order of time; the last is the present one."""
-    return [_status(f, reference) for f in known.current.get("SocialCareStatus", ())]
+def statuses(known: Known, today: str, reference: Reference) -> tuple[list[Json], Json | None]:
+    """Statuses with social care by when they begin, and the present one: the newest that has begun; None when none has."""
+    line = by_begin(known)
+    told = [_status(f, reference) for f in line.facts]
+    begun = bisect_right(line.ats, today, key=itemgetter(0))
+    return told, told[begun - 1] if begun else None
+
+
+def by_begin(known: Known) -> Line:
+    """Statuses with social care by their first day; those of one day as they were told."""
+    return known.line("statuses", ("SocialCareStatus",), lambda f: (begins(f), in_time(f)))
+
+
+def begins(fact: Fact) -> str:
+    """The first day of a status: as it is told, or when it happened."""
+    return fact.body.get("from_date") or local_date_of(happened(fact))
 
 
 def _status(fact: Fact, reference: Reference) -> Json:
@@ -172,11 +190,24 @@ def plan_of(fact: Fact) -> tuple[str, str]:
     return fact.body["plan_type"], fact.body.get("start_date") or ""
 
 
-def status_facts(known: Known, spans: Iterable[Fact], today: str, wanted: frozenset[str]) -> list[Fact]:
-    """The facts by which the child's status is now one of `wanted` (CP, LAC): social care's own, or CP-IS (`plans`)."""
-    told: Sequence[Fact] = known.current.get("SocialCareStatus", ())
-    out = [told[-1]] if told and told[-1].body["status"] in wanted else []
+def status_facts(known: Known, spans: Iterable[Fact], first: str, last: str, wanted: frozenset[str]) -> list[Fact]:
+    """The facts by which the child's status was one of `wanted` (CP, LAC) on a day from `first` to `last`: social care's own, or
+    CP-IS (`plans`).
+
+    On the day on which a status begins, the one before it held as well; of several from one day, only the one told last.
+    """
+    line = by_begin(known)
+    since = max(0, bisect_left(line.ats, first, key=itemgetter(0)) - 1)
+    upto = bisect_right(line.ats, last, key=itemgetter(0))
+    held = {begins(f): f for f in line.facts[since:upto]}.values()
     kinds = {"CPPI": "CP", "UCPI": "CP", "LACI": "LAC"}
-    return out + [
-        f for f in spans if kinds.get(f.body["plan_type"]) in wanted and in_span(f.body, today, "start_date", "end_date")
+    return [
+        *(f for f in held if f.body["status"] in wanted),
+        *(
+            f
+            for f in spans
+            if kinds.get(f.body["plan_type"]) in wanted
+            and (f.body.get("start_date") or "") <= last
+            and (f.body.get("end_date") or NO_END) >= first
+        ),
     ]

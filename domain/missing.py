@@ -20,8 +20,8 @@ from typing import Final
 
 from domain.model import Fact
 from domain.policy import EPISODE
-from domain.selection import Known, in_time, last_told, place
-from domain.times import DAY_US, HOUR_US, LONDON, NEVER, bounded, local, to_us
+from domain.selection import Known, happened, in_time, last_told, place
+from domain.times import DAY_US, HOUR_US, LONDON, NEVER, bounded, local, local_date_of, to_us
 
 SAME_EPISODE_US: Final = 12 * HOUR_US
 """Two agencies' beginnings this near tell of one episode (default; police and home log the same absence hours apart)."""
@@ -193,6 +193,15 @@ class Episodes:
         if told or turned:
             self.unsettled = [e for e in again if e.ended_at is None or e.clock == "RUNNING"]
         return told or bool(turned)
+
+    def days(self, grade: Fact, today: str) -> tuple[str, str]:
+        """From the London day of a grade to that on which the child was back, or `today`; where nobody reported it, that day."""
+        day, key = local_date_of(happened(grade)), (grade.agency, grade.body["episode_id"])
+        episode = next(e for e in self._named[key[1]] if key in {(s.agency, s.episode_id) for s in e.strands})
+        if not any(s.reports for s in episode.strands):
+            return day, day
+        back = today if episode.ended_at is None else local_date_of(episode.ended_at)
+        return day, max(day, min(back, today))
 
     def _told_of(self, known: Known) -> list[Episode]:
         """Take in what came since the last look; the episodes that it made, or gave or took an interview."""

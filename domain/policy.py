@@ -15,7 +15,7 @@ from domain.deadlines import Register
 KINDS: Final[Mapping[str, str]] = {
     "codes": "a fact of one of `records` names one of `codes`",
     "codes_under_age": "the same, any code if none is listed, and the child was under `age_under` when it happened",
-    "graded_while": "a missing episode was graded one of `codes` while the child's status is one of `statuses`",
+    "graded_while": "a missing episode was graded one of `codes`; that day or until the return the status was one of `statuses`",
     "missing_count": "missing episodes begun within `window_days`; points by `tiers`",
     "missing_overnight": "a missing episode within `window_days` went past 4 a.m.",
     "missing_repeat": "missing again within `within_days` of a return",
@@ -43,7 +43,7 @@ OF_EPISODES: Final = frozenset({"missing_count", "missing_overnight", "missing_r
 DAILY: Final = frozenset({"graded_while", "no_provision"})
 """Kinds of rule whose answer may be another on another day."""
 
-BESIDE: Final[Mapping[str, frozenset[str]]] = {"graded_while": frozenset({"SocialCareStatus", "CpisStatusChanged"})}
+BESIDE: Final[Mapping[str, frozenset[str]]] = {"graded_while": frozenset({*EPISODE, "SocialCareStatus", "CpisStatusChanged"})}
 """Records that rules of a kind look at beside those that they need."""
 
 LISTS: Final[Mapping[str, str]] = {

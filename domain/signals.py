@@ -14,18 +14,16 @@ from operator import itemgetter
 from typing import Any, Final
 
 from domain import missing
+from domain.calendar import midnight
 from domain.chronology import day
 from domain.education import SCHOOL_DAYS, Gap, gaps, rate, school_days, weeks
 from domain.identity_view import latest_birth_date
-from domain.involvement import plans, status_facts
+from domain.involvement import NO_END, begins, plans, status_facts
 from domain.missing import Episode
 from domain.model import Fact
 from domain.policy import LISTS, Policy, Reference, Rule
 from domain.selection import Known, Line, happened, in_time
 from domain.times import DAY_US, NEVER, local_date_of
-
-NO_END: Final = "9999-12-31"
-"""The last day there is: what systems write for `no end`."""
 
 SESSIONS_MIN: Final = 10
 """An absence rate needs a school week of sessions: one missed day alone is not a rate."""
@@ -151,19 +149,21 @@ class Situation:
 
     def gaps(self) -> list[Gap]:
         """Spans without full-time education that have not ended (`education.gaps`)."""
-        return self._lasting("NoSchoolProvision", gaps, lambda gap: gap.last)
+        return self._lasting("NoSchoolProvision", gaps, lambda gap: gap.last, self.today)
 
-    def plans(self) -> list[Fact]:
-        """The newest telling of each CP-IS plan (`involvement.plans`) that has not ended."""
-        return self._lasting("CpisStatusChanged", plans, lambda plan: plan.body.get("end_date"))
+    def plans(self, since: str) -> list[Fact]:
+        """The newest telling of each CP-IS plan (`involvement.plans`) that had not ended before a day."""
+        return self._lasting("CpisStatusChanged", plans, lambda plan: plan.body.get("end_date"), since)
 
-    def _lasting(self, record: str, spans: Callable[[Known], Iterable[Any]], last: Callable[[Any], str | None]) -> list[Any]:
-        """Of the spans that facts of a record tell of, those whose last day (None: no end) has not passed."""
+    def _lasting(
+        self, record: str, spans: Callable[[Known], Iterable[Any]], last: Callable[[Any], str | None], since: str
+    ) -> list[Any]:
+        """Of the spans that facts of a record tell of, those whose last day (None: no end) is not before the day `since`."""
         told, held = len(self.known.current.get(record, ())), self._spans.get(record)
         if held is None or held[0] != told:
             by_end = sorted(((last(span) or NO_END, span) for span in spans(self.known)), key=itemgetter(0))
             held = self._spans[record] = (told, [day for day, _ in by_end], [span for _, span in by_end])
-        return held[2][bisect_left(held[1], self.today) :]
+        return held[2][bisect_left(held[1], since) :]
 
 
 def _codes_in(fact: Fact, rule: Rule) -> list[tuple[str, str]]:
@@ -230,9 +230,9 @@ def values(rule: Rule, facts: Sequence[Fact], points: int, reference: Reference)
         found["what"] = ", ".join(x[:1].lower() + x[1:] for x in named)
     elif rule.kind == "graded_while":
         found["status"] = "on a child protection plan" if _plan(facts) else "looked after"
-        found["date"] = day(
-            max((f.occurred_at for f in facts if f.record == "MissingEpisodeGraded"), default=facts[-1].occurred_at)
-        )
+        at = max((f.occurred_at for f in facts if f.record == "MissingEpisodeGraded"), default=facts[-1].occurred_at)
+        # a child who was away already when the status began
+        found["date"] = day(midnight(since) if (since := _since(facts)) > local_date_of(at) else at)
     elif rule.kind == "absence":
         worst = _worst(facts)
         found |= {"rate": round(rate(worst)), "weeks": weeks(worst)}
@@ -256,14 +256,23 @@ def _graded_while(rule: Rule, s: Situation) -> Hit | None:
     first, last = s.within(line.ats, rule.window_days)
     if first == last:
         return None
-    held = status_facts(s.known, s.plans(), s.today, rule.statuses)
-    if not held:
-        return None
-    return Hit(rule, [*line.facts[first:last], *held], 0)
+    found: list[Fact] = []
+    for fact in line.facts[first:last]:
+        since, upto = s.missing.days(fact, s.today)
+        if held := status_facts(s.known, s.plans(since), since, upto, rule.statuses):
+            found += [fact, *held]
+    return Hit(rule, found, 0) if found else None
 
 
 def _graded(rule: Rule, fact: Fact, _: Situation) -> int | None:
     return _told(fact) if fact.body["grade"] in rule.codes else None
+
+
+def _since(held: Iterable[Fact]) -> str:
+    """The first day of the statuses and plans among these; empty when that is not known."""
+    told = [begins(f) for f in held if f.record == "SocialCareStatus"]
+    told += [str(f.body.get("start_date") or "") for f in held if f.record == "CpisStatusChanged"]
+    return min(told, default="")
 
 
 def _plan(held: Iterable[Fact]) -> bool:

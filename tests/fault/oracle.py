@@ -270,21 +270,41 @@ class Child:
 
     def _graded_while(self, rule: Json, trigger: bool) -> tuple[int, list[str]] | None:
         graded = [
-            f.key
+            f
             for f in self.of("MissingEpisodeGraded")
             if f.body["grade"] in rule["codes"] and self._open(self._since(f, trigger=True), rule["window_days"])
         ]
-        told = self.of("SocialCareStatus")
-        held = [told[-1].key] if told and told[-1].body["status"] in rule["statuses"] else []
+        statuses = sorted(
+            ((f.body["from_date"] or _day(f.happened), n, f) for n, f in enumerate(self.of("SocialCareStatus"))),
+            key=lambda x: x[:2],
+        )
         plans: dict[tuple[str, str, str], Told] = {}
         for f in sorted(self.of("CpisStatusChanged"), key=lambda f: f.recorded):
             plans[(f.agency, f.body["plan_type"], f.body["start_date"] or "")] = f
         between = {k[1:]: f for k, f in sorted(plans.items(), key=lambda x: x[1].order)}
-        for f in between.values():
-            kind = {"CPPI": "CP", "UCPI": "CP", "LACI": "LAC"}.get(f.body["plan_type"])
-            if kind in rule["statuses"] and (f.body["start_date"] or "") <= self.today <= (f.body["end_date"] or "9999"):
-                held.append(f.key)
-        return (0, [*graded, *held]) if graded and held else None
+        keys: list[str] = []
+        for g in graded:
+            held = set()
+            for day in self._away(g):
+                # the status that the day began with, and the one that it ended with
+                for some in ([s for s in statuses if s[0] < day], [s for s in statuses if s[0] <= day]):
+                    held |= {f.key for _, _, f in some[-1:] if f.body["status"] in rule["statuses"]}
+                for f in between.values():
+                    kind = {"CPPI": "CP", "UCPI": "CP", "LACI": "LAC"}.get(f.body["plan_type"])
+                    if kind in rule["statuses"] and (f.body["start_date"] or "") <= day <= (f.body["end_date"] or "9999"):
+                        held.add(f.key)
+            keys += [g.key, *sorted(held)] if held else []
+        return (0, keys) if keys else None
+
+    def _away(self, grade: Told) -> list[str]:
+        """The days from a grade on, on which the child was away as far as anybody reported it; the grade's own at least."""
+        (episode,) = [e for e in self.episodes if (grade.agency, grade.body["episode_id"]) in e.sources]
+        days = [_day(grade.happened)]
+        if any(f.record == "MissingEpisodeReported" for f in episode.begun):
+            end = min(self.today, _day(episode.ended)) if episode.ended is not None else self.today
+            while days[-1] < end:
+                days.append((date.fromisoformat(days[-1]) + timedelta(days=1)).isoformat())
+        return days
 
     def _recently_missing(self, rule: Json) -> list[Episode]:
         return [e for e in self.episodes if self._open(e.started, rule["window_days"])]
@@ -382,6 +402,10 @@ class Child:
                 keys |= {f.key for f in span}
         points = self._tier(rule, most) if most else 0
         return (points, sorted(keys)) if points else None
+
+
+def _day(us: int) -> str:
+    return datetime.fromtimestamp(us / 1e6, UTC).astimezone(LONDON).date().isoformat()
 
 
 def _four_after(us: int) -> int:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 
 from domain.conclude import conclude
 from domain.fold import parts
+from domain.matching import child_id_of
 from domain.model import History, Json, make_id
 from tests.unit.children import CHILD, DAY, HOUR, NOW, REFERENCE, Child, r19
 from tests.unit.test_domain_fold import children
@@ -518,16 +519,29 @@ class TestDue:
 
     @pytest.mark.parametrize("plan", ["CPPI", "LACI"])
     def test_a_plan_that_begins_tomorrow(self, plan: str) -> None:
-        """Graded high today, on a plan from tomorrow: the clock looks when it begins, and it is recommended then."""
+        """Away and graded high, on a plan from tomorrow: the clock looks when it begins, and it is recommended then."""
         child = Child()
         child.says("health", "CpisStatusChanged", NOW - HOUR, {"plan_type": plan, "start_date": "2026-02-26"})
         child.says("police", "MissingEpisodeReported", NOW - 3 * HOUR)
-        child.says("police", "MissingEpisodeEnded", NOW - 2 * HOUR)
         child.says("police", "MissingEpisodeGraded", NOW - 2 * HOUR, {"grade": "HIGH"})
         assert [] == child.concludes()
         tomorrow = NOW + 12 * HOUR
         assert tomorrow == child.view()["due_at"]
         assert ["recommended"] == kinds(child.concludes(tomorrow, fired=tomorrow))
+
+    @pytest.mark.parametrize("back", [True, False])
+    def test_a_status_that_begins_tomorrow(self, *, back: bool) -> None:
+        """The same of social care's status; of a child who is back by then it would not be true."""
+        child = Child()
+        child.says("csc", "SocialCareStatus", NOW - HOUR, {"status": "LAC", "from_date": "2026-02-26"})
+        child.says("police", "MissingEpisodeReported", NOW - 3 * HOUR)
+        child.says("police", "MissingEpisodeGraded", NOW - 2 * HOUR, {"grade": "HIGH"})
+        if back:
+            child.says("police", "MissingEpisodeEnded", NOW - HOUR)
+        tomorrow = NOW + 12 * HOUR
+        assert ([], tomorrow, tomorrow) == (child.concludes(), *(child.view()[k] for k in ("due_at", "changes_at")))
+        found = kinds(child.concludes(tomorrow, fired=tomorrow))
+        assert ([] if back else ["recommended"]) == found
 
     def test_72_hours_gone(self) -> None:
         """The clock is due when an interview is: what rises by itself is concluded then."""
@@ -828,5 +842,7 @@ class TestShape:
         child.says("csc", "CsogOutcome", NOW - DAY)
         found = conclude(parts(child.history, REFERENCE, NOW), REFERENCE, NOW)
         assert {"recommended", "gp_message", "gp_exception", "quality_defect"} == set(kinds(found))
-        assert {CHILD} == {d["child_id"] for _, d in found}
+        assert {CHILD} == {d["child_id"] for kind, d in found if kind != "quality_defect"}
         assert make_id("child", "test") == CHILD
+        police = next(p.presentation_id for p in child.history.presentations if p.agency == "police")
+        assert [child_id_of(police)] == [d["child_id"] for kind, d in found if kind == "quality_defect"]

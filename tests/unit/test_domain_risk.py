@@ -101,11 +101,61 @@ class TestHarmTriggers:
         assert holds is ("harm-plan-missing-high" in reasons(child))
 
     def test_plan_by_cpis(self) -> None:
-        """CP-IS alone says so too; an ended plan does not."""
+        """CP-IS alone says so too, also once the plan has ended; one that had ended before does not."""
         child = said("police", "MissingEpisodeGraded", {"grade": "HIGH"})
         child.says("health", "CpisStatusChanged", NOW - 30 * DAY, {"end_date": "2026-02-26"})
         assert "harm-plan-missing-high" in reasons(child)
-        assert "harm-plan-missing-high" not in reasons(child, NOW + 3 * DAY)
+        assert "harm-plan-missing-high" in reasons(child, NOW + 3 * DAY)
+        child.says("health", "CpisStatusChanged", NOW - HOUR, {"end_date": "2026-02-21"})
+        assert "harm-plan-missing-high" not in reasons(child)
+
+    def test_on_a_plan_when_it_was_graded(self) -> None:
+        """Told an hour ago of three days ago; since yesterday the child is in need, and no more on a plan."""
+        child = Child()
+        for status, first in (("CP", "2026-01-05"), ("CIN", "2026-02-24")):
+            child.says("csc", "SocialCareStatus", NOW - DAY, {"status": status, "from_date": first})
+        child.says("police", "MissingEpisodeGraded", NOW - 3 * DAY, {"grade": "HIGH"}, accepted_at=NOW - HOUR)
+        assert "on a child protection plan, 22 February 2026" in reasons(child)["harm-plan-missing-high"]["text"]
+
+    def test_a_status_to_come(self) -> None:
+        """Until it begins the plan holds, and is shown; then the other is."""
+        child = Child()
+        for status, first in (("CP", "2026-01-05"), ("CIN", "2026-03-02")):
+            child.says("csc", "SocialCareStatus", NOW - DAY, {"status": status, "from_date": first})
+        child.says("police", "MissingEpisodeGraded", NOW - HOUR, {"grade": "HIGH"})
+        assert "harm-plan-missing-high" in reasons(child)
+        assert ("CP", 2) == (child.view()["status"]["code"], len(child.view()["status_history"]))
+        assert "CIN" == child.view(NOW + 9 * DAY)["status"]["code"]
+
+    def test_none_has_begun(self) -> None:
+        """No status is shown as present, and the rule finds none."""
+        child = said("police", "MissingEpisodeGraded", {"grade": "HIGH"})
+        child.says("csc", "SocialCareStatus", NOW - HOUR, {"status": "CP", "from_date": "2026-03-02"})
+        assert (None, False) == (child.view()["status"], "harm-plan-missing-high" in reasons(child))
+
+    @pytest.mark.parametrize(("ended", "text"), [(True, None), (False, "looked after, 24 February 2026")])
+    def test_looked_after_since(self, *, ended: bool, text: str | None) -> None:
+        """Graded high twenty days ago, looked after since yesterday: true of who is still away, and since yesterday alone."""
+        child = Child()
+        for status, first in (("CIN", "2025-09-01"), ("LAC", "2026-02-24")):
+            child.says("csc", "SocialCareStatus", NOW - DAY, {"status": status, "from_date": first})
+        child.says("police", "MissingEpisodeReported", NOW - 20 * DAY)
+        child.says("police", "MissingEpisodeGraded", NOW - 20 * DAY, {"grade": "HIGH"})
+        if ended:
+            child.says("police", "MissingEpisodeEnded", NOW - 18 * DAY)
+        found = reasons(child).get("harm-plan-missing-high")
+        assert (text is None) == (found is None)
+        assert found is None or text is None or text in found["text"]
+
+    @pytest.mark.parametrize(("status", "holds"), [("CIN", True), ("CP", False)])
+    def test_the_day_of_the_change(self, status: str, *, holds: bool) -> None:
+        """The status that ends on the day of the grade held on it; what is told anew from the same day takes its place."""
+        child = Child()
+        first = {"CP": "2026-01-05", "CIN": "2026-02-24"}[status]
+        child.says("csc", "SocialCareStatus", NOW - 9 * DAY, {"status": "CP", "from_date": "2026-01-05"})
+        child.says("csc", "SocialCareStatus", NOW - DAY, {"status": "CIN", "from_date": first})
+        child.says("police", "MissingEpisodeGraded", NOW - DAY, {"grade": "HIGH"})
+        assert holds is ("harm-plan-missing-high" in reasons(child))
 
     def test_window(self) -> None:
         """28 days, to the microsecond."""

@@ -11,6 +11,7 @@ import pytest
 
 from domain.fold import fold
 from domain.policy import Reference
+from domain.times import DAY_US, local_date_of
 from schemas.policies import reference
 from tests.fault.compare import Comparison, compare_raised, compare_views
 from tests.fault.memory import Memory
@@ -83,6 +84,23 @@ class TestOracle:
             assert [] == [str(v) for v in out.violations], f"seed {seed}"
             counts += out.counts
         assert counts["interviews"] > 0
+
+    def test_agrees_about_the_day_of_a_status(self) -> None:
+        """Everybody missing is graded high; statuses are told as from up to two months before or after, or from no day."""
+        found = Counter[str]()
+        for seed in range(300, 306):
+            story = tell(seed, END, CHILDREN)
+            for fact in story.facts:
+                if fact.record == "MissingEpisodeGraded":
+                    fact.value["grade"] = "HIGH"
+                elif fact.record == "SocialCareStatus":
+                    n = int(fact.key[:2], 16)
+                    fact.value["from_date"] = None if n > 220 else local_date_of(END + (n % 8 - 6) * 10 * DAY_US)
+                    fact.value["status"] = ("CP", "CIN", "LAC", "CLOSED")[int(fact.key[2], 16) % 4]
+            house, out = lived(story, Oracle(story.facts, story.truth.holders))
+            assert [] == [str(v) for v in out.violations], f"seed {seed}"
+            found.update(r["rule"] for v in house.views() for r in v["risk"]["reasons"])
+        assert found["harm-plan-missing-high"] > 0
 
     @pytest.mark.parametrize("block", range(2))
     def test_what_was_saved_is_what_a_clean_fold_gives(self, block: int) -> None:
