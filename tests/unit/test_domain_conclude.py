@@ -234,12 +234,11 @@ class TestAfterADecision:
         assert [("HARM", ["harm-under-13"])] == [(d["basis"], d["triggers"]) for _, d in child.concludes()]
 
     def test_a_plan_begins_that_was_told_before(self) -> None:
-        """Points alone were declined before the plan began; it begins, the clock wakes, and harm is recommended."""
+        """Points alone were declined before the plan began; it begins while the child is away, and harm is recommended."""
         child = r19()
         child.says("health", "CpisStatusChanged", NOW - 3 * DAY, {"start_date": "2026-02-25"})
         child.says("police", "MissingEpisodeReported", NOW - 3 * DAY)
         child.says("police", "MissingEpisodeGraded", NOW - 3 * DAY, {"grade": "HIGH"})
-        child.says("police", "MissingEpisodeEnded", NOW - 3 * DAY + HOUR)
         assert ["POINTS"] == [d["basis"] for _, d in child.concludes(NOW - 2 * DAY)]
         decide(child, "declined", NOW - 2 * DAY)
         assert [] == child.concludes(NOW - 2 * DAY)
