@@ -18,6 +18,8 @@ from typing import Any, Final, Protocol, TypeVar
 import structlog
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import KafkaError, LeaderNotAvailableError
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -48,6 +50,11 @@ LOOK_S: Final = 1.0
 FETCHED_BYTES: Final = 600
 """From each partition at a time, for each record of a batch: most are about so long, and some twenty partitions wait in memory.
 One that is longer comes by itself.
+"""
+
+ASSIGNORS: Final = (RoundRobinPartitionAssignor, RangePartitionAssignor)
+"""Partitions go round among all workers: by range the first two get both of every topic's, and a third has nothing to do. A group
+takes the first that all of it know, so workers of an older release may be among them.
 """
 
 ROWS_PER_BATCH: Final = 500
@@ -149,6 +156,7 @@ class Host(ConsumerRebalanceListener):
             enable_auto_commit=False, auto_offset_reset="earliest", max_poll_records=self._rows,
             session_timeout_ms=SESSION_TIMEOUT_MS, heartbeat_interval_ms=500, fetch_max_wait_ms=20,
             max_partition_fetch_bytes=self._rows * FETCHED_BYTES, client_id=prefix + self._owner,
+            partition_assignment_strategy=ASSIGNORS,
         )  # fmt: skip
         consumer.subscribe([self._access.topic(t) for t in self._topics], listener=self)
         return consumer

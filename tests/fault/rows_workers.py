@@ -212,7 +212,7 @@ def rebuild_struck(house: House, after_s: float) -> bool:
 def storm(trial: Trial) -> None:
     """Row 13."""
     rounds = 5 if trial.whole else 2
-    with trial.house("storm", environment={"SIGHTLINE_FAULT_SPREAD": "1"}) as house:
+    with trial.house("storm") as house:
         with house.people.busy(2.0), house.talking(house.story.facts, 30, turns=2 * rounds + 3):
             stormy(trial, house, rounds)
         house.acted()

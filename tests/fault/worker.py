@@ -5,7 +5,6 @@ SIGHTLINE_FAULT_POINT     the named point (`polled`, `in-transaction`, `committe
 SIGHTLINE_FAULT_NTH       the passing of it, from 1, at which the signal strikes
 SIGHTLINE_FAULT_SIGNAL    SIGKILL (default) or SIGSTOP
 SIGHTLINE_FAULT_CLOCK     a file with the microseconds by which this house's clock is ahead of the machine's
-SIGHTLINE_FAULT_SPREAD    set: partitions go round among all workers; by itself the house leaves each topic to the first two
 SIGHTLINE_FAULT_SABOTAGE  a planted defect of `tests.fault.sabotage`
 """
 
@@ -19,8 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import structlog
-from kafka import KafkaConsumer
-from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
 from infra import assembly
 from infra.logs import configure
@@ -64,8 +61,6 @@ def main(name: str) -> None:
     env = os.environ.get
     what = signal.Signals[env("SIGHTLINE_FAULT_SIGNAL", "SIGKILL")]
     hook = strike_at(env("SIGHTLINE_FAULT_POINT", ""), int(env("SIGHTLINE_FAULT_NTH", "1")), what)
-    if env("SIGHTLINE_FAULT_SPREAD"):
-        KafkaConsumer.DEFAULT_CONFIG["partition_assignment_strategy"] = (RoundRobinPartitionAssignor,)
     if planted := env("SIGHTLINE_FAULT_SABOTAGE"):
         sabotage.PLANTED[planted]()
     makers: dict[str, Callable[[], assembly.Stoppable]] = {
