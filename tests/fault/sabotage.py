@@ -144,8 +144,8 @@ def clock_early() -> None:
 def no_catch_up() -> None:
     """A restored database takes its new incarnation and none of the entries that it lacks, and is decided on."""
 
-    def broken(self: Applier, conn: Connection, values: Any, incarnation: int) -> int:
-        del self, values
+    def broken(self: Applier, conn: Connection, values: Any, incarnation: int, **others: Any) -> int:
+        del self, values, others
         with conn.begin():
             conn.execute(text("update counter set incarnation = :i where id = 1"), {"i": incarnation})
         return 0
