@@ -14,7 +14,7 @@ import fastavro.schema
 
 from domain.problems import SightlineError
 from schemas.catalogue import NAMESPACE, RecordSpec, catalogue, fingerprint, raw_schema
-from schemas.registry import Registry, UnknownSchema
+from schemas.registry import NotAvro, Registry, UnknownSchema
 
 MAGIC: Final = 0
 HEADER: Final = struct.Struct(">bI")
@@ -103,10 +103,9 @@ class Codec:
             raise Undecodable(
                 "unknown-schema-id", f"the registry knows no schema {schema_id}; publish with a registered one"
             ) from err
-        try:
-            schema = json.loads(text)
-        except ValueError:  # another's on a registry that is shared: Protobuf
+        except NotAvro:  # another's on a registry that is shared
             return None
+        schema = json.loads(text)
         name = schema.get("name", "") if isinstance(schema, dict) else ""
         if not isinstance(schema, dict) or schema.get("namespace") != NAMESPACE or name not in catalogue():
             return None

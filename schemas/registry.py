@@ -20,6 +20,9 @@ COMPATIBILITY: Final = "FULL_TRANSITIVE"
 UNKNOWN: Final = (40401, 40403)
 """The API's own codes of a subject and of a schema that is not there. Of a path that it has not, a registry says 404 alone."""
 
+AVRO: Final = "AVRO"
+"""What a registry says of a schema, or leaves out."""
+
 NOT_THE_REGISTRY: Final = "the schema registry answers something else than its API"
 
 
@@ -29,6 +32,10 @@ class RegistryUnavailable(SightlineError):
 
 class UnknownSchema(SightlineError):
     """The registry answers, and knows no schema of this id."""
+
+
+class NotAvro(SightlineError):
+    """The registry says that the schema of this id is of another format."""
 
 
 class IncompatibleSchema(SightlineError):
@@ -72,18 +79,22 @@ class Registry:
         return int(self._field(answer, "id"))
 
     def text(self, schema_id: int) -> str:
-        """The schema text of an id.
+        """The schema of an id, in JSON.
 
         Raises:
-            UnknownSchema: there is none; RegistryUnavailable.
+            UnknownSchema: there is none; NotAvro; RegistryUnavailable, also when it says what no registry says.
         """
         answer = self._call("GET", f"/schemas/ids/{schema_id}", None)
         if self._is_unknown(answer):
             raise UnknownSchema(f"the registry knows no schema {schema_id}")
-        found = self._field(answer, "schema")
-        if not isinstance(found, str):
-            raise RegistryUnavailable(NOT_THE_REGISTRY)
-        return found
+        found, format_ = self._field(answer, "schema"), self._json(answer).get("schemaType", AVRO)
+        if format_ != AVRO:
+            raise NotAvro(f"schema {schema_id} of the registry is no Avro")
+        try:
+            json.loads(found)
+        except (TypeError, ValueError) as err:
+            raise RegistryUnavailable(NOT_THE_REGISTRY) from err
+        return str(found)
 
     def ensure_compatibility(self, subject: str, level: str = COMPATIBILITY) -> None:
         """Have `level` in force for `subject`: it is left alone where it is, and set for this subject alone where it is not.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,10 +84,26 @@ def test_what_the_registry_does_not_know(code: int) -> None:
         registry.close()
 
 
-@pytest.mark.parametrize("text", ['syntax = \\"proto3\\"; message Else {}', '{\\"type\\": \\"object\\"}', "", "[]"])
-def test_a_schema_of_another_format(text: str) -> None:
+def test_a_schema_that_is_none() -> None:
+    """An id whose text is no JSON, and of which nobody says that it is another format: the fact waits."""
+    with answering(b'{"schema": "not a schema"}') as url:
+        registry = Registry(url)
+        with pytest.raises(RegistryUnavailable):
+            Codec(registry).decode(HEADER.pack(MAGIC, 7) + b"body")
+        registry.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"schema": 'syntax = "proto3"; message Else {}', "schemaType": "PROTOBUF"},
+        {"schema": '{"type": "object"}', "schemaType": "JSON"},
+        {"schema": "[]"},
+    ],
+)
+def test_a_schema_of_another_format(answer: dict[str, str]) -> None:
     """On a registry that others use, an id may stand for Protobuf or JSON Schema: no record of ours, and nothing to wait for."""
-    with answering(f'{{"schema": "{text}"}}'.encode()) as url:
+    with answering(json.dumps(answer).encode()) as url:
         registry = Registry(url)
         with pytest.raises(Undecodable) as error:
             Codec(registry).decode(HEADER.pack(MAGIC, 7) + b"body")
