@@ -9,8 +9,7 @@ from consumers.topic_reader import TopicReader
 from domain.model import Json
 from domain.problems import SightlineError
 from projections.accesses import Access
-from schemas.catalogue import spec
-from schemas.codec import HEADER, Codec, Undecodable, decode_body
+from schemas.codec import Codec, Undecodable, decoded_as
 from schemas.registry import RegistryUnavailable
 from schemas.topics import KafkaAccess
 
@@ -38,6 +37,4 @@ def _value(data: bytes, codec: Codec) -> Json | None:
     with suppress(Undecodable, RegistryUnavailable):
         found = codec.decode(data)
         return found.value if found.spec.name == "AccessRecorded" else None
-    with suppress(Undecodable):
-        return decode_body(spec("AccessRecorded"), data[HEADER.size :])
-    return None
+    return decoded_as("AccessRecorded", data)

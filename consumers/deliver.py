@@ -13,8 +13,7 @@ from kafka.errors import KafkaError
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from schemas.catalogue import spec
-from schemas.codec import HEADER, Codec, Undecodable, decode_body
+from schemas.codec import Codec, Undecodable, decoded_as
 from schemas.registry import RegistryUnavailable
 from schemas.topics import KafkaAccess
 
@@ -95,9 +94,7 @@ class Deliver:
             decoded = self._codec.decode(data)
             if decoded.spec.name == POINTER:
                 return decoded.value
-        with contextlib.suppress(Undecodable):
-            return decode_body(spec(POINTER), data[HEADER.size :])
-        return None
+        return decoded_as(POINTER, data)
 
 
 _PUT = text(

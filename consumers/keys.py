@@ -8,8 +8,7 @@ from typing import Any
 from consumers.topic_reader import TopicReader
 from domain.problems import SightlineError
 from projections.keyring import KeyName
-from schemas.catalogue import spec
-from schemas.codec import HEADER, Codec, Undecodable, decode_body
+from schemas.codec import Codec, Undecodable, decoded_as
 from schemas.registry import RegistryUnavailable
 from schemas.topics import KafkaAccess
 
@@ -50,8 +49,4 @@ def _value(data: bytes, codec: Codec) -> dict[str, Any] | None:
     try:
         return codec.decode(data).value
     except (Undecodable, RegistryUnavailable):
-        pass
-    try:
-        return decode_body(spec("WrappedKey"), data[HEADER.size :])
-    except Undecodable:
-        return None
+        return decoded_as("WrappedKey", data)

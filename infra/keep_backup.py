@@ -194,10 +194,10 @@ def _tool(settings: Settings, name: str) -> str:
 @contextmanager
 def _cut_off(dsn: str) -> Iterator[None]:
     """Nobody is or can be connected to the database of `dsn`, if there is one; they can again if what is done meanwhile fails."""
-    name = _name(dsn)
+    name = migrate.database_name(dsn)
     allow = sql.SQL("alter database {} allow_connections {}")
     with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True, connect_timeout=5) as connection:
-        if connection.execute(_THERE, [name]).fetchone() is None:
+        if not migrate.is_there(connection, name):
             yield
             return
         connection.execute(allow.format(sql.Identifier(name), sql.SQL("false")))
@@ -212,18 +212,11 @@ def _cut_off(dsn: str) -> Iterator[None]:
 def _take_place(dsn: str, aside: str, before: str) -> None:
     """`aside` becomes the database of `dsn`, and that, if there is one, becomes `before`: both at once."""
     rename = sql.SQL("alter database {} rename to {}")
-    living, new, old = (sql.Identifier(_name(d)) for d in (dsn, aside, before))
+    living, new, old = (sql.Identifier(migrate.database_name(d)) for d in (dsn, aside, before))
     with psycopg.connect(make_conninfo(dsn, dbname="postgres"), connect_timeout=5) as connection:
-        if connection.execute(_THERE, [_name(dsn)]).fetchone() is not None:
+        if migrate.is_there(connection, migrate.database_name(dsn)):
             connection.execute(rename.format(living, old))
         connection.execute(rename.format(new, living))
-
-
-_THERE: Final = "select 1 from pg_database where datname = %s"
-
-
-def _name(dsn: str) -> str:
-    return str(conninfo_to_dict(dsn)["dbname"])
 
 
 def _with_suffix(dsn: str, suffix: str) -> str:

@@ -96,10 +96,9 @@ def write_revision(dsn: str, which: Which, message: str) -> Path | None:
 
 def create_database(dsn: str) -> bool:
     """Create the database a DSN names; False when it exists. The role needs CREATEDB, or an admin makes it."""
-    parts = conninfo_to_dict(dsn)
-    name = str(parts["dbname"])
+    name = database_name(dsn)
     with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True, connect_timeout=5) as connection:
-        if connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone():
+        if is_there(connection, name):
             return False
         try:
             connection.execute(sql.SQL("create database {} template template0 encoding 'UTF8'").format(sql.Identifier(name)))
@@ -110,11 +109,21 @@ def create_database(dsn: str) -> bool:
 
 def drop_database(dsn: str) -> bool:
     """Drop the database a DSN names with whoever is connected to it; False when it was not there."""
-    name = str(conninfo_to_dict(dsn)["dbname"])
+    name = database_name(dsn)
     with psycopg.connect(make_conninfo(dsn, dbname="postgres"), autocommit=True, connect_timeout=5) as connection:
-        there = connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone()
+        there = is_there(connection, name)
         drop_by_force(connection, name)
-        return there is not None
+        return there
+
+
+def database_name(dsn: str) -> str:
+    """The database that a DSN names."""
+    return str(conninfo_to_dict(dsn)["dbname"])
+
+
+def is_there(connection: psycopg.Connection[tuple[object, ...]], name: str) -> bool:
+    """Does the server have a database of this name?"""
+    return connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone() is not None
 
 
 def drop_by_force(connection: psycopg.Connection[tuple[object, ...]], name: str) -> None:
