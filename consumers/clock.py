@@ -28,6 +28,7 @@ from sqlalchemy.exc import DBAPIError
 
 from domain.model import make_id
 from domain.times import SECOND_US
+from producers.kafka_link import end_offsets
 from projections.entries import header
 from projections.folding import Applier
 from schemas.topics import AGENCIES, KafkaAccess
@@ -75,7 +76,7 @@ def intake_ends(consumer: KafkaConsumer, access: KafkaAccess) -> Ends:
     """One past the last record of every partition of the intake.
 
     Raises:
-        KafkaError: of a topic no partition is known yet: what lies there unread is not fired over.
+        KafkaError: not now; of a topic no partition is known yet: what lies there unread is not fired over.
     """
     tps = list[TopicPartition]()
     for topic in map(access.topic, INTAKE):
@@ -83,7 +84,7 @@ def intake_ends(consumer: KafkaConsumer, access: KafkaAccess) -> Ends:
         if not partitions:
             raise UnknownTopicOrPartitionError(topic)
         tps += [TopicPartition(topic, p) for p in sorted(partitions)]
-    return {(access.short(tp.topic), tp.partition): end for tp, end in consumer.end_offsets(tps).items()}
+    return {(access.short(tp.topic), tp.partition): end for tp, end in end_offsets(consumer, tps).items()}
 
 
 def must_wait(unread: Collection[str], waited_us: int) -> bool:
@@ -187,7 +188,7 @@ class Clock:
                         self.tick(consumer)
                         self._beat()
                         time.sleep(max(0.05, TICK_S - (time.monotonic() - started)))
-            except (DBAPIError, KafkaError, KeyError) as err:  # KeyError: kafka-python's, while a leader is unknown
+            except (DBAPIError, KafkaError) as err:
                 log.warning("clock-interrupted", kind=type(err).__name__)
                 self._engine.dispose()
                 self._waiting = None

@@ -20,13 +20,14 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from kafka.errors import KafkaError, LeaderNotAvailableError
+from kafka.errors import KafkaError
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from consumers.faults import GONE, RETRIED, of_one_record
 from domain.problems import SightlineError
+from producers.kafka_link import end_offsets, first_offsets
 from projections.driver import execute
 from schemas.registry import RegistryUnavailable
 from schemas.topics import KafkaAccess
@@ -290,11 +291,7 @@ class Host(ConsumerRebalanceListener):
             PositionLost: retention has passed a position, or the broker has lost its end (I1).
             KafkaError: not now.
         """
-        try:
-            firsts = self._consumer.beginning_offsets(list(tps), timeout_ms=ASK_MS)
-            ends = self._consumer.end_offsets(list(tps), timeout_ms=ASK_MS)
-        except KeyError as err:  # kafka-python's, while a leader is unknown
-            raise LeaderNotAvailableError("the leaders of some partitions are not known yet") from err
+        firsts, ends = first_offsets(self._consumer, tps, ASK_MS), end_offsets(self._consumer, tps, ASK_MS)
         for tp in tps:
             name, stands = f"{self._access.short(tp.topic)}[{tp.partition}]", self._expected[tp]
             if firsts[tp] > stands:

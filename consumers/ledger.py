@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 
 from domain.problems import SightlineError
 from domain.values import immutable
-from producers.kafka_link import Reopened
+from producers.kafka_link import Reopened, end_offsets
 from schemas.topics import KafkaAccess
 
 TAKEOVER: Final = "Takeover"
@@ -122,7 +122,7 @@ class LedgerReader:
 
     def end_offset(self) -> int:
         """One past the last record."""
-        return int(self._consumer.end_offsets([self._tp])[self._tp])
+        return end_offsets(self._consumer, [self._tp])[self._tp]
 
     def end(self) -> tuple[int, int, int]:
         """(last number, newest incarnation, newest epoch) that the topic holds; zeros when it is empty."""

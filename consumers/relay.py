@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 
 from consumers.ledger import ENTRY, TAKEOVER, LedgerReader, headers
 from domain.problems import SightlineError
-from producers.kafka_link import Reopened
+from producers.kafka_link import Reopened, end_offsets, first_offsets
 from projections.entries import header
 from projections.folding import Applier
 from projections.keyring import KeysAbsent
@@ -118,7 +118,7 @@ class Relay:
                         elif sent < ROWS:
                             time.sleep(GATHER_S)
                         self._beat()
-            except (DBAPIError, KafkaError, RegistryUnavailable, NotReady, KeysAbsent, KeyError) as err:  # KeyError: as in clock
+            except (DBAPIError, KafkaError, RegistryUnavailable, NotReady, KeysAbsent) as err:
                 failures += 1
                 kind = type(err.orig if isinstance(err, DBAPIError) else err).__name__
                 why = {"why": str(err)} if isinstance(err, SightlineError) else {}  # others' texts may hold what they were about
@@ -184,7 +184,7 @@ class Relay:
         consumer = KafkaConsumer(**self._access.options(), group_id=None, enable_auto_commit=False, fetch_max_wait_ms=20)
         try:
             tps = [TopicPartition(self._access.topic(t.name), 0) for t in OUTPUTS]
-            begins, ends = consumer.beginning_offsets(tps), consumer.end_offsets(tps)
+            begins, ends = first_offsets(consumer, tps), end_offsets(consumer, tps)
             left = {tp for tp in tps if ends[tp] > begins[tp]}
             consumer.assign(sorted(left))
             for tp in left:

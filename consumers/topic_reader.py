@@ -9,6 +9,7 @@ from typing import Any, Final
 from kafka import KafkaConsumer, TopicPartition
 
 from domain.problems import SightlineError
+from producers.kafka_link import end_offsets, first_offsets
 from schemas.topics import KafkaAccess
 
 SILENCE_S_MAX: Final = 30.0
@@ -37,8 +38,8 @@ class TopicReader:
 
     def ends(self) -> tuple[int, int]:
         """(first offset still there, one past the last)."""
-        first = int(self._consumer.beginning_offsets([self._tp])[self._tp])
-        return first, int(self._consumer.end_offsets([self._tp])[self._tp])
+        here = [self._tp]
+        return first_offsets(self._consumer, here)[self._tp], end_offsets(self._consumer, here)[self._tp]
 
     def records(self, start: int, stop: int) -> Iterator[Any]:
         """kafka-python's records with offsets from `start` up to and without `stop`.

@@ -36,13 +36,14 @@ def _lag(settings: Settings) -> object:
 
     from consumers.unify import INTAKE_TOPICS
     from infra import assembly
+    from producers.kafka_link import end_offsets
 
     access = settings.access("clock")
     at = {(p["topic"], p["partition"]): p["next_offset"] for p in assembly.reading(settings).positions()["positions"]}
     with closing(KafkaConsumer(**access.options(), group_id=None, enable_auto_commit=False)) as consumer:
         names = [access.topic(t) for t in INTAKE_TOPICS]
         tps = [TopicPartition(n, p) for n in names for p in sorted(consumer.partitions_for_topic(n) or ())]
-        ends = consumer.end_offsets(tps)
+        ends = end_offsets(consumer, tps)
         recent = consumer.offsets_for_times(dict.fromkeys(tps, int((time.time() - LATE_S) * 1000)))
     rows = []
     for tp in tps:

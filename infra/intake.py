@@ -15,9 +15,11 @@ from typing import Any, Final
 import psycopg
 import structlog
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import LeaderNotAvailableError
 
 from infra.errors import InfraError
 from infra.provision import admin_client
+from producers.kafka_link import end_offsets, first_offsets
 from schemas.topics import KafkaAccess
 
 log = structlog.get_logger()
@@ -52,8 +54,8 @@ def raise_ends(admin: KafkaAccess, prefix: str, positions: Mapping[tuple[str, in
         return 0
     with closing(KafkaConsumer(**admin.options(), group_id=None, enable_auto_commit=False)) as consumer:
         try:
-            begins, ends = consumer.beginning_offsets(list(wanted)), consumer.end_offsets(list(wanted))
-        except KeyError as err:  # kafka-python's, while a leader is unknown
+            begins, ends = first_offsets(consumer, wanted), end_offsets(consumer, wanted)
+        except LeaderNotAvailableError as err:
             raise InfraError(
                 "the broker does not know the leaders of all intake partitions yet; start again in a moment"
             ) from err

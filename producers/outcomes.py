@@ -10,7 +10,7 @@ from typing import Any
 from kafka import errors as kafka_errors
 
 from producers.errors import BrokerUnavailable
-from producers.kafka_link import assign, in_our_words, open_consumer
+from producers.kafka_link import assign, end_offsets, first_offsets, in_our_words, open_consumer
 from schemas.codec import Codec
 from schemas.topics import KafkaAccess
 
@@ -49,7 +49,7 @@ def read_to_end(access: KafkaAccess, codec: Codec, since: Mapping[str, int], tim
     words: list[Word] = []
     try:
         at = assign(consumer, access, [access.topic(name) for name in since])
-        ends, begins = consumer.end_offsets(at), consumer.beginning_offsets(at)
+        ends, begins = end_offsets(consumer, at), first_offsets(consumer, at)
         for partition in at:
             consumer.seek(partition, max(since[access.short(partition.topic)], begins[partition]))
         deadline = time.monotonic() + timeout_s

@@ -11,11 +11,12 @@ from typing import Any, Final
 
 import structlog
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError, LeaderNotAvailableError
+from kafka.errors import KafkaError
 from sqlalchemy.exc import SQLAlchemyError
 
 from domain.searching import SearchTerms
 from domain.times import DAY_US
+from producers.kafka_link import end_offsets
 from projections.reading import Reading as Views
 from schemas.codec import Codec, Undecodable
 from schemas.codes import label
@@ -95,11 +96,7 @@ class Lag:
         with closing(KafkaConsumer(**self._access.options(), group_id=None, enable_auto_commit=False)) as consumer:
             names = [self._access.topic(t) for t in self._topics]
             tps = [TopicPartition(n, p) for n in names for p in sorted(consumer.partitions_for_topic(n) or ())]
-            try:
-                ends = consumer.end_offsets(tps)
-            except KeyError as err:  # kafka-python's, while a leader is unknown
-                raise LeaderNotAvailableError from err
-            return {(self._access.short(tp.topic), tp.partition): end for tp, end in ends.items()}
+            return {(self._access.short(tp.topic), tp.partition): end for tp, end in end_offsets(consumer, tps).items()}
 
 
 class ViewsReading:

@@ -18,7 +18,7 @@ from domain.problems import SightlineError
 from domain.times import iso
 from infra.errors import InfraError
 from infra.settings import Settings
-from producers.kafka_link import assign, in_our_words, open_consumer
+from producers.kafka_link import assign, end_offsets, first_offsets, in_our_words, open_consumer
 from schemas.codec import Codec
 from schemas.registry import Registry
 from schemas.topics import KafkaAccess, topics
@@ -94,7 +94,7 @@ def read(
     consumer = open_consumer(access, fetch_max_wait_ms=100)
     try:
         partitions = assign(consumer, access, [full_name])
-        ends, begins = consumer.end_offsets(partitions), consumer.beginning_offsets(partitions)
+        ends, begins = end_offsets(consumer, partitions), first_offsets(consumer, partitions)
         for p in partitions:
             consumer.seek(p, begins[p] if from_start else max(begins[p], ends[p] - (count or 0)))
         lines = (_line(topic, r, codec, show_values) for r in _records(consumer, ends if count else None))

@@ -79,7 +79,7 @@ class Broker:
         """As kafka-python's."""
         return None if topic == self._unknown else {0, 1}
 
-    def end_offsets(self, partitions: list[Any]) -> dict[Any, int]:
+    def end_offsets(self, partitions: list[Any], timeout_ms: int | None = None) -> dict[Any, int]:
         """As kafka-python's."""
         return dict.fromkeys(partitions, 7)
 

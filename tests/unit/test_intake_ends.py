@@ -16,7 +16,7 @@ class Leaderless:
 
     def __init__(self, **_: object) -> None: ...
 
-    def beginning_offsets(self, partitions: list[Any]) -> dict[Any, int]:
+    def beginning_offsets(self, partitions: list[Any], _: int | None) -> dict[Any, int]:
         """As kafka-python's."""
         raise KeyError(partitions[0])
 

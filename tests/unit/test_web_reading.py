@@ -27,7 +27,7 @@ class Broker:
     def partitions_for_topic(self, _: str) -> set[int]:
         return {0, 1}
 
-    def end_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    def end_offsets(self, tps: Iterable[TopicPartition], _: int | None) -> dict[TopicPartition, int]:
         if self.trouble is not None:
             raise self.trouble
         return dict.fromkeys(tps, 7)
