@@ -60,7 +60,7 @@ class EntryTooLarge(Exception):
     """What would be concluded from a record is more than the ledger topic takes. Of that record alone (`consumers.faults`)."""
 
 
-REMEMBERED_MAX: Final = 32_000
+REMEMBERED_MAX: Final = 30_000
 """Facts of the children that a worker remembers, 3 KB each; with so many less what the last batch brought it begins anew, before
 it reads the next, so it holds a batch more at most. Under the lock it would have to read again what it has just read ahead.
 """
