@@ -7,6 +7,7 @@ number is no reason to withhold that a child is on a plan; when the team comes, 
 A later version that names another child, type or start corrects what was told: views know a plan by these, so its fact supersedes
 the last one told of it, and every other is retracted.
 A plan whose status is entered-in-error was never so: each fact that was told of it is retracted, once.
+While a plan is active its end is planned, and told as none: only a version written after that day says that it has ended.
 """
 
 from __future__ import annotations
@@ -228,6 +229,8 @@ def _plan(plan: Resource, shelf: _Shelf, flagged: Mapping[str, list[tuple[Resour
         return
     before = desk.before.get(plan.ref)
     if before is not None and before.content == ERROR and updated_us(plan) <= _version(before.updated):
+        if updated_us(plan) == UNDATED:
+            _unclear(plan, desk)
         desk.counts["told_before"] += 1  # an older version, come late, of what is known to be wrong
         return
     flags = flagged.get(plan.ref, [])
@@ -267,6 +270,8 @@ def _status(plan: Resource, team: Resource | None, desk: _Desk) -> dict[str, Any
     if end is not None and end < start:
         desk.say(plan, "period.end", "before-start", "lies before its start: told without an end", kept=True)
         end = None
+    if end is not None and status in LIVE:
+        end = _told_end(plan, end, desk)
     if end is None and status in ENDED:
         desk.say(plan, "period.end", "required", "is required of a plan that has ended: nothing is told")
         return None
@@ -279,6 +284,17 @@ def _status(plan: Resource, team: Resource | None, desk: _Desk) -> dict[str, Any
         "la_contact": _cut(", ".join(p for p in phones if p), 240), "source_ref": _cut(plan.ref, 120),
         "_at": end if end is not None else start,
     }  # fmt: skip
+
+
+def _told_end(plan: Resource, end: int, desk: _Desk) -> int | None:
+    """The end of a plan that is not told as ended: none, as it is planned, unless the version was written after that day."""
+    written = updated_us(plan)
+    if written == UNDATED or local_date_of(end) >= local_date_of(written):
+        desk.say(plan, "period.end", "planned", "is planned, as the plan is active: told as going on, without an end", kept=True)
+        return None
+    message = "says that the plan goes on, and it was written after its end: told as ended"
+    desk.say(plan, "status", "status-differs", message, kept=True)
+    return end
 
 
 def _latest(recorded: int, team: Resource | None, before: Sent | None, plan: Resource) -> int:
@@ -321,14 +337,21 @@ def _tell(
 
 
 def _told_before(plan: Resource, content: str, before: Sent, desk: _Desk, *, corrects: bool) -> bool:
-    """This version was told, or gives another plan than a later one that was: it adds nothing."""
+    """This version was told, or gives another plan than a later one that was: it adds nothing.
+
+    One told before another, and not dated as the earlier, may be sent once more or may hold again: its sender is asked.
+    """
     if content not in (before.content, *before.earlier) and not (corrects and _older(plan, before)):
         return False
-    if corrects and not _older(plan, before):
-        message = "does not tell whether this version, told before another one, holds again: nothing is told"
-        desk.say(plan, "meta.lastUpdated", "version-unclear", message, kept=True)
+    if content != before.content and not _older(plan, before):
+        _unclear(plan, desk)
     desk.counts["told_before"] += 1
     return True
+
+
+def _unclear(plan: Resource, desk: _Desk) -> None:
+    message = "does not tell whether what was told before another version holds again: nothing is told; if it does, send it dated"
+    desk.say(plan, "meta.lastUpdated", "version-unclear", message)
 
 
 def _older(plan: Resource, before: Sent) -> bool:

@@ -156,6 +156,25 @@ class TestJoin:
         assert "2026-03-27" == second.value["end_date"]
         assert first.drafts[0].value["envelope"]["event_id"] != second.value["envelope"]["event_id"]
 
+    @pytest.mark.parametrize("status", ["active", "on-hold"])
+    @pytest.mark.parametrize("meta", [{}, {"meta": {"lastUpdated": "2026-06-01T09:00:00Z"}}])
+    @pytest.mark.parametrize("end", ["2026-06-01", "2027-03-27T16:00:00+00:00", "9999-12-31"])
+    def test_a_planned_end(self, status: str, meta: dict[str, Any], end: str) -> None:
+        """A plan that is active has not ended: it is told as going on, and acceptable; the planned end is reported."""
+        planned = {**PLAN, "status": status, **meta, "period": {"start": "2026-01-05", "end": end}}
+        found = joined([PATIENT, bundle(planned, TEAM, FLAG)])
+        (draft,) = found.drafts
+        assert ("2026-01-05", None) == (draft.value["start_date"], draft.value["end_date"])
+        prepare("health", b"s" * 16, draft.record, draft.value, NOW)
+        assert [("CarePlan.period.end", True)] == [(r.field, r.kept) for r in found.reports if r.rule == "planned"]
+
+    def test_active_and_written_after_its_end(self) -> None:
+        """Its sender knew that the day was over: told as ended, as before, and that its status says otherwise."""
+        over = {**PLAN, "meta": {"lastUpdated": "2026-06-02T09:00:00Z"}, "period": {"start": "2026-01-05", "end": "2026-06-01"}}
+        found = joined([PATIENT, bundle(over, TEAM, FLAG)])
+        assert ["2026-06-01"] == [d.value["end_date"] for d in found.drafts]
+        assert "status-differs" in {r.rule for r in found.reports}
+
     def test_two_that_differ_by_case_only(self) -> None:
         """Never guess which child: it waits."""
         other = PATIENT.replace(b'"P1"', b'"p1"').replace(b"9990000018", b"9990000026")
@@ -488,11 +507,43 @@ class TestCorrected:
         for some in itertools.permutations(told):
             assert [] == shown(some)
 
-    def test_a_version_that_cannot_be_dated(self, folder: Path) -> None:
-        """Whether what was told before holds again is for its sender to say."""
-        send(folder, version("", self.NOVEMBER), version("", self.OCTOBER))
-        found = receive(folder, PATIENT, bundle(version("", self.NOVEMBER), TEAM, FLAG))
-        assert ((), True) == (found.drafts, "version-unclear" in [r.rule for r in found.reports])
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            (version("", NOVEMBER), version("", OCTOBER)),
+            (version("", NOVEMBER), version("", NOVEMBER, ENDED)),
+            (version("03", NOVEMBER), version("03", NOVEMBER, ENDED)),
+        ],
+    )
+    def test_a_version_that_cannot_be_dated(self, folder: Path, first: dict[str, Any], second: dict[str, Any]) -> None:
+        """Whether what was told before holds again is for its sender to say, and is asked; a date that is later says it."""
+        told = send(folder, first, second)
+        found = receive(folder, PATIENT, bundle(first, TEAM, FLAG))
+        assert ((), [("CarePlan.meta.lastUpdated", False)]) == (
+            found.drafts,
+            [(r.field, r.kept) for r in found.reports if r.rule == "version-unclear"],
+        )
+        assert [] == [r.rule for r in receive(folder, PATIENT, bundle(second, TEAM, FLAG)).reports if r.rule == "version-unclear"]
+        told += send(folder, {**first, "meta": {"lastUpdated": "2026-02-20T00:00:00Z"}})
+        for some in itertools.permutations(told):
+            assert [("CPPI", self.NOVEMBER, None)] == shown(some)
+
+    def test_its_authority_as_told_before(self, folder: Path) -> None:
+        """The plan is of one date; that its authority is again what it was before is not passed over without a word."""
+        plan = version("01", self.NOVEMBER)
+        teams = [TEAM, {**TEAM, "name": "Halton East"}, TEAM]
+        found = [receive(folder, PATIENT, bundle(plan, team, FLAG)) for team in teams]
+        assert [1, 1, 0] == [len(f.drafts) for f in found]
+        assert "version-unclear" in {r.rule for r in found[2].reports}
+
+    def test_without_a_date_after_it_was_entered_in_error(self, folder: Path) -> None:
+        """It may be an older version that comes late, or right after all: nothing is told, and that is said."""
+        told = version("", self.NOVEMBER)
+        send(folder, told, version("03", self.NOVEMBER, status="entered-in-error"))
+        found = receive(folder, PATIENT, bundle(told, TEAM, FLAG))
+        assert ((), [False]) == (found.drafts, [r.kept for r in found.reports if r.rule == "version-unclear"])
+        dated = receive(folder, PATIENT, bundle(version("02", self.NOVEMBER), TEAM, FLAG))
+        assert ((), []) == (dated.drafts, [r for r in dated.reports if not r.kept]), "an older version is none"
 
     def test_memory_of_an_earlier_release(self, folder: Path) -> None:
         """It says less, is read, and what is told next is corrected as any other."""
