@@ -156,7 +156,10 @@ class Spool:
         with self._open():
             if number > self._acked:
                 self._acked = number
-                self._save_position()
+                try:
+                    self._write_position(synced=False)  # lost by a crash: facts go out again, and count once
+                except OSError as err:
+                    log.warning("spool.position_not_saved", error=err.strerror)
                 self._drop_segments(active=False)
 
     def tidy(self) -> None:
@@ -218,7 +221,9 @@ class Spool:
         self._file = os.open(self._path(starts[-1]), os.O_RDWR | os.O_APPEND)
         os.fsync(self._file)  # whoever died before it may have left an end that a loss of power takes: not to be sent
         if position > self._last:
-            self._lower_position()
+            # facts it counts as acknowledged are gone: have it on the disk before theirs are the numbers of others
+            self._write_position(synced=True)
+            log.warning("spool.position_lowered", acknowledged=self._acked)
 
     def _cut(self, start: int, data: bytes, good: int, *, is_last: bool) -> None:
         path = self._path(start)
@@ -227,7 +232,7 @@ class Spool:
                 f"spool file {path.name} in {self.folder} does not check at byte {good}: "
                 "move it away and publish what it held again"
             )
-        _write_synced(path.with_suffix(".torn"), data[good:])
+        _write(path.with_suffix(".torn"), data[good:], synced=True)
         with path.open("r+b") as file:
             file.truncate(good)
             os.fsync(file.fileno())
@@ -319,21 +324,13 @@ class Spool:
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return 0  # lost or cut by a crash: facts go out again, and count once
 
-    def _save_position(self) -> None:
+    def _write_position(self, *, synced: bool) -> None:
+        """Whole or not at all when the process dies; `synced`: also when the power is lost."""
         draft = self.folder / "position.new"
-        try:
-            draft.write_text(json.dumps({"acknowledged": self._acked}))
-            draft.replace(self.folder / "position")
-        except OSError as err:
-            log.warning("spool.position_not_saved", error=err.strerror)
-
-    def _lower_position(self) -> None:
-        """Facts it counts as acknowledged are gone: have it on the disk before theirs are the numbers of others."""
-        draft = self.folder / "position.new"
-        _write_synced(draft, json.dumps({"acknowledged": self._acked}).encode())
+        _write(draft, json.dumps({"acknowledged": self._acked}).encode(), synced=synced)
         draft.replace(self.folder / "position")
-        _sync_folder(self.folder)
-        log.warning("spool.position_lowered", acknowledged=self._acked)
+        if synced:
+            _sync_folder(self.folder)
 
 
 def _own(folder: Path) -> int:
@@ -419,11 +416,12 @@ def _group_follows(data: bytes, bad: int) -> bool:
     return False
 
 
-def _write_synced(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, *, synced: bool) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        if synced:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -91,6 +91,24 @@ class TestOrder:
         assert [1, 2] == numbers(again)
         again.close()
 
+    @pytest.mark.parametrize("ahead", [False, True])
+    def test_the_position_is_written_in_one_way(self, folder: Path, *, ahead: bool) -> None:
+        """Acknowledged or lowered: its owner's alone, and no draft of it stays."""
+        spool = Spool(folder)
+        spool.append([fact(1)])
+        if ahead:
+            spool.close()
+            (folder / "position").write_text('{"acknowledged": 4}')
+            (folder / "position").chmod(0o644)
+            spool = Spool(folder)
+        spool.acknowledge(1)
+        assert (0o600, '{"acknowledged": 1}') == (
+            (folder / "position").stat().st_mode & 0o777,
+            (folder / "position").read_text(),
+        )
+        assert not list(folder.glob("*.new"))
+        spool.close()
+
     def test_a_position_ahead_of_the_facts(self, folder: Path) -> None:
         """A loss of power took facts that were sent already: those published next have their numbers, and go out all the same."""
         spool = Spool(folder)
