@@ -49,7 +49,7 @@ class SpoolInUse(SpoolError):
 
 
 class SpoolDamaged(SpoolError):
-    """A spool file does not check in its middle; the text names the file and the byte."""
+    """A spool file does not check in its middle, or is missing; the text names the file, the place and what to do."""
 
 
 class SpoolClosed(SpoolError):

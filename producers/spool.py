@@ -2,8 +2,9 @@
 
 One write is one or more groups, `magic · length · crc32 · first number · count · facts`, and each group is on the disk
 (fsync) before the next is written. So on opening, a broken group with a whole one behind it was confirmed to somebody:
-damage, told and left alone. A broken end was not: it is cut off and kept beside as `*.torn`. The position (what the
-broker has acknowledged) may lag after a crash: facts then go out again under the same `event_id`, and count once (I1).
+damage, told and left alone; `producers.mending` is the way out. A broken end was not: it is cut off and kept beside as
+`*.torn`. The position (what the broker has acknowledged) may lag after a crash: facts then go out again under the same
+`event_id`, and count once (I1).
 
 The folder belongs to the agency and holds its facts in clear: mode 0700, files 0600.
 """
@@ -14,35 +15,19 @@ import contextlib
 import fcntl
 import json
 import os
-import struct
 import threading
-import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 
 from producers.errors import SpoolClosed, SpoolDamaged, SpoolFull, SpoolInUse, SpoolUnwritable
 from producers.facts import Fact
+from producers.groups import GROUP_BYTES_MAX, HEAD, Group, Waiting, check, extent, pack, readable, unpack
 
 log = structlog.get_logger(__name__)
-
-MAGIC: Final = b"SLg1"
-HEAD: Final = struct.Struct(">4sIIQI")
-"""Magic, bytes that follow, CRC-32 of number, count and those bytes, number of the first fact, count of facts."""
-
-CRC_OVER: Final = struct.Struct(">QI")
-FACT: Final = struct.Struct(">II")
-"""Bytes of a fact's few fields (JSON), bytes of its body."""
-
-GROUP_BYTES: Final = 1024 * 1024
-"""A group ends here: about 1,700 facts an fsync, and at most this much is read at once (or one fact of 256 KiB)."""
-
-GROUP_BYTES_MAX: Final = GROUP_BYTES + 512 * 1024
-"""A longer length is not a group's."""
 
 BYTES_MAX: Final = 256 * 1024 * 1024
 """Default bound on disk: about 400,000 facts of 600 bytes, days of one agency."""
@@ -50,21 +35,6 @@ BYTES_MAX: Final = 256 * 1024 * 1024
 FACTS_MAX: Final = 1_000_000
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
 """A segment is deleted as a whole once acknowledged; 8 MiB is about 13,000 facts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A fact in the spool with its number."""
-
-    number: int
-    fact: Fact
-
-
-class _Group(NamedTuple):
-    first: int
-    facts: int
-    body: bytes
-    end: int
 
 
 class Spool:
@@ -85,7 +55,7 @@ class Spool:
         self._acked = self._last = self._bytes = 0
         self._segments: dict[int, int] = {}
         self._reached = (0, 0, 0)  # segment, number read up to, byte behind it: where the reader goes on
-        self._owner = _own(folder)
+        self._owner = own(folder)
         try:
             self._recover()
         except OSError as err:
@@ -119,7 +89,7 @@ class Spool:
             SpoolFull: the bound would be passed; SpoolUnwritable: the disk refused; SpoolClosed.
         """
         with self._open():
-            groups = list(_groups(self._last + 1, facts))
+            groups = list(pack(self._last + 1, facts))
             size = sum(map(len, groups))
             if self._bytes + size > self.bytes_max:
                 self._drop_segments(active=True)
@@ -142,7 +112,7 @@ class Spool:
         found: list[Waiting] = []
         for start in (s for s, following in ends.items() if following > after + 1):
             for group in self._scan(start, after if not found else found[-1].number, last):
-                found += [w for w in _unpack(group) if w.number > after]
+                found += [w for w in unpack(group) if w.number > after]
                 if len(found) >= about:
                     return found
         return found
@@ -203,13 +173,13 @@ class Spool:
 
     def _recover(self) -> None:
         starts = sorted(int(p.stem) for p in self.folder.glob("*.facts"))
-        position = self._position()
+        position = read_position(self.folder)
         self._last = starts[0] - 1 if starts else position
         for start in starts:
             if start != self._last + 1:
-                raise SpoolDamaged(f"{self._path(start).name} in {self.folder} does not follow its forerunner: facts are missing")
+                raise damaged(self._path(start), f"does not follow on fact {self._last}: facts are missing")
             data = self._path(start).read_bytes()
-            self._last, good = _extent(data, start)
+            self._last, good = extent(data, start)
             if good < len(data):
                 self._cut(start, data, good, is_last=start == starts[-1])
             self._segments[start] = good
@@ -227,12 +197,9 @@ class Spool:
 
     def _cut(self, start: int, data: bytes, good: int, *, is_last: bool) -> None:
         path = self._path(start)
-        if not is_last or _group_follows(data, good):
-            raise SpoolDamaged(
-                f"spool file {path.name} in {self.folder} does not check at byte {good}: "
-                "move it away and publish what it held again"
-            )
-        _write(path.with_suffix(".torn"), data[good:], synced=True)
+        if not is_last or any(readable(data, good)):
+            raise damaged(path, f"does not check at byte {good}")
+        write(path.with_suffix(".torn"), data[good:], synced=True)
         with path.open("r+b") as file:
             file.truncate(good)
             os.fsync(file.fileno())
@@ -268,7 +235,7 @@ class Spool:
         path = self._path(start)
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         except OSError:
             os.close(file)
             self._take_back(path)
@@ -297,7 +264,7 @@ class Spool:
         except OSError as err:
             raise unwritable(self.folder, err) from err
 
-    def _scan(self, start: int, after: int, last: int) -> Iterator[_Group]:
+    def _scan(self, start: int, after: int, last: int) -> Iterator[Group]:
         """Groups of a segment that reach above `after`, beginning where the reader stopped when it reads on."""
         offset = self._reached[2] if self._reached[:2] == (start, after) else 0
         try:
@@ -309,31 +276,30 @@ class Spool:
             while head := file.read(HEAD.size):
                 if len(head) < HEAD.size or HEAD.unpack(head)[3] > last:
                     return  # being written just now
-                group = _check(head + file.read(min(HEAD.unpack(head)[1], GROUP_BYTES_MAX)), 0)
+                group = check(head + file.read(min(HEAD.unpack(head)[1], GROUP_BYTES_MAX)), 0)
                 if group is None:
-                    raise SpoolDamaged(f"spool file {self._path(start).name} in {self.folder} does not check at byte {offset}")
+                    raise damaged(self._path(start), f"does not check at byte {offset}")
                 offset += group.end
                 final = group.first + group.facts - 1
                 if final > after:
                     self._reached = (start, final, offset)
                     yield group
 
-    def _position(self) -> int:
-        try:
-            return int(json.loads((self.folder / "position").read_text())["acknowledged"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return 0  # lost or cut by a crash: facts go out again, and count once
-
     def _write_position(self, *, synced: bool) -> None:
         """Whole or not at all when the process dies; `synced`: also when the power is lost."""
         draft = self.folder / "position.new"
-        _write(draft, json.dumps({"acknowledged": self._acked}).encode(), synced=synced)
+        write(draft, json.dumps({"acknowledged": self._acked}).encode(), synced=synced)
         draft.replace(self.folder / "position")
         if synced:
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
 
 
-def _own(folder: Path) -> int:
+def own(folder: Path) -> int:
+    """The folder as this process's alone, made if it is not there; a descriptor that gives it back when closed.
+
+    Raises:
+        SpoolInUse, SpoolUnwritable.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.chmod(0o700)
@@ -348,75 +314,8 @@ def _own(folder: Path) -> int:
     return owner
 
 
-def _groups(first: int, facts: Sequence[Fact]) -> Iterator[bytes]:
-    packed: list[bytes] = []
-    size = 0
-    for fact in facts:
-        one = _pack(fact)
-        if packed and size + len(one) > GROUP_BYTES:
-            yield _group(first, packed)
-            first, packed, size = first + len(packed), [], 0
-        packed.append(one)
-        size += len(one)
-    if packed:
-        yield _group(first, packed)
-
-
-def _group(first: int, packed: list[bytes]) -> bytes:
-    body = b"".join(packed)
-    return HEAD.pack(MAGIC, len(body), _crc(first, len(packed), body), first, len(packed)) + body
-
-
-def _crc(first: int, count: int, body: bytes) -> int:
-    return zlib.crc32(body, zlib.crc32(CRC_OVER.pack(first, count)))
-
-
-def _pack(fact: Fact) -> bytes:
-    meta = json.dumps([fact.event_id, fact.record, fact.schema, fact.key, fact.time], separators=(",", ":")).encode()
-    return FACT.pack(len(meta), len(fact.body)) + meta + fact.body
-
-
-def _unpack(group: _Group) -> Iterator[Waiting]:
-    at = 0
-    for number in range(group.first, group.first + group.facts):
-        meta, body = FACT.unpack_from(group.body, at)
-        at += FACT.size
-        event_id, record, schema, key, time = json.loads(group.body[at : at + meta])
-        yield Waiting(number, Fact(event_id, record, schema, key, time, group.body[at + meta : at + meta + body]))
-        at += meta + body
-
-
-def _check(data: bytes, at: int) -> _Group | None:
-    """The whole group at `at`; None where there is none."""
-    if at + HEAD.size > len(data):
-        return None
-    magic, length, crc, first, count = HEAD.unpack_from(data, at)
-    end = at + HEAD.size + length
-    if magic != MAGIC or length > GROUP_BYTES_MAX or end > len(data):
-        return None
-    body = data[at + HEAD.size : end]
-    return _Group(first, count, body, end) if _crc(first, count, body) == crc else None
-
-
-def _extent(data: bytes, start: int) -> tuple[int, int]:
-    """The last number, and the end, of the unbroken run of groups from the beginning."""
-    number, at = start - 1, 0
-    while (group := _check(data, at)) is not None and group.first == number + 1:
-        number, at = group.first + group.facts - 1, group.end
-    return number, at
-
-
-def _group_follows(data: bytes, bad: int) -> bool:
-    """True when a whole group lies anywhere behind a broken one, or stands in its place under another's number."""
-    at = data.find(MAGIC, bad)
-    while at >= 0:
-        if _check(data, at) is not None:
-            return True
-        at = data.find(MAGIC, at + 1)
-    return False
-
-
-def _write(path: Path, data: bytes, *, synced: bool) -> None:
+def write(path: Path, data: bytes, *, synced: bool) -> None:
+    """A file for its owner alone; `synced`: its bytes are on the disk when this returns."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(data)
         if synced:
@@ -424,12 +323,29 @@ def _write(path: Path, data: bytes, *, synced: bool) -> None:
             os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_position(folder: Path) -> int:
+    """Everything up to this number was acknowledged."""
+    try:
+        return int(json.loads((folder / "position").read_text())["acknowledged"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return 0  # lost or cut by a crash: facts go out again, and count once
+
+
+def damaged(path: Path, what: str) -> SpoolDamaged:
+    """What to tell whoever opens or sends, when a file is not as it was written."""
+    return SpoolDamaged(
+        f"spool file {path.name} in {path.parent} {what}; end its client, then `sightline publish mend-spool {path.parent}` "
+        "lets every fact in it that can be read wait again, and says how many cannot"
+    )
 
 
 def unwritable(folder: Path, err: OSError) -> SpoolUnwritable:

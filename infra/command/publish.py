@@ -142,6 +142,26 @@ def cpis_fhir(*, files: tuple[Path, ...], as_json: bool) -> None:
         room.close()
 
 
+@command.command("mend-spool")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def mend_spool(*, folder: Path) -> None:
+    """Let every fact that can be read in the damaged spool FOLDER wait again. The error that names the folder says to do so.
+
+    End the client that uses it first. Damaged files are kept beside as `*.damaged`. Exit status 3: some facts could not be read.
+    """
+    from producers.mending import mend
+
+    done = _mendable(lambda: mend(folder))
+    click.echo(f"{done.waiting:,} facts wait in {folder} and go out with the next client that opens it.")
+    if done.aside:
+        names = ", ".join(path.name for path in done.aside)
+        CONSOLE.print(f"Kept as they were, with facts in clear; remove them when nobody needs them: {names}", soft_wrap=True)
+    if done.lost:
+        advice = "publish that time again from your own records; what has arrived counts once"
+        CONSOLE.print(f"At least {done.lost:,} facts could not be read: {advice}.", style="yellow", soft_wrap=True)
+        sys.exit(REFUSED)
+
+
 @contextmanager
 def _client(agency: str) -> Iterator[AgencyClient]:
     settings = Settings.load()

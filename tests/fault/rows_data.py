@@ -20,9 +20,9 @@ import pytest
 from kafka import KafkaProducer
 from kafka.errors import MessageSizeTooLargeError
 
+from producers.groups import HEAD as SPOOL_HEAD
 from producers.halton.facts import SimulatedFact
 from producers.halton.truth import Truth
-from producers.spool import HEAD as SPOOL_HEAD
 from schemas.catalogue import raw_schema, spec
 from schemas.codec import HEADER, MAGIC
 from schemas.registry import IncompatibleSchema, Registry

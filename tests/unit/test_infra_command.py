@@ -10,15 +10,18 @@ from typing import ClassVar
 import psycopg
 import pytest
 import structlog
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from sqlalchemy.exc import StatementError
 
 from infra import assembly
 from infra.command import COMMANDS, in_one_line, main, sightline
+from infra.command.publish import REFUSED
 from infra.command.publish import command as publish
 from infra.command.view import checked
 from infra.errors import InfraError
 from infra.figures import LATE_S, ROOM_BYTES, troubles
+from producers.facts import Fact
+from producers.spool import Spool
 from projections.accesses import Access, unpublished_accesses
 from tests.webworld import keep_engine
 
@@ -183,3 +186,47 @@ class TestTroubles:
         found = troubles({**self.WELL, name: value})
         assert 1 == len(found)
         assert said in found[0]
+
+
+class TestMendSpool:
+    """`sightline publish mend-spool`: what the error about a damaged spool says to do."""
+
+    @staticmethod
+    def run(folder: Path) -> Result:
+        """As from a shell, by the words of the error itself."""
+        return CliRunner().invoke(publish, ["mend-spool", str(folder)])
+
+    @staticmethod
+    def spool(folder: Path, *, bent: bool) -> None:
+        """Three facts of one child; the second is damaged."""
+        spool = Spool(folder)
+        for number in (1, 2, 3):
+            spool.append([Fact(f"id-{number}", "SchoolConcern", "fp", "k" * 32, "2026-01-01T00:00:00Z", b"Zebedee")])
+        spool.close()
+        (path,) = folder.glob("*.facts")
+        if bent:
+            path.write_bytes(path.read_bytes().replace(b"id-2", b"id-0"))
+
+    def test_what_is_lost_is_said(self, tmp_path: Path) -> None:
+        """How many wait and how many do not, the file kept, status 3; nothing of a child."""
+        self.spool(tmp_path, bent=True)
+        done = self.run(tmp_path)
+        assert (REFUSED, True) == (done.exit_code, f"2 facts wait in {tmp_path}" in done.stdout)
+        assert ("At least 1 facts could not be read" in done.stderr, ".damaged" in done.stderr) == (True, True)
+        assert "Zebedee" not in done.output
+        assert (0, True) == ((again := self.run(tmp_path)).exit_code, "2 facts wait" in again.stdout)
+
+    def test_a_whole_spool(self, tmp_path: Path) -> None:
+        """Nothing is lost by it, and no copy is left."""
+        self.spool(tmp_path, bent=False)
+        assert (0, True) == ((done := self.run(tmp_path)).exit_code, "3 facts wait" in done.stdout)
+        assert not list(tmp_path.glob("*.damaged"))
+
+    def test_while_a_client_has_it(self, tmp_path: Path) -> None:
+        """One line that says so."""
+        self.spool(tmp_path, bent=False)
+        spool = Spool(tmp_path)
+        done = self.run(tmp_path)
+        spool.close()
+        assert isinstance(done.exception, InfraError)
+        assert "another process uses the spool" in str(done.exception)

@@ -77,7 +77,7 @@ class TestLives:
         spool.append([fact()])
         spool.acknowledge(1)
         with monkeypatch.context() as patch, sending_from(spool) as one:
-            patch.setattr(spooling, "_sync_folder", refused)
+            patch.setattr(spooling, "sync_folder", refused)
             until(lambda: one.problem is not None)
             assert isinstance(one.problem, SpoolUnwritable)
             patch.undo()

@@ -7,14 +7,17 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.errors import SpoolClosed, SpoolDamaged, SpoolFull, SpoolInUse, SpoolUnwritable
+from producers.errors import SpoolClosed, SpoolDamaged, SpoolError, SpoolFull, SpoolInUse, SpoolUnwritable
 from producers.facts import Fact
+from producers.groups import pack, readable, unpack
+from producers.mending import mend
 from producers.sender import SchemaShelf
 from producers.spool import Spool
 from schemas.catalogue import spec
@@ -193,6 +196,123 @@ class TestCrash:
             shutil.rmtree(folder)
 
 
+class TestMended:
+    """A spool that is damaged in its middle tells the way out, and that way loses nothing that can be read."""
+
+    @staticmethod
+    def stored(folder: Path, acked: int = 0) -> list[Path]:
+        """Nine facts in files of two."""
+        spool = Spool(folder, segment_bytes=300)
+        for number in range(1, 10):
+            spool.append([fact(number)])
+        spool.acknowledge(acked)
+        spool.close()
+        return sorted(folder.glob("*.facts"))
+
+    @staticmethod
+    def bend(path: Path, which: int) -> int:
+        """Change a byte in the body of one of a file's groups; the number of its fact."""
+        data = bytearray(path.read_bytes())
+        group = list(readable(bytes(data)))[which]
+        data[group.end - 1] ^= 1
+        path.write_bytes(data)
+        return group.first
+
+    def refused(self, folder: Path) -> str:
+        """What is said to whoever opens it."""
+        with pytest.raises(SpoolDamaged) as told:
+            Spool(folder)
+        return str(told.value)
+
+    @pytest.mark.parametrize("which", [0, 1])
+    def test_a_file_in_the_middle(self, folder: Path, which: int) -> None:
+        """The error names file, place and command; the readable facts before, beside and behind it wait, one is told as lost."""
+        path = self.stored(folder)[1]
+        bent = self.bend(path, which)
+        data, said = path.read_bytes(), self.refused(folder)
+        assert [] == [w for w in (path.name, "at byte ", f"`sightline publish mend-spool {folder}`") if w not in said]
+        done = mend(folder)
+        assert (8, 1, [data]) == (done.waiting, done.lost, [p.read_bytes() for p in done.aside])
+        spool = Spool(folder)
+        assert [n for n in range(1, 10) if n != bent] == numbers(spool)
+        spool.append([fact(10)])
+        assert [n for n in range(1, 11) if n != bent] == numbers(spool)
+        spool.close()
+
+    def test_the_advice_holds_for_what_is_found_while_sending(self, folder: Path) -> None:
+        """A client that runs has the folder; once it has ended, its later facts are kept as well."""
+        spool = Spool(folder)
+        for number in (1, 2, 3):
+            spool.append([fact(number)])
+        self.bend(next(folder.glob("*.facts")), 1)
+        with pytest.raises(SpoolDamaged, match="mend-spool"):
+            numbers(spool)
+        spool.append([fact(4)])
+        with pytest.raises(SpoolInUse):
+            mend(folder)
+        spool.close()
+        assert (3, 1) == ((done := mend(folder)).waiting, done.lost)
+        again = Spool(folder)
+        assert [1, 3, 4] == numbers(again)
+        again.close()
+
+    def test_a_missing_file(self, folder: Path) -> None:
+        """Its facts are counted as lost, and the others go on."""
+        path = self.stored(folder)[1]
+        gone = {w.number for group in readable(path.read_bytes()) for w in unpack(group)}
+        path.unlink()
+        assert "mend-spool" in self.refused(folder)
+        assert (9 - len(gone), len(gone), ()) == ((done := mend(folder)).waiting, done.lost, done.aside)
+        spool = Spool(folder)
+        assert [n for n in range(1, 10) if n not in gone] == numbers(spool)
+        spool.close()
+
+    def test_what_was_acknowledged(self, folder: Path) -> None:
+        """It is neither sent again nor called lost."""
+        for path in self.stored(folder, acked=5)[:2]:
+            bent = self.bend(path, 0)
+        done = mend(folder)
+        spool = Spool(folder)
+        assert ([n for n in range(6, 10) if n != bent], int(bent > 5)) == (numbers(spool), done.lost)
+        spool.close()
+
+    def test_a_crash_between(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Wherever it ends, mending again has every fact that could be read."""
+        bent = self.bend(self.stored(folder)[1], 1)
+        for call in ("rename", "unlink"):
+            with monkeypatch.context() as patch, pytest.raises(SpoolUnwritable):
+                patch.setattr(Path, call, lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "no")))
+                mend(folder)
+        mend(folder)
+        spool = Spool(folder)
+        assert set(range(1, 10)) - {bent} == set(numbers(spool))
+        spool.close()
+        assert {0o600} == {p.stat().st_mode & 0o777 for p in folder.iterdir() if p.is_file()}
+
+    def test_a_text_that_looks_like_a_group(self, folder: Path) -> None:
+        """What a fact says is never taken for facts, when its own group does not check."""
+        spool = Spool(folder)
+        inner = b"".join(pack(2, [fact(99)]))
+        spool.append([fact(1)])
+        spool.append([replace(fact(2), body=inner + b"end")])
+        spool.append([fact(3)])
+        spool.close()
+        path = next(folder.glob("*.facts"))
+        data = path.read_bytes()
+        path.write_bytes(data.replace(b"end", b"and"))
+        mend(folder)
+        again = Spool(folder)
+        assert [1, 3] == numbers(again)
+        again.close()
+
+    def test_another_folder(self, tmp_path: Path) -> None:
+        """Nothing is made or changed where no spool is."""
+        tmp_path.chmod(0o755)
+        with pytest.raises(SpoolError, match="no spool file"):
+            mend(tmp_path)
+        assert (0o755, []) == (tmp_path.stat().st_mode & 0o777, list(tmp_path.iterdir()))
+
+
 class TestBounds:
     """Limits, ownership, and what is said when they are met."""
 
@@ -273,7 +393,7 @@ class TestBounds:
         spool.append([fact(1)])
         spool.acknowledge(1)
         with monkeypatch.context() as patch:
-            patch.setattr("producers.spool._sync_folder", refused)
+            patch.setattr("producers.spool.sync_folder", refused)
             with pytest.raises(SpoolUnwritable):
                 spool.tidy()
             with pytest.raises(SpoolUnwritable):
