@@ -147,6 +147,8 @@ class AgencyClient:
     def outcomes(self, since: Mapping[str, int] | None = None, *, timeout_s: float = 10.0) -> Told:
         """What became of this agency's facts: outcomes and dead letters from `since` (a former `Told.position`) to now.
 
+        When a topic was made anew and ends before `since`, all that it holds: some of it may have been told before.
+
         Raises:
             BrokerUnavailable, NotAuthorised.
         """

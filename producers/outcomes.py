@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from kafka import errors as kafka_errors
 
 from producers.errors import BrokerUnavailable
 from producers.kafka_link import assign, end_offsets, first_offsets, in_our_words, open_consumer
 from schemas.codec import Codec
 from schemas.topics import KafkaAccess
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,10 @@ class Told:
 def read_told(access: KafkaAccess, agency: str, codec: Codec, since: Mapping[str, int], timeout_s: float) -> Told:
     """Everything from `since` up to the topics' ends as they are now.
 
+    A topic that ends before its `since` was made anew, or has lost its newest: what it holds is told from its beginning. What was
+    told before may then come again: an outcome by its `number`, a dead letter by its `letter_id`. One that has grown beyond
+    `since` in the meantime cannot be told apart.
+
     Raises:
         BrokerUnavailable: also when the ends were not reached within `timeout_s`; NotAuthorised; Undecodable.
     """
@@ -51,7 +58,7 @@ def read_to_end(access: KafkaAccess, codec: Codec, since: Mapping[str, int], tim
         at = assign(consumer, access, [access.topic(name) for name in since])
         ends, begins = end_offsets(consumer, at), first_offsets(consumer, at)
         for partition in at:
-            consumer.seek(partition, max(since[access.short(partition.topic)], begins[partition]))
+            consumer.seek(partition, _start(access.short(partition.topic), since, begins[partition], ends[partition]))
         deadline = time.monotonic() + timeout_s
         while any(consumer.position(p) < ends[p] for p in at):
             if time.monotonic() > deadline:
@@ -64,6 +71,14 @@ def read_to_end(access: KafkaAccess, codec: Codec, since: Mapping[str, int], tim
         raise problem from err
     finally:
         consumer.close()
+
+
+def _start(name: str, since: Mapping[str, int], begin: int, end: int) -> int:
+    """Where to read a topic from: its beginning also where it ends before `since`, which tells of another topic of that name."""
+    if since[name] > end:
+        log.warning("outcomes.read_from_the_beginning", topic=name, since=since[name], end=end)
+        return begin
+    return max(since[name], begin)
 
 
 def _word(topic: str, record: Any, codec: Codec) -> Word:

@@ -133,6 +133,9 @@ class TestArrives:
         told = client.outcomes()
         assert {"Outcome": VALUES["Outcome"], "DeadLetter": VALUES["DeadLetter"]} == {w.record: w.value for w in told.words}
         assert () == client.outcomes(told.position).words
+        beyond = {**told.position, "outcomes.yjs": told.position["outcomes.yjs"] + 1_000}
+        anew = client.outcomes(beyond)
+        assert (["Outcome"], told.position) == ([w.record for w in anew.words], anew.position), "that topic was made anew"
         producer.close()
 
 
