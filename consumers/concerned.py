@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from consumers.deciding import Decider
 from consumers.preparing import Prepared
+from domain.corrected import around
 from domain.model import Json
 from projections import footprint
 from projections.arrays import Column
@@ -20,6 +21,8 @@ from projections.book import Book, block_key
 from projections.driver import rows
 from projections.entries import ACCEPTED, ACT, FACT, Entry, header
 from schemas.topics import AGENCIES
+
+RETRACTION: Final = "Retraction"
 
 
 def load(conn: Connection, book: Book, prepared: Sequence[Prepared]) -> set[str]:
@@ -74,8 +77,10 @@ def _about(value: Json) -> str | None:
     return value.get("recommendation_id") or value.get("message_id")
 
 
-def named_by(prepared: Iterable[Prepared]) -> Iterator[str]:
-    """The ids that these records have and name, by which what concerns them is found."""
+def named_by(prepared: Iterable[Prepared], book: Book) -> Iterator[str]:
+    """The ids that these records have and name, by which what concerns them is found; of retractions, also those that they lead
+    to.
+    """
     for p in prepared:
         if p.reason is not None or p.value is None:
             continue
@@ -84,6 +89,9 @@ def named_by(prepared: Iterable[Prepared]) -> Iterator[str]:
             yield from filter(None, (p.value.get("match_id"), _about(p.value), p.value["act"]["child_id"]))
         else:
             yield from (target for _, target in p.corrects)
+            for key in ((p.agency or "", about) for about in (p.event_id, p.replaces) if about is not None):
+                if key in book.stands or key in book.replacing:
+                    yield from (event_id for _, event_id in around(key, book))
             if p.local_only:
                 yield footprint.holder(p.agency or "", p.subject["local_id"])
 
@@ -114,14 +122,16 @@ def left_by(entries: Iterable[Entry], anew: Iterable[str], book: Book) -> Iterat
 
 def load_replaced(conn: Connection, book: Book, facts: Sequence[Prepared]) -> set[str]:
     """The presentations of facts that these correct, and of facts that correct these (corrections may come first), and of what
-    those correct.
+    those correct; of retractions also those that decide whether they act (`domain.corrected`), however far that leads.
 
     Whoever said them: who corrects another agency's fact is told (`not-the-owner`), and who corrects his own is not.
     """
     before = rows(conn, _REPLACING, {"e": Column("text", [p.event_id for p in facts])}) if facts else []
     targets = sorted({target for p in facts for _, target in p.corrects} | {r.replaces for r in before})
+    leads = {(p.agency or "", p.replaces) for p in facts if p.record == RETRACTION} | {(r.agency, r.replaces) for r in before}
     pairs = [(a, t) for t in targets for a in AGENCIES]
-    found = rows(conn, _REPLACED, {"a": [a for a, _ in pairs], "e": [e for _, e in pairs]}) if pairs else []
+    about = {"a": [a for a, _ in pairs], "e": [e for _, e in pairs], "far": [p in leads for p in pairs]}
+    found = rows(conn, _REPLACED, about) if pairs else []
     for r in before:
         head = header(r.entry)
         book.sources[r.agency, r.event_id] = (head["source_topic"], head["source_partition"], head["source_offset"])
@@ -152,7 +162,18 @@ _KNOWN_ACT = text(
     f"select t.topic as owner, t.event_id, t.content, t.verdict, t.reason "
     f"from act t join {_PAIRS} on t.topic = u.a and t.event_id = u.e"
 )
-_REPLACED = text(f"select f.presentation_id from fact f join {_PAIRS} on f.agency = u.a and f.event_id = u.e")
+_REPLACED = text(
+    "with recursive named as materialized ("
+    "select a, e, far from unnest(cast(:a as text[]), cast(:e as text[]), cast(:far as bool[])) as u(a, e, far)), "
+    "up(a, e) as (select a, e from named where far union "
+    "select f.agency, f.replaces from up join fact f on f.agency = up.a and f.event_id = up.e where f.replaces is not null), "
+    "down(a, e) as (select a, e from up union "
+    "select f.agency, f.event_id from down join fact f on f.replaces = down.e and f.agency = down.a) "
+    "select distinct f.presentation_id from (select a, e from named union select a, e from down) as x "
+    "join fact f on f.agency = x.a and f.event_id = x.e"
+)
+"""Whether a retraction acts rests on all that it leads to: first up to what is withdrawn in the end, then down from there."""
+
 _REPLACING = text(
     "select f.agency, f.event_id, f.presentation_id, f.replaces, l.value as entry from fact f join ledger l using (number) "
     "where f.replaces = any(cast(:e as text[]))"

@@ -11,12 +11,13 @@ from consumers.preparing import Prepared
 from domain import matching
 from domain.acts import Found, Refused, judge
 from domain.conclude import conclude
+from domain.corrected import corrections
 from domain.matching import Match, Person
 from domain.model import History, Json, Presentation
 from domain.policy import Reference
 from domain.problems import Problem
 from domain.standing import Standing, standing, standing_of
-from projections.book import Book, block_key, child_id_of
+from projections.book import Book, block_key
 from projections.entries import ACCEPTED, ACT, CONFLICT, DUPLICATE, FACT, REFUSED, Entry
 from schemas.topics import AGENCIES
 
@@ -86,8 +87,11 @@ class Decider:
         if pid not in book.shown:
             entry.identity = dict(item.subject)
             entry.conclusions += self._introduce(entry)
-        entry.conclusions += [*self._replaced(item, pid), *self._misdirected(item)]
+        entry.conclusions += self._misdirected(item)
         touched = book.apply(entry)
+        for kind, data in self._corrected(item, entry):
+            entry.conclusions.append((kind, data))
+            touched |= book.take(entry, kind, data)
         return touched | self._follow(entry, touched)
 
     def _introduce(self, entry: Entry) -> list[tuple[str, Json]]:
@@ -98,19 +102,11 @@ class Decider:
         near = {p for k in new.blocking_keys() for p in self._book.blocks.get(block_key(k), ())}
         return matching.introduce(self._book.cluster(near), new)
 
-    def _replaced(self, item: Prepared, pid: str) -> list[tuple[str, Json]]:
-        """Corrections under another presentation: tell the record on which the replaced fact stands, by the child named after it:
-        that leads to whichever child it is on, also after an undo (I5).
-        """
-        book, agency, event_id = self._book, item.agency or "", item.event_id or ""
-        out: list[tuple[str, Json]] = []
-        stands = None if item.replaces is None else book.stands.get((agency, item.replaces))
-        if stands is not None and stands != pid:
-            out.append(("replaced", {"child_id": child_id_of(stands), "event_id": item.replaces, "by_event_id": event_id}))
-        for where, by in sorted(book.replacing.get((agency, event_id), ())):
-            if where != pid:
-                out.append(("replaced", {"child_id": child_id_of(pid), "event_id": event_id, "by_event_id": by}))
-        return out
+    def _corrected(self, item: Prepared, entry: Entry) -> list[tuple[str, Json]]:
+        """What the records of facts that this one corrects, or that correct it, are to be told; of most facts nothing."""
+        if item.replaces is None and not self._book.replacing.get((item.agency or "", item.event_id or "")):
+            return []
+        return corrections(entry.fact(), self._book)
 
     def _foreign(self, item: Prepared) -> tuple[Problem, ...]:
         """Only the agency that said a fact may correct it: the fields that name another's.
@@ -133,8 +129,8 @@ class Decider:
         for agency in AGENCIES:
             if agency == item.agency or (agency, target) in book.stands:
                 continue
-            for pid, event_id in sorted(book.replacing.get((agency, target), ())):
-                fact = next(f for f in book.facts[pid] if (f.agency, f.event_id) == (agency, event_id))
+            for fact in book.corrections_of((agency, target)):
+                pid, event_id = fact.presentation_id, fact.event_id
                 if (agency, event_id) not in book.misdirected:
                     field = "envelope.supersedes" if fact.supersedes == target else "envelope.retracts"
                     said = {"agency": agency, "event_id": event_id, "record": fact.record, "field": field, "number": fact.number}

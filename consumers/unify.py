@@ -219,7 +219,7 @@ class Unify:
         there = len(self._book.stands)
         near = load(conn, self._book, prepared)
         self._brought = len(self._book.stands) - there
-        named, met = footprint.marks(named_by(prepared)), footprint.marks(met_by(prepared, self._book))
+        named, met = footprint.marks(named_by(prepared, self._book)), footprint.marks(met_by(prepared, self._book))
         return Ready(prepared, known(conn, prepared), frozenset(near), named, met)
 
     def _standing(self, child: str, at: int) -> Standing | None:

@@ -121,7 +121,8 @@ KINDS: Final[Mapping[str, str]] = {
     "match_undone": "match_id, presentation_id, anchor, child_id, by, by_role, rationale; held_by[{agencies[], why}]: the "
     "links by which the two are one child all the same, empty when they are apart",
     "replaced": "child_id (named after the fact's own presentation), event_id, by_event_id: the agency moved or withdrew this "
-    "fact by one under another presentation",
+    "fact by one under another presentation, or by a Retraction that acts because of one",
+    "reinstated": "the same fields: that Retraction was itself withdrawn, and does not act; of each pair the last told holds",
     "not_the_owner": "child_id, agency, event_id, record, field, number, source[topic, partition, offset]: a correction that "
     "came before its target, which turned out to be another agency's: it has no effect, and its sender is told",
     # meetings (domain/conclude.py and domain/acts.py make them); their child_id is the one it was first raised on

@@ -6,6 +6,7 @@ it was told then, so that a corrected spelling is no news.
 
 from __future__ import annotations
 
+from domain.corrected import CORRECTED, REPLACED
 from domain.model import Fact
 from domain.policy import Reference
 from domain.selection import RETRACTED, Known, put_in_force
@@ -55,11 +56,13 @@ class Seen:
     def _anew(self, mark: tuple[int, int]) -> Situation:
         known, self._mark, self._late = self._known, mark, False
         replacing = [f for f in known.everything.values() if f.supersedes]
-        moved = [c for c in known.conclusions if c.kind == "replaced"]
+        moved = [c for c in known.conclusions if c.kind in CORRECTED]
         replaced = {(f.agency, f.supersedes) for f in replacing if self._within(f.number, f.accepted_at)}
-        moved_then = {c.data["event_id"] for c in moved if self._within(c.number, c.accepted_at)}
-        # what replaces facts later takes them away: then it does not only add, and all is looked at anew
-        self._in_order = len(replaced) == len(replacing) and len(moved_then) == len(moved)
+        by_then = [c for c in moved if self._within(c.number, c.accepted_at)]
+        told_then = {(c.data["event_id"], c.data["by_event_id"]): c.kind for c in by_then}  # in order: the last holds
+        moved_then = {event_id for (event_id, _), kind in told_then.items() if kind == REPLACED}
+        # what replaces facts later takes them away (or gives them back): it does not only add, and all is looked at anew
+        self._in_order = len(replaced) == len(replacing) and len(by_then) == len(moved)
         stand = [
             f
             for f in known.facts

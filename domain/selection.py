@@ -6,8 +6,8 @@ It has happened from `occurred_at`, or from when we accepted it if a sender's cl
 Corrections, by the same agency only, in any order of arrival:
 - a fact that any known fact `supersedes` is SUPERSEDED for good, also when the newer one is withdrawn in turn;
 - a fact that a known Retraction `retracts` is RETRACTED, unless that Retraction was itself retracted;
-- a correction acts from when it is known, whatever its own `occurred_at`, and also when it was filed on another presentation
-  (`replaced` conclusions tell this child of it).
+- a correction acts from when it is known, whatever its own `occurred_at`, and also when it was filed on another presentation:
+  `replaced` tells this child of it, `reinstated` that it does not act (`domain.corrected`).
 
 What was selected goes on when something comes that only adds to it (`Known.take`): the same as selecting all of it anew.
 """
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
+from domain.corrected import CORRECTED, REINSTATED, REPLACED, FactKey, Pair, stands
 from domain.matching import child_id_of
 from domain.model import Conclusion, Fact, History, Link, Presentation
 
@@ -28,7 +29,6 @@ CURRENT: Final = "CURRENT"
 SUPERSEDED: Final = "SUPERSEDED"
 RETRACTED: Final = "RETRACTED"
 
-FactKey = tuple[str, str]
 Name = TypeVar("Name")
 
 
@@ -291,7 +291,7 @@ RANKS: Final = {kind: n for n, kind in enumerate(ORDERED)}
 
 
 BEYOND: Final = frozenset({
-    "linked", "replaced", "not_the_owner", "match_confirmed", "match_rejected", "match_undone",
+    "linked", REPLACED, REINSTATED, "not_the_owner", "match_confirmed", "match_rejected", "match_undone",
 })  # fmt: skip
 """Conclusions that change more than what they say themselves: who is meant, or what of the facts is in force."""
 
@@ -318,22 +318,25 @@ def _rank(c: Conclusion) -> tuple[int, int, str, str, str]:
 def _states(everything: dict[str, Fact], facts: Iterable[Fact], conclusions: list[Conclusion]) -> dict[FactKey, str]:
     states: dict[FactKey, str] = {}
     retracts: dict[FactKey, list[FactKey]] = {}
+    told = _told_of_elsewhere(everything, conclusions)
     for fact in facts:
         if fact.supersedes is not None:
             states[(fact.agency, fact.supersedes)] = SUPERSEDED
         if fact.retracts is not None:
             retracts.setdefault((fact.agency, fact.retracts), []).append((fact.agency, fact.event_id))
-    for c in conclusions:
-        if c.kind == "replaced" and (moved := everything.get(c.data["event_id"])) is not None:
-            states.setdefault((moved.agency, moved.event_id), SUPERSEDED)
+    for (target, _), acts in told.items():
+        if acts:
+            states.setdefault(target, SUPERSEDED)
     for target, by in retracts.items():
-        if any(_stands(r, retracts, {target}) for r in by):
+        if any(told[target, r] if (target, r) in told else stands(r, retracts, {target}) for r in by):
             states[target] = RETRACTED
     return states
 
 
-def _stands(retraction: FactKey, retracts: dict[FactKey, list[FactKey]], seen: set[FactKey]) -> bool:
-    """A retraction acts unless a retraction that acts withdraws it. `seen` ends a ring of retractions."""
-    if retraction in seen:
-        return False
-    return not any(_stands(r, retracts, seen | {retraction}) for r in retracts.get(retraction, ()))
+def _told_of_elsewhere(everything: dict[str, Fact], conclusions: Iterable[Conclusion]) -> dict[Pair, bool]:
+    """Of each (fact, correction) that this child was told of: does it act? Conclusions are in order: what was told last holds."""
+    told: dict[Pair, bool] = {}
+    for c in conclusions:
+        if c.kind in CORRECTED and (moved := everything.get(c.data["event_id"])) is not None:
+            told[(moved.agency, moved.event_id), (moved.agency, c.data["by_event_id"])] = c.kind == REPLACED
+    return told

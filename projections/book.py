@@ -16,6 +16,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from domain import matching
+from domain.corrected import FactKey
 from domain.fold import Fold, Folded
 from domain.matching import Cluster, Match, Person
 from domain.model import Conclusion, Fact, History, Json, Link, Presentation, fact_of
@@ -91,6 +92,20 @@ class Book:
         """(agency, event_id) of corrections whose senders were told that they name another agency's fact."""
         said = (c for some in self.conclusions.values() for c in some if c.kind == "not_the_owner")
         return {(c.data["agency"], c.data["event_id"]) for c in said}
+
+    def fact(self, key: FactKey) -> Fact | None:
+        """The fact that an agency gave this id, if it is known here."""
+        hung = self.facts.get(self.stands.get(key, ""), ())
+        return next((f for f in hung if (f.agency, f.event_id) == key), None)
+
+    def corrections_of(self, key: FactKey) -> list[Fact]:
+        """The facts known here that correct the one of this id, by the same agency, in order of their records."""
+        found = (self.fact((key[0], event_id)) for _, event_id in sorted(set(self.replacing.get(key, ()))))
+        return [f for f in found if f is not None]
+
+    def said_on(self, child_id: str) -> Sequence[Conclusion]:
+        """What was concluded under the name of this child, in order."""
+        return self.conclusions.get(child_id, ())
 
     def person(self, presentation_id: str) -> Person:
         """The comparable part of a presentation."""

@@ -434,14 +434,20 @@ class Corrections:
         """What says that it `supersedes` or `retracts` this one, by the same agency."""
         return [f for f in self._of.get(fact.key, ()) if f.env[kind] == fact.key and f.agency == fact.agency]
 
+    def acts(self, retraction: Told, under: frozenset[str] = frozenset()) -> bool:
+        """A retraction acts unless one that acts withdraws it. Asked `under` itself again (a ring of them), it does not."""
+        if retraction.key in under:
+            return False
+        return not any(self.acts(f, under | {retraction.key}) for f in self.of(retraction, "retracts"))
+
     def state(self, fact: Told, home: Callable[[str], object]) -> str:
-        """CURRENT, SUPERSEDED or RETRACTED. A retraction acts unless somebody retracts it in turn.
+        """CURRENT, SUPERSEDED or RETRACTED.
 
         `home` gives the child of a fact: on another child's view than the correction's own, the old fact reads SUPERSEDED.
         """
-        said = [f for f in self.of(fact, "retracts") if all(g.env["retracts"] != f.key for g in self._of.get(f.key, ()))]
+        said = [f for f in self.of(fact, "retracts") if self.acts(f, frozenset({fact.key}))]
         if said:
-            return "RETRACTED" if home(said[-1].key) == home(fact.key) else "SUPERSEDED"
+            return "RETRACTED" if any(home(f.key) == home(fact.key) for f in said) else "SUPERSEDED"
         return "SUPERSEDED" if self.of(fact, "supersedes") else "CURRENT"
 
 
