@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -50,6 +50,11 @@ class Message:
     def live(self) -> bool:
         """Not withdrawn."""
         return self.withdrawn is None
+
+    @property
+    def told(self) -> str:
+        """Its state as it is shown: WITHDRAWN whatever the practice had said before."""
+        return self.state if self.live else "WITHDRAWN"
 
     @property
     def held(self) -> bool:
@@ -102,8 +107,18 @@ class Sent:
 
 def messages(known: Known) -> Sent:
     """Every message on this child."""
+    every = sorted(by_id(known.conclusions).values(), key=lambda m: (m.raised.number, m.message_id))
+    live = [m for m in every if m.live]
+    dues = [int(m.raised.data["due_at"]) for m in live if m.waits]
+    dues += [at for m in live if (at := m.exception_due) is not None]
+    states = Counter(m.told for m in every)
+    return Sent(every, live, Counter(m.event_id for m in every), dues, states)
+
+
+def by_id(conclusions: Iterable[Conclusion]) -> dict[str, Message]:
+    """The messages that conclusions on one child, in order, tell of. How each stands rests on what was said of it, on no fact."""
     found: dict[str, Message] = {}
-    for c in known.conclusions:
+    for c in conclusions:
         mid = c.data.get("message_id")
         if mid is None:
             continue
@@ -111,12 +126,7 @@ def messages(known: Known) -> Sent:
             found[mid] = Message(mid, c, "WAITING" if c.data["practice_ods"] else "NO_PRACTICE")
         elif mid in found:
             _step(found[mid], c)
-    every = sorted(found.values(), key=lambda m: (m.raised.number, m.message_id))
-    live = [m for m in every if m.live]
-    dues = [int(m.raised.data["due_at"]) for m in live if m.waits]
-    dues += [at for m in live if (at := m.exception_due) is not None]
-    states = Counter(m.state if m.live else "WITHDRAWN" for m in every)
-    return Sent(every, live, Counter(m.event_id for m in every), dues, states)
+    return found
 
 
 def _step(message: Message, c: Conclusion) -> None:
@@ -137,14 +147,14 @@ def _step(message: Message, c: Conclusion) -> None:
 
 
 def shown(message: Message, known: Known) -> Json:
-    """A message as the view lists it; its state is WITHDRAWN whatever the practice had said before."""
+    """A message as the view lists it."""
     data = message.raised.data
     withdrawn = message.withdrawn
     return {
         "message_id": message.message_id,
         "practice_ods": message.practice,
         "nhs_number": data["nhs_number"],
-        "state": message.state if withdrawn is None else "WITHDRAWN",
+        "state": message.told,
         "raised_at": message.raised.accepted_at,
         "due_at": data["due_at"],
         "csog_event_id": message.event_id,

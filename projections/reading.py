@@ -23,6 +23,7 @@ from domain.searching import SearchTerms
 from projections.book import Book, block_key
 from projections.driver import snapshot
 from projections.entries import header
+from projections.inbox import FIRST, Place, lying
 from schemas.policies import past_reference
 
 log: Final = structlog.get_logger()
@@ -226,17 +227,12 @@ class Reading:
 
     # -- GP practices -------------------------------------------------------------------------------------------------
 
-    def gp_inbox(self, practice_ods: str, states: Sequence[str]) -> list[tuple[str, str, int]]:
-        """A practice's own messages: (message id, state, sent at), oldest first; never a withdrawn one."""
+    def gp_inbox(
+        self, practice_ods: str, states: Sequence[str], after: Place | None = None, limit: int | None = None
+    ) -> list[tuple[str, str, int]]:
+        """A practice's own messages: (message id, state, sent at), oldest first; never a withdrawn one. See `inbox.lying`."""
         with self._caught_up() as conn:
-            sql = "select message_id, at from gp_inbox where practice_ods = :p and change = 'WAITING' order by at, message_id"
-            rows = conn.execute(text(sql), {"p": practice_ods}).all()
-        out = []
-        for r in rows:
-            found = self._message(r.message_id, practice_ods)
-            if found is not None and found[1]["state"] in states:
-                out.append((r.message_id, str(found[1]["state"]), int(r.at)))
-        return out
+            return lying(conn, practice_ods, states, after or FIRST, limit)
 
     def gp_message(self, message_id: str, practice_ods: str) -> tuple[Json, Json] | None:
         """(child view, message) when it lies in this practice's inbox."""

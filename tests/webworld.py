@@ -150,13 +150,17 @@ class World:
             None,
         )
 
-    def gp_inbox(self, practice_ods: str, states: Sequence[str]) -> Sequence[InboxItem]:
-        return [
+    def gp_inbox(
+        self, practice_ods: str, states: Sequence[str], after: tuple[int, str] | None = None, limit: int | None = None
+    ) -> Sequence[InboxItem]:
+        found = [
             InboxItem(m["message_id"], m["state"], m["raised_at"])
             for v in self._all()
             for m in v["messages"]
             if m["practice_ods"] == practice_ods and m["state"] in states
         ]
+        found.sort(key=lambda i: (i.sent_at, i.message_id))
+        return [i for i in found if (i.sent_at, i.message_id) > (after or (0, ""))][:limit]
 
     def gp_message(self, message_id: str, practice_ods: str) -> tuple[Json, Json] | None:
         return next(

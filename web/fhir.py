@@ -116,8 +116,11 @@ def message_bundle(content: GpContent) -> Json:
     }
 
 
-def inbox_bundle(items: Iterable[tuple[str, str, int]], base: str) -> Json:
-    """Bundle (searchset) of pointers: id, receipt state and time of each waiting message, nothing about anyone."""
+def inbox_bundle(items: Iterable[tuple[str, str, int]], base: str, onward: str | None = None, *, whole: bool = True) -> Json:
+    """Bundle (searchset) of pointers: id, receipt state and time of each waiting message, nothing about anyone.
+
+    `onward`: the address of the next page. `whole`: these are all there are; else the bundle says no `total`, which is optional.
+    """
     entries = [
         {
             "fullUrl": f"{base}/Communication/{message_id}",
@@ -129,7 +132,10 @@ def inbox_bundle(items: Iterable[tuple[str, str, int]], base: str) -> Json:
         }
         for message_id, state, sent_at in items
     ]  # fmt: skip
-    return {"resourceType": "Bundle", "type": "searchset", "total": len(entries), **({"entry": entries} if entries else {})}
+    return {
+        "resourceType": "Bundle", "type": "searchset", **({"total": len(entries)} if whole else {}),
+        **({"link": [{"relation": "next", "url": onward}]} if onward else {}), **({"entry": entries} if entries else {}),
+    }  # fmt: skip
 
 
 def receipt(parameters: Any) -> tuple[str, str | None]:

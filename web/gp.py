@@ -8,9 +8,10 @@ from __future__ import annotations
 import base64
 from functools import partial
 from typing import Annotated, Any, Final
+from urllib.parse import urlencode
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -30,6 +31,9 @@ WAITING: Final = ("WAITING", "ACCEPTED", "READ")
 """Messages a practice still has to do something about; `?state=all` gives the others too."""
 
 EVERY: Final = (*WAITING, "CODED", "REJECTED")
+ENTRIES_MAX: Final = 500
+"""Of one page, whatever `_count` asks for: some 200 KiB, and a few ms."""
+
 RANK: Final = {"WAITING": 0, "ACCEPTED": 1, "READ": 2, "CODED": 3, "REJECTED": 4}
 """Receipts go forward only; a rejection is the last word of a practice."""
 
@@ -80,12 +84,29 @@ def metadata() -> JSONResponse:
     )
 
 
+Count = Annotated[int, Query(alias="_count", ge=0, description="Entries of a page; 0 or none: all in one answer")]
+After = Annotated[str, Query(pattern="^[0-9]{1,16}[.][0-9a-f-]{36}$", description="As the link `next` of a page has it")]
+
+
 @router.get("/Communication")
-def inbox(request: Request, house: TheHouse, ods: Practice, state: str = "") -> JSONResponse:
-    """The practice's own waiting messages, as pointers: read each by its id."""
-    items = house.reading.gp_inbox(ods, EVERY if state == "all" else WAITING)
-    bundle = inbox_bundle(((i.message_id, i.state, i.sent_at) for i in items), _base(request, house))
-    return _fhir(bundle)
+def inbox(  # noqa: PLR0917  a parameter of the address each
+    request: Request, house: TheHouse, ods: Practice, state: str = "", count: Count = 0, after: After = ""
+) -> JSONResponse:
+    """The practice's own waiting messages, as pointers, oldest first: read each by its id.
+
+    With `_count` a page at a time: the link `next` leads to the next one, also when messages have left the list meanwhile.
+    """
+    limit = min(count, ENTRIES_MAX) if count else None
+    at, _, message_id = after.partition(".")
+    place = (int(at), message_id) if after else None
+    found = house.reading.gp_inbox(ods, EVERY if state == "all" else WAITING, place, limit and limit + 1)
+    items, base = found[:limit], _base(request, house)
+    onward = None
+    if len(found) > len(items):
+        asked = {"state": state, "_count": count, "after": f"{items[-1].sent_at}.{items[-1].message_id}"}
+        onward = f"{base}/Communication?{urlencode({k: v for k, v in asked.items() if v})}"
+    pointers = ((i.message_id, i.state, i.sent_at) for i in items)
+    return _fhir(inbox_bundle(pointers, base, onward, whole=not after and onward is None))
 
 
 def _base(request: Request, house: House) -> str:

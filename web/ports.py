@@ -127,8 +127,10 @@ class Reading(Protocol):
     def recommendation(self, recommendation_id: str) -> tuple[str, Json] | None:
         """The child id and view of the child a recommendation is about."""
 
-    def gp_inbox(self, practice_ods: str, states: Sequence[str]) -> Sequence[InboxItem]:
-        """A practice's own messages, oldest first; never a withdrawn one."""
+    def gp_inbox(
+        self, practice_ods: str, states: Sequence[str], after: tuple[int, str] | None = None, limit: int | None = None
+    ) -> Sequence[InboxItem]:
+        """A practice's own messages, oldest first; never a withdrawn one. At most `limit`, after (sent at, message id)."""
 
     def gp_message(self, message_id: str, practice_ods: str) -> tuple[Json, Json] | None:
         """(child view, its item of `messages`) when the message is in this practice's inbox."""

@@ -143,9 +143,11 @@ class ViewsReading:
         """See `web.ports.Reading`."""
         return self._views.recommendation(recommendation_id)
 
-    def gp_inbox(self, practice_ods: str, states: Sequence[str]) -> Sequence[InboxItem]:
+    def gp_inbox(
+        self, practice_ods: str, states: Sequence[str], after: tuple[int, str] | None = None, limit: int | None = None
+    ) -> Sequence[InboxItem]:
         """See `web.ports.Reading`."""
-        return [InboxItem(*item) for item in self._views.gp_inbox(practice_ods, states)]
+        return [InboxItem(*item) for item in self._views.gp_inbox(practice_ods, states, after, limit)]
 
     def gp_message(self, message_id: str, practice_ods: str) -> tuple[Json, Json] | None:
         """See `web.ports.Reading`."""

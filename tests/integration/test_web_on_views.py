@@ -39,7 +39,7 @@ ASKED: Final[dict[str, tuple[str, ...]]] = {
     "/api/matches": tuple(f"?state={s}" for s in ("CONFIRMED", "REJECTED", "UNDONE", "nonsense")),
     "/dead-letters": ("?agency=education", "?agency=nonsense"),
     "/api/dead-letters": ("?agency=education",),
-    "/fhir/r4/Communication": ("?state=all",),
+    "/fhir/r4/Communication": ("?state=all", "?_count=1", "?state=all&_count=1"),
     "/sign-in": ("?next=/queue",),
 }
 """Queries that a route takes beside none at all."""

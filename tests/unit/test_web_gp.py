@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from tests.webfixtures import Site, site
-from tests.webworld import LOST_MESSAGE, MESSAGE, MIA, OTHER_PRACTICE, PRACTICE, World
+from tests.webworld import LOST_MESSAGE, MESSAGE, MIA, NOW, OTHER_PRACTICE, PRACTICE, World
+from web import gp
 from web.fhir import EXTENSION, NotACsogMessage, gp_content, inbox_bundle, message_bundle, receipt
 from web.ports import Json
 from web.security import BODY_BYTES_MAX
@@ -189,6 +190,45 @@ class TestDoor:
         assert 404 == client.get(READ, auth=theirs).status_code
         assert 404 == client.get(f"/fhir/r4/Communication/{LOST_MESSAGE}", auth=mine).status_code
         assert 404 == client.post(f"{READ}/$receipt", json=receipt_of("READ"), auth=theirs).status_code
+
+    def test_a_page_at_a_time(self, site: Site) -> None:
+        """`next` leads on to the end, also when what was listed has left the list; `total` stands where all is told."""
+        client, auth = site.stranger(), site.practices[PRACTICE]
+        messages = site.world.views[MIA]["messages"]
+        more = [messages[0] | {"message_id": f"{n}" * 8 + MESSAGE[8:], "raised_at": NOW + n} for n in range(1, 5)]
+        messages += more
+        ids = [MESSAGE, *(m["message_id"] for m in more)]
+        whole = client.get("/fhir/r4/Communication", auth=auth).json()
+        assert (5, None) == (whole["total"], whole.get("link"))
+        address, found = "/fhir/r4/Communication?_count=2", list[str]()
+        for left in (1, 1, 0):
+            page = client.get(address, auth=auth).json()
+            Bundle.model_validate(page)
+            assert (left, True) == (len(page.get("link", [])), "total" not in page)
+            found += [e["resource"]["id"] for e in page["entry"]]
+            messages.remove(next(m for m in messages if m["message_id"] == found[-1]))
+            address = page["link"][0]["url"] if left else ""
+        assert ids == found
+        assert 2 == client.get("/fhir/r4/Communication?_count=9", auth=auth).json()["total"]
+        assert 2 == client.get("/fhir/r4/Communication?_count=0", auth=auth).json()["total"]
+
+    def test_a_page_of_everything(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The next page of `state=all` is of all; a page is never longer than the limit."""
+        monkeypatch.setattr(gp, "ENTRIES_MAX", 1)
+        client, auth = site.stranger(), site.practices[PRACTICE]
+        messages = site.world.views[MIA]["messages"]
+        messages += [messages[0] | {"message_id": "1" * 8 + MESSAGE[8:], "raised_at": NOW, "state": "CODED"}]
+        first = client.get("/fhir/r4/Communication?state=all&_count=50", auth=auth).json()
+        second = client.get(first["link"][0]["url"], auth=auth).json()
+        assert [MESSAGE, "1" * 8 + MESSAGE[8:]] == [b["entry"][0]["resource"]["id"] for b in (first, second)]
+        assert "link" not in second
+
+    @pytest.mark.parametrize("query", ["_count=-1", "_count=many", "after=1", "after=x.y", f"after={'9' * 17}.{MESSAGE}"])
+    def test_no_such_page(self, site: Site, query: str) -> None:
+        """422, an OperationOutcome."""
+        answer = site.stranger().get(f"/fhir/r4/Communication?{query}", auth=site.practices[PRACTICE])
+        assert 422 == answer.status_code
+        OperationOutcome.model_validate(answer.json())
 
     def test_reading_is_recorded_and_marks_nothing(self, site: Site) -> None:
         """An access record of the practice; the state stays."""
