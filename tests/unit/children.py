@@ -17,6 +17,8 @@ NOW = 1_772_000_000_000_000 // DAY_US * DAY_US + 12 * HOUR_US
 """A noon at the end of February 2026, UTC (London is on UTC then)."""
 
 CHILD = make_id("child", "test")
+WHO = {"child_id": CHILD, "by": "m1", "by_role": "icart_manager"}
+"""A manager, of this child."""
 
 BLANKS: dict[str, dict[str, Any]] = {
     "VulnerabilitySubmission": {
@@ -257,3 +259,18 @@ def r19(missed: int = 25) -> Child:
     child.says("police", "VulnerabilitySubmission", NOW - 12 * DAY, {"concerns": ["CRIME_SUSPECT"]})
     child.says("education", "SchoolConcern", NOW - 4 * DAY, {"concerns": ["UNSUITABLE_ADULTS"]})
     return child
+
+
+def csog(practice: str | None = "N81001", nhs: str | None = "9990000018", **outcome: Any) -> Child:
+    """A child with a practice and a CSOG outcome of yesterday."""
+    child = Child(nhs_number=nhs)
+    child.shows("health")
+    if practice:
+        child.says("health", "GpRegistration", NOW - 300 * DAY, {"practice_ods": practice})
+    child.says("csc", "CsogOutcome", NOW - DAY, outcome.pop("body", None), **outcome)
+    return child
+
+
+def kinds(found: list[tuple[str, Json]]) -> list[str]:
+    """Kinds only."""
+    return [k for k, _ in found]

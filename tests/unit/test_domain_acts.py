@@ -9,8 +9,7 @@ import pytest
 from domain.acts import Refused, judge
 from domain.model import Json
 from domain.times import to_datetime
-from tests.unit.children import CHILD, DAY, HOUR, NOW, REFERENCE, Child, r19
-from tests.unit.test_domain_conclude import csog
+from tests.unit.children import CHILD, DAY, HOUR, NOW, REFERENCE, Child, csog, r19
 
 VALUES: dict[str, dict[str, Any]] = {
     "RecommendationDecided": {"decision": "CONVENE", "reason": None, "rationale": None, "meeting_at": "2026-02-26T10:00:00Z"},

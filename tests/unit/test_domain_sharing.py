@@ -26,8 +26,7 @@ from domain.sharing import (
     table,
     table_text,
 )
-from tests.unit.children import DAY, HOUR, NOW, Child, r19
-from tests.unit.test_domain_conclude import csog
+from tests.unit.children import DAY, HOUR, NOW, Child, csog, r19
 from tests.unit.test_domain_fold import MENU
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sharing.md"
