@@ -8,7 +8,7 @@ to know whether a fact is in force: not on which children the others are, nor wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, Protocol
 
@@ -63,6 +63,19 @@ def corrections(fact: Fact, told: Told) -> list[tuple[str, Json]]:
     pairs += [pair for pair in _upwards(fact, told) if pair not in pairs]
     found += [_withdrawn(target, by, told) for target, by in pairs]
     return [f for f in found if f is not None]
+
+
+def told_of(facts: Iterable[Fact], conclusions: Iterable[Conclusion]) -> Iterator[tuple[Pair, Conclusion]]:
+    """What conclusions say of corrections, in their order, each with whom it means: of facts of one id (agencies give their own),
+    the one on the record that the child is named after.
+    """
+    said = [c for c in conclusions if c.kind in CORRECTED]
+    named = {c.data["event_id"] for c in said}
+    means = {(f.event_id, child_id_of(f.presentation_id)): f.agency for f in facts if f.event_id in named} if said else {}
+    for c in said:
+        about, by = c.data["event_id"], c.data["by_event_id"]
+        if (agency := means.get((about, c.data["child_id"]))) is not None:
+            yield ((agency, about), (agency, by)), c
 
 
 def around(key: FactKey, told: Told) -> set[FactKey]:

@@ -6,7 +6,7 @@ it was told then, so that a corrected spelling is no news.
 
 from __future__ import annotations
 
-from domain.corrected import CORRECTED, REPLACED
+from domain.corrected import REPLACED, told_of
 from domain.model import Fact
 from domain.policy import Reference
 from domain.selection import RETRACTED, Known, put_in_force
@@ -56,18 +56,14 @@ class Seen:
     def _anew(self, mark: tuple[int, int]) -> Situation:
         known, self._mark, self._late = self._known, mark, False
         replacing = [f for f in known.everything.values() if f.supersedes]
-        moved = [c for c in known.conclusions if c.kind in CORRECTED]
+        moved = list(told_of(known.facts, known.conclusions))
         replaced = {(f.agency, f.supersedes) for f in replacing if self._within(f.number, f.accepted_at)}
-        by_then = [c for c in moved if self._within(c.number, c.accepted_at)]
-        told_then = {(c.data["event_id"], c.data["by_event_id"]): c.kind for c in by_then}  # in order: the last holds
-        moved_then = {event_id for (event_id, _), kind in told_then.items() if kind == REPLACED}
+        by_then = [(pair, c) for pair, c in moved if self._within(c.number, c.accepted_at)]
+        told_then = {pair: c.kind for pair, c in by_then}  # in order: the last holds
         # what replaces facts later takes them away (or gives them back): it does not only add, and all is looked at anew
         self._in_order = len(replaced) == len(replacing) and len(by_then) == len(moved)
-        stand = [
-            f
-            for f in known.facts
-            if known.state(f) != RETRACTED and (f.agency, f.event_id) not in replaced and f.event_id not in moved_then
-        ]
+        replaced |= {target for (target, _), kind in told_then.items() if kind == REPLACED}
+        stand = [f for f in known.facts if known.state(f) != RETRACTED and (f.agency, f.event_id) not in replaced]
         then = Known(known.child_id, known.as_of, known.known_at, known.presentations, known.links)
         then.facts = [f for f in stand if self._by_then(f)]
         put_in_force(then)

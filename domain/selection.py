@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
-from domain.corrected import CORRECTED, REINSTATED, REPLACED, FactKey, Pair, stands
+from domain.corrected import CORRECTED, REINSTATED, REPLACED, FactKey, stands, told_of
 from domain.matching import child_id_of
 from domain.model import Conclusion, Fact, History, Link, Presentation
 
@@ -182,8 +182,8 @@ def select(history: History, as_of: int, known_at: int | None = None) -> Known:
     limit = known_at if known_at is not None else 1 << 62
     _links(known, history, limit)
     facts = _facts(known, history, limit)
-    _conclusions(known, history, min(limit, as_of))
-    known.states = _states(known.everything, facts, known.conclusions)
+    _conclusions(known, history, min(limit, as_of), limit)
+    known.states = _states(facts, known.conclusions)
     here = known.links
     linked = [f for f in facts if f.presentation_id in here]
     known.facts = [f for f in linked if f.accepted_at <= as_of or f.occurred_at <= as_of]
@@ -300,10 +300,11 @@ SUBJECTS: Final = ("recommendation_id", "message_id", "match_id", "event_id", "p
 """What a conclusion is about, by the first of these that it names."""
 
 
-def _conclusions(known: Known, history: History, limit: int) -> None:
+def _conclusions(known: Known, history: History, until: int, limit: int) -> None:
+    # a correction acts from when it is known, whenever one looks at, wherever it was filed: so does what is told of it
     # what was concluded on a child that was part of this one then, or is now, goes where its founder is; what is asked stays
     away = {child_id_of(p.presentation_id) for p in history.presentations if p.presentation_id not in known.links}
-    told = (c for c in history.conclusions if c.accepted_at <= limit)
+    told = (c for c in history.conclusions if c.accepted_at <= (limit if c.kind in CORRECTED else until))
     found = {_rank(c): c for c in told if c.data.get("child_id") not in away or "match_id" in c.data}
     known.conclusions = [found[k] for k in sorted(found)]
     known.told_back = {c.data["event_id"] for c in known.conclusions if c.kind == "quality_defect"}
@@ -315,10 +316,10 @@ def _rank(c: Conclusion) -> tuple[int, int, str, str, str]:
     return (c.number, RANKS.get(c.kind, 9), c.kind, str(about), str(d.get("by_event_id", "")))
 
 
-def _states(everything: dict[str, Fact], facts: Iterable[Fact], conclusions: list[Conclusion]) -> dict[FactKey, str]:
+def _states(facts: Sequence[Fact], conclusions: Sequence[Conclusion]) -> dict[FactKey, str]:
     states: dict[FactKey, str] = {}
     retracts: dict[FactKey, list[FactKey]] = {}
-    told = _told_of_elsewhere(everything, conclusions)
+    told = {pair: c.kind == REPLACED for pair, c in told_of(facts, conclusions)}  # in order: what was told last holds
     for fact in facts:
         if fact.supersedes is not None:
             states[(fact.agency, fact.supersedes)] = SUPERSEDED
@@ -331,12 +332,3 @@ def _states(everything: dict[str, Fact], facts: Iterable[Fact], conclusions: lis
         if any(told[target, r] if (target, r) in told else stands(r, retracts, {target}) for r in by):
             states[target] = RETRACTED
     return states
-
-
-def _told_of_elsewhere(everything: dict[str, Fact], conclusions: Iterable[Conclusion]) -> dict[Pair, bool]:
-    """Of each (fact, correction) that this child was told of: does it act? Conclusions are in order: what was told last holds."""
-    told: dict[Pair, bool] = {}
-    for c in conclusions:
-        if c.kind in CORRECTED and (moved := everything.get(c.data["event_id"])) is not None:
-            told[(moved.agency, moved.event_id), (moved.agency, c.data["by_event_id"])] = c.kind == REPLACED
-    return told

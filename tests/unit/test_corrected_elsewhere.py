@@ -154,6 +154,28 @@ class TestWithdrawnInTurn:
         withdraws(memory, ids[2], ids[1], at_home=True)
         assert ["SUPERSEDED", "SUPERSEDED"] == [states(memory)[i] for i in ids[:2]]
 
+    @pytest.mark.parametrize("at_home", [True, False])
+    def test_of_a_day_before(self, *, at_home: bool) -> None:
+        """What was true before is told as it is known now, wherever the corrections were filed."""
+        memory, ids = Memory(AT), [str(uuid4()) for _ in range(3)]
+        harm(memory, ids[0])
+        before = memory.clock
+        for n, expected in ((1, False), (2, True)):
+            withdraws(memory, ids[n], ids[n - 1], at_home=at_home)
+            child = memory.book.child_of[memory.book.stands["education", ids[0]]]
+            assert expected is fold(memory.book.history(child), memory.reference, before)["risk"]["harm"]
+
+
+def test_of_two_agencies_one_id() -> None:
+    """Both gave one id, and are one child: the school withdraws its own elsewhere, and not the harm that police told."""
+    memory, event_id = Memory(AT), str(uuid4())
+    takes(memory, "police", {"concerns": ["DISCLOSURE_ABUSE"]}, event_id=event_id)
+    takes(memory, "education", event_id=event_id)
+    says(memory, "MatchConfirmed", question(memory))
+    withdraws(memory, str(uuid4()), event_id)
+    (view,) = [v for v in memory.views() if v["risk"]["harm"]]
+    assert {"police": "CURRENT", "education": "SUPERSEDED"} == {c["agency"]: c["state"] for c in view["chronology"]}
+
 
 PLACES = ("education-1", "education-2", ELSEWHERE["local_id"])
 """Robin's record, another that may be his, and another child's."""

@@ -369,7 +369,8 @@ class TestWhileOpen:
         """A fact that its agency had filed under another record by then was no part of what was decided on."""
         child = r19()
         gone = next(f for f in child.history.facts if f.agency == "police")
-        child.adds([("replaced", {"child_id": CHILD, "event_id": gone.event_id, "by_event_id": "x"})], NOW - 3 * DAY)
+        moved = {"child_id": child_id_of(gone.presentation_id), "event_id": gone.event_id, "by_event_id": "x"}
+        child.adds([("replaced", moved)], NOW - 3 * DAY)
         child.concludes(NOW - 2 * DAY)
         decide(child, "declined", NOW - DAY)
         child.says("police", VPAS, NOW - 3 * HOUR, {"concerns": ["CRIME_VICTIM"]})

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from domain.conclude import conclude
 from domain.fold import WORKED_OUT, Fold, Folded, bare, fold, parts
+from domain.matching import child_id_of
 from domain.model import Conclusion, Fact, History, Json, Link, Presentation, make_id
 from domain.selection import select
 from domain.sharing import Reader, redact
@@ -375,7 +376,7 @@ class TestCorrections:
         """A correction filed under another presentation reaches this child as a conclusion."""
         child = Child()
         a = child.says("police", "VulnerabilitySubmission", NOW - 9 * DAY)
-        child.adds([("replaced", {"child_id": CHILD, "event_id": a.event_id, "by_event_id": "x"})])
+        child.adds([("replaced", {"child_id": child_id_of(a.presentation_id), "event_id": a.event_id, "by_event_id": "x"})])
         assert ["SUPERSEDED"] == self.states(child)
 
     def test_a_correction_says_what_was_true(self) -> None:
