@@ -103,6 +103,15 @@ def extent(data: bytes, start: int) -> tuple[int, int]:
     return number, at
 
 
+def follows(data: bytes, at: int) -> bool:
+    """Does a whole group stand anywhere behind `at`? Then what does not check there is no torn end, whatever its length says."""
+    while (at := data.find(MAGIC, at)) >= 0:
+        if check(data, at) is not None:
+            return True
+        at += 1
+    return False
+
+
 def readable(data: bytes, at: int = 0) -> Iterator[Group]:
     """Every whole group from `at` on, also behind bytes that do not check."""
     while (at := data.find(MAGIC, at)) >= 0:

@@ -57,9 +57,10 @@ def _mend(folder: Path) -> Mended:
     found = {w.number for w in waiting if w.number > begin}
     last = max(begin, starts - 1, *found)
     _begin_anew(folder, max(last, starts) + 1, [w.fact for w in waiting])
-    aside = [path.rename(path.with_suffix(".damaged")) for path in bent]
     for path in set(files).difference(bent):
         path.unlink()
+    sync_folder(folder)  # what is damaged goes last: until then the spool cannot be opened as if nothing were missing
+    aside = [path.rename(path.with_suffix(".damaged")) for path in bent]
     sync_folder(folder)
     return Mended(len(waiting), last - begin - len(found), tuple(aside))
 

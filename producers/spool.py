@@ -25,7 +25,7 @@ import structlog
 
 from producers.errors import SpoolClosed, SpoolDamaged, SpoolFull, SpoolInUse, SpoolUnwritable
 from producers.facts import Fact
-from producers.groups import GROUP_BYTES_MAX, HEAD, Group, Waiting, check, extent, pack, readable, unpack
+from producers.groups import GROUP_BYTES_MAX, HEAD, Group, Waiting, check, extent, follows, pack, unpack
 
 log = structlog.get_logger(__name__)
 
@@ -197,7 +197,7 @@ class Spool:
 
     def _cut(self, start: int, data: bytes, good: int, *, is_last: bool) -> None:
         path = self._path(start)
-        if not is_last or any(readable(data, good)):
+        if not is_last or follows(data, good):
             raise damaged(path, f"does not check at byte {good}")
         write(path.with_suffix(".torn"), data[good:], synced=True)
         with path.open("r+b") as file:

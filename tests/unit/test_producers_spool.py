@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from producers.errors import SpoolClosed, SpoolDamaged, SpoolError, SpoolFull, SpoolInUse, SpoolUnwritable
 from producers.facts import Fact
-from producers.groups import pack, readable, unpack
+from producers.groups import HEAD, pack, readable, unpack
 from producers.mending import mend
 from producers.sender import SchemaShelf
 from producers.spool import Spool
@@ -430,6 +430,19 @@ class TestBounds:
         data = path.read_bytes()
         path.write_bytes(data[: sizes[0]] + data[sizes[1] :])
         with pytest.raises(SpoolDamaged, match=f"at byte {sizes[0]}"):
+            Spool(folder)
+
+    def test_a_length_that_leads_to_the_end(self, folder: Path) -> None:
+        """The first group's length is damaged and leads to the file's end: the whole groups behind it are no torn end (I1)."""
+        spool = Spool(folder)
+        for number in (1, 2, 3):
+            spool.append([fact(number)])
+        spool.close()
+        path = next(folder.glob("*.facts"))
+        data = bytearray(path.read_bytes())
+        data[4:8] = (len(data) - HEAD.size).to_bytes(4, "big")
+        path.write_bytes(data)
+        with pytest.raises(SpoolDamaged, match="at byte 0"):
             Spool(folder)
 
     def test_a_missing_file_between_is_told(self, folder: Path) -> None:
