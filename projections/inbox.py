@@ -1,4 +1,5 @@
-"""What waits for a practice, from what was said of each message: no child is read or folded, however many messages there are.
+"""What waits for a practice, and what did not arrive, from what was said of each message: no child is read or folded, however
+many messages there are.
 
 The same as in the children's views, at the same moment: nothing is kept that could be older than they are.
 """
@@ -38,7 +39,7 @@ def lying(
         count = None if limit is None else max(CHUNK, limit - len(out))
         asked = {"p": practice_ods, "at": after[0], "m": after[1], "n": count}
         there = [(place, list(some)) for place, some in groupby(conn.execute(_LYING, asked), lambda r: (r.at, r.message_id))]
-        for message, place in _standing(conn, there):
+        for message, place, _ in _standing(conn, there):
             if message.practice == practice_ods and message.told in states:
                 out.append((message.message_id, message.told, place[0]))
         if count is None or len(there) < count or len(out) >= (limit or 0):
@@ -46,8 +47,21 @@ def lying(
         after = there[-1][0]
 
 
-def _standing(conn: Connection, there: Iterable[tuple[Place, list[Any]]]) -> Iterable[tuple[Message, Place]]:
-    """How each message stands on the child that it is on today.
+def unsettled(conn: Connection, now_us: int) -> list[tuple[str, str]]:
+    """Messages with an exception that nobody has resolved: (message id, the child it is on today), oldest exception first."""
+    there = [((0, str(m)), list(some)) for m, some in groupby(conn.execute(_EXCEPTED, {"now": now_us}), lambda r: r.message_id)]
+    found = [
+        (message.exception.accepted_at, message.message_id, child_id)
+        for message, _, child_id in _standing(conn, there)
+        if message.exception is not None and message.settled is None
+    ]
+    book = Book()
+    book.load_founders(conn, {child_id for *_, child_id in found})
+    return [(message_id, book.current(child_id)) for _, message_id, child_id in sorted(found)]
+
+
+def _standing(conn: Connection, there: Iterable[tuple[Place, list[Any]]]) -> Iterable[tuple[Message, Place, str]]:
+    """How each message stands on the child that it is on today, and the child that it was raised on.
 
     Of a child all of whose records were erased there is no message. While a match held two records together, things were said on
     the older child: what was said on a child counts where that child is today, as it does in the view (`Book.current`).
@@ -65,7 +79,7 @@ def _standing(conn: Connection, there: Iterable[tuple[Place, list[Any]]]) -> Ite
             told = (r for r in some if book.current(r.child_id) == here)
             found = by_id(Conclusion(r.number, r.accepted_at, r.kind, orjson.loads(r.data)) for r in told)
             if (message := found.get(place[1])) is not None:
-                yield message, place
+                yield message, place, some[0].child_id
 
 
 _LYING: Final = text(
@@ -73,6 +87,11 @@ _LYING: Final = text(
     "and (at, message_id) > (:at, :m) order by at, message_id limit :n) "
     "select lying.message_id, lying.at, c.number, c.accepted_at, c.kind, c.child_id, c.data "
     "from lying left join conclusion c on c.about = lying.message_id order by lying.at, lying.message_id, c.number, c.seq"
+)
+_EXCEPTED: Final = text(
+    "select about as message_id, number, accepted_at, kind, child_id, data from conclusion "
+    "where about in (select about from conclusion where kind = 'gp_exception') and accepted_at <= :now "
+    "order by about, number, seq"
 )
 _KEPT: Final = text(
     "select distinct l.child_id from link l join presentation p using (presentation_id) where l.child_id = any(:c)"

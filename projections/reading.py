@@ -23,7 +23,7 @@ from domain.searching import SearchTerms
 from projections.book import Book, block_key
 from projections.driver import snapshot
 from projections.entries import header
-from projections.inbox import FIRST, Place, lying
+from projections.inbox import FIRST, Place, lying, unsettled
 from schemas.policies import past_reference
 
 log: Final = structlog.get_logger()
@@ -254,19 +254,11 @@ class Reading:
     def gp_exceptions(self, limit: int, offset: int = 0) -> tuple[list[tuple[str, Json, Json]], int]:
         """(message id, child view, message) of messages with an exception nobody has resolved, oldest first; and how many."""
         with self._caught_up() as conn:
-            sql = text("select distinct child_id from conclusion where kind = 'gp_exception'")
-            raised = [r.child_id for r in conn.execute(sql)]
-            book = Book()
-            book.load_founders(conn, raised)
-            views = self._views(conn, sorted({book.current(c) for c in raised}))
-        found = [
-            (m["message_id"], v, m)
-            for v in views
-            for m in v["messages"]
-            if m["exception"] is not None and m["exception"]["resolved_at"] is None
-        ]
-        found.sort(key=lambda x: (x[2]["exception"]["at"], x[0]))
-        return found[offset : offset + limit], len(found)
+            found = unsettled(conn, self._now())
+            page = found[offset : offset + limit]
+            views = {v["child_id"]: v for v in self._views(conn, sorted({child for _, child in page}))}
+        listed = [(message_id, views[child]) for message_id, child in page]
+        return [(m, v, next(x for x in v["messages"] if x["message_id"] == m)) for m, v in listed], len(found)
 
     # -- what became of it --------------------------------------------------------------------------------------------
 

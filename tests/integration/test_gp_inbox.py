@@ -125,6 +125,17 @@ class Desk:
         found = ((m, at, self.reading.gp_message(m, ods)) for m, at in self.rows(lying.format(ods)))
         return [(m, x[1]["state"], at) for m, at, x in found if x is not None and x[1]["state"] in ALL]
 
+    def excepted_by_views(self) -> list[tuple[str, str]]:
+        """(message id, child) of the exceptions that are open, as the views of all children tell it."""
+        views = [self.reading.child_view(c) for (c,) in self.rows("select distinct child_id from presentation")]
+        found = [(m["exception"]["at"], m["message_id"], v["child_id"]) for v in views if v for m in v["messages"] if open_in(m)]
+        return [(message_id, child_id) for _, message_id, child_id in sorted(found)]
+
+
+def open_in(message: dict[str, Any]) -> bool:
+    """Has a message, as a view shows it, an exception that nobody has resolved?"""
+    return message["exception"] is not None and message["exception"]["resolved_at"] is None
+
 
 @pytest.fixture
 def desk(new_deployment: Callable[..., Deployment], request: pytest.FixtureRequest) -> Iterator[Desk]:
@@ -153,7 +164,7 @@ def test_a_poll_costs_the_same_for_few_and_many(desk: Desk, monkeypatch: pytest.
 def test_what_the_views_say(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is joined, undone, moved, corrected, answered or withdrawn, and however late `deliver` is; whole and by page."""
     monkeypatch.setattr(inbox, "CHUNK", 3)
-    seen, late = set[str](), 0
+    seen, reasons, late, settled = set[str](), set[str](), 0, 0
     for n in range(ROUNDS):
         desk.clock.us += 3_600_000_000
         desk.decide(desk.said.batch(desk.worker.conn))
@@ -175,8 +186,18 @@ def test_what_the_views_say(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None
                     after = (page[-1][2], page[-1][0])
                 assert fit == paged
             seen |= {state for _, state, _ in wanted}
+        found, total = desk.reading.gp_exceptions(1000)
+        assert desk.excepted_by_views() == [(m, v["child_id"]) for m, v, _ in found], n
+        assert all(message["message_id"] == m and open_in(message) for m, _, message in found)
+        assert [found[1:3], total] == [desk.reading.gp_exceptions(2, 1)[0], len(found)]
+        reasons |= {message["exception"]["why"] for *_, message in found}
+        settled += total < desk.rows("select count(distinct about) from conclusion where kind = 'gp_exception'")[0][0]
     apart = "select about from conclusion where kind like 'gp\\_%' group by about having count(distinct child_id) > 1"
     assert (set(ALL), True, True) == (seen, late > 0, bool(desk.rows(apart)))
+    assert ({"REJECTED", "NO_PRACTICE", "NO_NHS_NUMBER"}, True) == (reasons, settled > 0)
+    folds = list[Any]()
+    monkeypatch.setattr(reading_module, "fold", lambda *given: folds.append(given) or fold(*given))
+    assert desk.reading.gp_exceptions(1)[1] > 1 == len(folds), "only those of the page are folded"
 
 
 def test_an_erased_child(desk: Desk) -> None:
