@@ -240,15 +240,15 @@ class Reading:
             sql = "select 1 from gp_inbox where message_id = :m and practice_ods = :p and change = 'WAITING'"
             if conn.execute(text(sql), {"m": message_id, "p": practice_ods}).one_or_none() is None:
                 return None
-        return self._message(message_id, practice_ods)
+        found = self._shown(message_id)
+        return found if found is not None and found[1]["practice_ods"] == practice_ods else None
 
-    def _message(self, message_id: str, practice_ods: str) -> tuple[Json, Json] | None:
+    def _shown(self, message_id: str) -> tuple[Json, Json] | None:
+        """(child view, message), whatever its state."""
         found = self._about(message_id)
         if found is None:
             return None
-        message = next(
-            (m for m in found[1]["messages"] if m["message_id"] == message_id and m["practice_ods"] == practice_ods), None
-        )
+        message = next((m for m in found[1]["messages"] if m["message_id"] == message_id), None)
         return None if message is None else (found[1], message)
 
     def gp_exceptions(self, limit: int, offset: int = 0) -> tuple[list[tuple[str, Json, Json]], int]:
@@ -259,6 +259,12 @@ class Reading:
             views = {v["child_id"]: v for v in self._views(conn, sorted({child for _, child in page}))}
         listed = [(message_id, views[child]) for message_id, child in page]
         return [(m, v, next(x for x in v["messages"] if x["message_id"] == m)) for m, v in listed], len(found)
+
+    def gp_exception(self, message_id: str) -> tuple[Json, Json] | None:
+        """(child view, message) when it has an exception that nobody has resolved."""
+        found = self._shown(message_id)
+        raised = None if found is None else found[1]["exception"]
+        return None if raised is None or raised["resolved_at"] is not None else found
 
     # -- what became of it --------------------------------------------------------------------------------------------
 

@@ -174,13 +174,18 @@ class World:
         )
 
     def gp_exceptions(self, limit: int, offset: int = 0) -> Listed[GpException]:
-        found = [
+        return self._listed(self._exceptions(), limit, offset)
+
+    def gp_exception(self, message_id: str) -> GpException | None:
+        return next((e for e in self._exceptions() if e.message_id == message_id), None)
+
+    def _exceptions(self) -> list[GpException]:
+        return [
             GpException(m["message_id"], v, m)
             for v in self._all()
             for m in v["messages"]
             if m["exception"] and not m["exception"]["resolved_at"]
         ]
-        return self._listed(found, limit, offset)
 
     def entry_for(self, event_id: str) -> Entry | None:
         if self.entries_away:

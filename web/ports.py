@@ -138,6 +138,9 @@ class Reading(Protocol):
     def gp_exceptions(self, limit: int, offset: int = 0) -> Listed[GpException]:
         """Messages with an exception that nobody has resolved, oldest first."""
 
+    def gp_exception(self, message_id: str) -> GpException | None:
+        """One of them."""
+
     def entry_for(self, event_id: str) -> Entry | None:
         """What became of an act; None until the ledger topic has acknowledged its entry."""
 

@@ -158,6 +158,11 @@ class ViewsReading:
         found, total = self._views.gp_exceptions(limit, offset)
         return Listed([GpException(*item) for item in found], total)
 
+    def gp_exception(self, message_id: str) -> GpException | None:
+        """See `web.ports.Reading`."""
+        found = self._views.gp_exception(message_id)
+        return None if found is None else GpException(message_id, *found)
+
     def entry_for(self, event_id: str) -> Entry | None:
         """See `web.ports.Reading`."""
         found = self._views.entry_for(event_id)

@@ -195,6 +195,9 @@ def test_what_the_views_say(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None
     apart = "select about from conclusion where kind like 'gp\\_%' group by about having count(distinct child_id) > 1"
     assert (set(ALL), True, True) == (seen, late > 0, bool(desk.rows(apart)))
     assert ({"REJECTED", "NO_PRACTICE", "NO_NHS_NUMBER"}, True) == (reasons, settled > 0)
+    raised = (m for (m,) in desk.rows("select about from conclusion where kind = 'gp_message'"))
+    singly = {m: one for m in raised if (one := desk.reading.gp_exception(m)) is not None}
+    assert singly == {m: (view, message) for m, view, message in desk.reading.gp_exceptions(1000)[0]}
     folds = list[Any]()
     monkeypatch.setattr(reading_module, "fold", lambda *given: folds.append(given) or fold(*given))
     assert desk.reading.gp_exceptions(1)[1] > 1 == len(folds), "only those of the page are folded"

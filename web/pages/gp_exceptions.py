@@ -14,7 +14,7 @@ from web.forms import Form
 from web.house import GpResolver, House, NotFound, TheHouse, Visitor
 from web.pages.common import Posted, act, plain_conflict
 from web.paging import ROWS, Page, PageNumber, first_of, page_of
-from web.ports import Json
+from web.ports import GpException, Json
 from web.shapes import birth_date, child_name, seen
 
 router: Final = APIRouter(include_in_schema=False)
@@ -35,40 +35,31 @@ WHY: Final = {
 
 def exception_rows(house: House, visitor: Visitor, number: int = 1) -> Page:
     """A page of the open exceptions that this visitor may know of."""
-    rows = []
     listed = house.reading.gp_exceptions(ROWS, first_of(number))
-    for found in listed.items:
-        child = house.redact(found.child, visitor)
-        message = next((m for m in seen((child or {}).get("messages", [])) if m["message_id"] == found.message_id), None)
-        if child is not None and message is not None:
-            rows.append(
-                {
-                    "message_id": found.message_id,
-                    "child_id": child["child_id"],
-                    "name": child_name(child),
-                    "birth_date": birth_date(child),
-                    "practice_ods": message.get("practice_ods"),
-                    "why": message["exception"]["why"],
-                    "for_role": message["exception"]["for_role"],
-                    "at": message["exception"]["at"],
-                    "due_at": message["exception"]["due_at"],
-                    "taken": message["exception"]["taken"],
-                    "passed_on": message["exception"]["passed_on"],
-                    "version": message["exception"]["version"],
-                }
-            )
+    rows = [row for found in listed.items if (row := _row(house, visitor, found)) is not None]
     return page_of(rows, number, listed)
 
 
 def exception_row(house: House, visitor: Visitor, message_id: UUID) -> Json | None:
-    """One open exception, on whatever page it is."""
-    number = pages = 1
-    while number <= pages:
-        found = exception_rows(house, visitor, number)
-        if (row := next((r for r in found.rows if r["message_id"] == str(message_id)), None)) is not None:
-            return row
-        number, pages = number + 1, found.pages
-    return None
+    """One open exception."""
+    found = house.reading.gp_exception(str(message_id))
+    return None if found is None else _row(house, visitor, found)
+
+
+def _row(house: House, visitor: Visitor, found: GpException) -> Json | None:
+    child = house.redact(found.child, visitor)
+    message = next((m for m in seen((child or {}).get("messages", [])) if m["message_id"] == found.message_id), None)
+    if child is None or message is None:
+        return None
+    raised = message["exception"]
+    return {
+        "message_id": found.message_id,
+        "child_id": child["child_id"],
+        "name": child_name(child),
+        "birth_date": birth_date(child),
+        "practice_ods": message.get("practice_ods"),
+        **{name: raised[name] for name in ("why", "for_role", "at", "due_at", "taken", "passed_on", "version")},
+    }
 
 
 def may_take(rows: Sequence[Json], visitor: Visitor) -> dict[str, str]:
