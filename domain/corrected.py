@@ -8,8 +8,8 @@ to know whether a fact is in force: not on which children the others are, nor wh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Final, Protocol
 
 from domain.matching import child_id_of
@@ -25,6 +25,9 @@ FactKey = tuple[str, str]
 Pair = tuple[FactKey, FactKey]
 """A fact, and what corrects it."""
 
+Telling = tuple[Fact, str, str]
+"""Of a fact, by the event_id of what corrects it: `REPLACED` or `REINSTATED`."""
+
 
 class Told(Protocol):
     """The facts of all records that a correction leads to, and what was concluded on these."""
@@ -39,11 +42,32 @@ class Told(Protocol):
         """What was concluded under the name of this child, in order."""
 
 
-def stands(retraction: FactKey, retracts: Mapping[FactKey, Sequence[FactKey]], seen: AbstractSet[FactKey]) -> bool:
-    """A retraction acts unless a retraction that acts withdraws it. `seen` ends a ring of retractions."""
-    if retraction in seen:
-        return False
-    return not any(stands(r, retracts, seen | {retraction}) for r in retracts.get(retraction, ()))
+def acting(targets: Mapping[FactKey, FactKey]) -> set[FactKey]:
+    """Those that act, of retractions by what each withdraws: one acts unless one that acts withdraws it.
+
+    Each withdraws one fact, so they are trees, decided from their ends on, and rings. A ring that none outside it breaks is not
+    decided so: of each in it, whoever asks whether it is withdrawn goes round from there, as if it did not act itself. Of an
+    even number all are withdrawn, of an odd number none.
+    """
+    undecided = Counter(targets.values())
+    acts, left = dict[FactKey, bool](), [(r, True) for r in targets if r not in undecided]
+    while left:
+        one, does = left.pop()
+        if one in acts or one not in targets:
+            continue
+        acts[one], target = does, targets[one]
+        undecided[target] -= 1
+        if does:
+            left.append((target, False))
+        elif not undecided[target]:
+            left.append((target, True))
+    for one in targets:
+        if one not in acts:
+            ring = [one]
+            while (target := targets[ring[-1]]) != one:
+                ring.append(target)
+            acts |= dict.fromkeys(ring, len(ring) % 2 == 0)
+    return {r for r, does in acts.items() if does}
 
 
 def corrections(fact: Fact, told: Told) -> list[tuple[str, Json]]:
@@ -54,15 +78,11 @@ def corrections(fact: Fact, told: Told) -> list[tuple[str, Json]]:
     replacing = [(key, f) for f in waiting if f.supersedes == fact.event_id]
     if fact.supersedes is not None:
         replacing.append(((fact.agency, fact.supersedes), fact))
-    found: list[tuple[str, Json] | None] = []
-    for target, by in replacing:
-        old = told.fact(target)
-        if old is not None and old.presentation_id != by.presentation_id:
-            found.append(_tell(old, by.event_id, REPLACED, told))
-    pairs = [(key, key_of(f)) for f in waiting if f.retracts == fact.event_id]
-    pairs += [pair for pair in _upwards(fact, told) if pair not in pairs]
-    found += [_withdrawn(target, by, told) for target, by in pairs]
-    return [f for f in found if f is not None]
+    olds = ((told.fact(target), by) for target, by in replacing)
+    tellings = [(old, by.event_id, REPLACED) for old, by in olds if old and old.presentation_id != by.presentation_id]
+    pairs = dict.fromkeys((key, key_of(f)) for f in waiting if f.retracts == fact.event_id)
+    tellings += _withdrawn(pairs | dict.fromkeys(_upwards(fact, told)), told)
+    return list(_news(tellings, told))
 
 
 def told_of(facts: Iterable[Fact], conclusions: Iterable[Conclusion]) -> Iterator[tuple[Pair, Conclusion]]:
@@ -114,22 +134,35 @@ def _retractions_of(key: FactKey, told: Told) -> list[FactKey]:
     return [key_of(f) for f in told.corrections_of(key) if f.retracts == key[1]]
 
 
-def _withdrawn(target: FactKey, by: FactKey, told: Told) -> tuple[str, Json] | None:
-    """Does a Retraction of a fact act? None where its record shows that by itself, or was told before."""
-    retracts, left = dict[FactKey, list[FactKey]](), [by]
+def _withdrawn(pairs: Iterable[Pair], told: Told) -> list[Telling]:
+    """Which of these retractions act? Those are left out of which the record of the fact shows that by itself."""
+    targets, left = dict[FactKey, FactKey](), list(pairs)
     while left:
-        if (one := left.pop()) not in retracts:
-            retracts[one] = _retractions_of(one, told)
-            left += retracts[one]
-    old = told.fact(target)
-    under = {f.presentation_id for f in map(told.fact, retracts) if f is not None}
-    if old is None or under == {old.presentation_id}:
-        return None
-    return _tell(old, by[1], REPLACED if stands(by, retracts, {target}) else REINSTATED, told)
+        target, by = left.pop()
+        if by not in targets:
+            targets[by] = target
+            left += [(by, r) for r in _retractions_of(by, told)]
+    facts = {key: f for key in {*targets, *targets.values()} if (f := told.fact(key)) is not None}
+    under = {key: f.presentation_id for key, f in facts.items()}
+    # the record of a fact shows by itself whether a retraction acts only if all that this rests on was filed there as well
+    elsewhere, apart = set[FactKey](), [by for by, target in targets.items() if under.get(by) != under.get(target)]
+    while apart:
+        if (by := apart.pop()) in targets and by not in elsewhere:
+            elsewhere.add(by)
+            apart.append(targets[by])
+    acts = acting(targets)
+    found = ((facts[target], by) for target, by in pairs if target in facts and by in elsewhere)
+    return [(old, by[1], REPLACED if by in acts else REINSTATED) for old, by in found]
 
 
-def _tell(old: Fact, by_event_id: str, kind: str, told: Told) -> tuple[str, Json] | None:
-    """By the child named after the fact's record: that leads to whichever child it is on, also after an undo (I5)."""
-    data = {"child_id": child_id_of(old.presentation_id), "event_id": old.event_id, "by_event_id": by_event_id}
-    before = [c.kind for c in told.said_on(data["child_id"]) if c.kind in CORRECTED and c.data == data]
-    return None if before[-1:] == [kind] else (kind, data)
+def _news(tellings: Iterable[Telling], told: Told) -> Iterator[tuple[str, Json]]:
+    """Those that were not told last, by the child named after the fact's record: that leads to whichever child it is on, also
+    after an undo (I5).
+    """
+    last = dict[str, dict[tuple[str, str], str]]()
+    for old, by, kind in tellings:
+        if (child := child_id_of(old.presentation_id)) not in last:
+            said = (c for c in told.said_on(child) if c.kind in CORRECTED)
+            last[child] = {(c.data["event_id"], c.data["by_event_id"]): c.kind for c in said}
+        if last[child].get((old.event_id, by)) != kind:
+            yield kind, {"child_id": child, "event_id": old.event_id, "by_event_id": by}

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
-from domain.corrected import CORRECTED, REINSTATED, REPLACED, FactKey, stands, told_of
+from domain.corrected import CORRECTED, REINSTATED, REPLACED, FactKey, acting, told_of
 from domain.matching import child_id_of
 from domain.model import Conclusion, Fact, History, Link, Presentation
 
@@ -318,17 +318,17 @@ def _rank(c: Conclusion) -> tuple[int, int, str, str, str]:
 
 def _states(facts: Sequence[Fact], conclusions: Sequence[Conclusion]) -> dict[FactKey, str]:
     states: dict[FactKey, str] = {}
-    retracts: dict[FactKey, list[FactKey]] = {}
+    retracts: dict[FactKey, FactKey] = {}
     told = {pair: c.kind == REPLACED for pair, c in told_of(facts, conclusions)}  # in order: what was told last holds
     for fact in facts:
         if fact.supersedes is not None:
             states[(fact.agency, fact.supersedes)] = SUPERSEDED
         if fact.retracts is not None:
-            retracts.setdefault((fact.agency, fact.retracts), []).append((fact.agency, fact.event_id))
+            retracts[fact.agency, fact.event_id] = (fact.agency, fact.retracts)
     for (target, _), acts in told.items():
         if acts:
             states.setdefault(target, SUPERSEDED)
-    for target, by in retracts.items():
-        if any(told[target, r] if (target, r) in told else stands(r, retracts, {target}) for r in by):
-            states[target] = RETRACTED
+    if retracts:
+        effective = acting(retracts)
+        states |= {target: RETRACTED for by, target in retracts.items() if told.get((target, by), by in effective)}
     return states

@@ -72,7 +72,7 @@ class Book:
     matches: dict[str, Match] = field(default_factory=dict)
     concerned: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     facts: dict[str, list[Fact]] = field(default_factory=lambda: defaultdict(list))
-    stands: dict[tuple[str, str], str] = field(default_factory=dict)
+    stands: dict[FactKey, Fact] = field(default_factory=dict)
     replacing: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
     awaited: set[str] = field(default_factory=set)
     sources: dict[tuple[str, str], tuple[str, int, int]] = field(default_factory=dict)
@@ -95,8 +95,7 @@ class Book:
 
     def fact(self, key: FactKey) -> Fact | None:
         """The fact that an agency gave this id, if it is known here."""
-        hung = self.facts.get(self.stands.get(key, ""), ())
-        return next((f for f in hung if (f.agency, f.event_id) == key), None)
+        return self.stands.get(key)
 
     def corrections_of(self, key: FactKey) -> list[Fact]:
         """The facts known here that correct the one of this id, by the same agency, in order of their records."""
@@ -285,7 +284,7 @@ class Book:
     def _hang(self, fact: Fact) -> None:
         """Hang a fact on its presentation, findable by its id and by what it replaces."""
         self.facts[fact.presentation_id].append(fact)
-        self.stands[(fact.agency, fact.event_id)] = fact.presentation_id
+        self.stands[(fact.agency, fact.event_id)] = fact
         child = self.child_of.get(fact.presentation_id, "")
         if (fold := self.folds.get(child)) is not None and not fold.take(fact):
             del self.folds[child]

@@ -162,7 +162,7 @@ class TestWithdrawnInTurn:
         before = memory.clock
         for n, expected in ((1, False), (2, True)):
             withdraws(memory, ids[n], ids[n - 1], at_home=at_home)
-            child = memory.book.child_of[memory.book.stands["education", ids[0]]]
+            child = memory.book.child_of[memory.book.stands["education", ids[0]].presentation_id]
             assert expected is fold(memory.book.history(child), memory.reference, before)["risk"]["harm"]
 
 
