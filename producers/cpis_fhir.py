@@ -8,13 +8,15 @@ A later version that names another child, type or start corrects what was told: 
 the last one told of it, and every other is retracted.
 A plan whose status is entered-in-error was never so: each fact that was told of it is retracted, once.
 While a plan is active its end is planned, and told as none: only a version written after that day says that it has ended.
+What is told of a plan after something else is recorded later than it: views take what was recorded last. An older version that
+comes late is none; one without a date is as late as it comes.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Final
@@ -42,6 +44,11 @@ PLAN_TYPES: Final[Mapping[str, str]] = {
 UNDATED: Final = -NEVER
 """Of a version that does not say when it was written, or not as an instant."""
 
+AGAIN: Final = (
+    "does not tell whether what was told before another version holds again: nothing is told; "
+    "if it does, send the plan with a later meta.lastUpdated"
+)
+
 ERROR: Final = "entered-in-error"
 ENDED: Final = frozenset({"completed", "revoked"})
 LIVE: Final = frozenset({"active", "on-hold"})
@@ -57,7 +64,9 @@ class Sent:
 
     `facts`: every fact told of it so far and not withdrawn, this one included: all are withdrawn with it. `updated`: the latest
     version told, or found to be in error. `plan`: the child, type and start that `facts` tell of. `earlier`: ids of the
-    contents told before this one. A `sent.json` of before these two were kept has neither.
+    contents told before this one. `recorded`: the fact's `recorded_at`. `dated`: the latest date of any plan, Patient or CareTeam
+    that was told from.
+    A `sent.json` of an earlier release has not the last four, or not the last two.
     """
 
     event_id: str
@@ -67,6 +76,8 @@ class Sent:
     updated: str = ""
     plan: tuple[str, ...] = ()
     earlier: tuple[str, ...] = ()
+    recorded: int = UNDATED
+    dated: int = UNDATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,22 @@ class Joined:
     waiting: tuple[Resource, ...]
     sent: Mapping[str, Sent]
     counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A plan and what is told with it. `bare`: its CareTeam is missing. `received`: some of it or its Flag came in this call."""
+
+    plan: Resource
+    patient: Resource
+    team: Resource | None
+    bare: bool
+    received: bool
+
+    @property
+    def dated(self) -> int:
+        """The latest date of any of it."""
+        return max(updated_us(r) for r in (self.plan, self.patient, self.team) if r)
 
 
 class _Shelf:
@@ -112,8 +139,9 @@ class _Shelf:
 class _Desk:
     """What is collected while joining."""
 
-    def __init__(self, sent: Mapping[str, Sent]) -> None:
+    def __init__(self, sent: Mapping[str, Sent], received: Collection[str]) -> None:
         self.before = sent
+        self.received = received
         self.after = dict(sent)
         self.drafts: list[Draft] = []
         self.reports: list[Report] = []
@@ -136,11 +164,15 @@ _WHY: Final = {
 }
 
 
-def join(resources: Iterable[Resource], sent: Mapping[str, Sent]) -> Joined:
-    """Everything that can be told from `resources` and was not told before (`sent`); the order of `resources` is irrelevant."""
-    desk = _Desk(sent)
+def join(resources: Iterable[Resource], sent: Mapping[str, Sent], received: Collection[str] | None = None) -> Joined:
+    """Everything that can be told from `resources` and was not told before (`sent`); the order of `resources` is irrelevant.
+
+    `received`: the refs of those that came in this call, None for all; of what only waits nothing is asked again.
+    """
+    everything = list(resources)
+    desk = _Desk(sent, {r.ref for r in everything} if received is None else received)
     kept = []
-    for resource in newest(resources, desk.reports):
+    for resource in newest(everything, desk.reports):
         if resource.type not in READ:
             desk.say(resource, "resourceType", "not-read", "is not one of " + ", ".join(READ) + "; left out")
         elif not resource.id:
@@ -175,12 +207,20 @@ def newest(resources: Iterable[Resource], reports: list[Report]) -> list[Resourc
     found: dict[str, Resource] = {}
     for resource in sorted(resources, key=lambda r: (r.ref, updated_us(r), repr(_bare(r.node)), r.file)):
         other = found.get(resource.ref)
-        if other and resource.id and updated_us(other) == updated_us(resource) and _bare(other.node) != _bare(resource.node):
-            where = f"{resource.type}.meta.lastUpdated"
-            message = "does not tell which of two versions is the later one; send one, or date them"
-            reports.append(Report(resource.file, resource.line, where, "version-unclear", message, kept=True))
+        if other and resource.id and updated_us(other) in (UNDATED, updated_us(resource)) and not alike(other, resource):
+            reports.append(unclear(resource, "does not tell which of two versions is the later one; send one, or date them"))
         found[resource.ref if resource.id else f"{resource.file}:{resource.line}:{len(found)}"] = resource
     return list(found.values())
+
+
+def alike(one: Resource, other: Resource) -> bool:
+    """Two versions say the same, but for when they were written."""
+    return _bare({**one.node, "meta": []}) == _bare({**other.node, "meta": []})  # type: ignore[no-any-return]
+
+
+def unclear(resource: Resource, message: str, *, kept: bool = True) -> Report:
+    """That the date of a version leaves something open."""
+    return Report(resource.file, resource.line, f"{resource.type}.meta.lastUpdated", "version-unclear", message, kept)
 
 
 def _bare(node: Any) -> Any:
@@ -230,7 +270,7 @@ def _plan(plan: Resource, shelf: _Shelf, flagged: Mapping[str, list[tuple[Resour
     before = desk.before.get(plan.ref)
     if before is not None and before.content == ERROR and updated_us(plan) <= _version(before.updated):
         if updated_us(plan) == UNDATED:
-            _unclear(plan, desk)
+            desk.reports.append(unclear(plan, AGAIN, kept=False))
         desk.counts["told_before"] += 1  # an older version, come late, of what is known to be wrong
         return
     flags = flagged.get(plan.ref, [])
@@ -245,9 +285,11 @@ def _plan(plan: Resource, shelf: _Shelf, flagged: Mapping[str, list[tuple[Resour
     if rule == "reference-case":
         desk.say(plan, "careTeam", rule, "names its CareTeam in other upper and lower case; resolved", kept=True)
     body = _status(plan, team, desk)
+    bare = bool(named) and team is None
     if body is not None:
-        _tell(plan, team, _subject(patient, desk), body, desk, bare=bool(named) and team is None)
-    if named and team is None:
+        received = any(r.ref in desk.received for r in (plan, patient, team, *(flag for flag, _ in flags)) if r)
+        _tell(_Whole(plan, patient, team, bare, received), _subject(patient, desk), body, desk)
+    if bare:
         desk.waiting.append(plan)
         desk.say(plan, "careTeam", rule or "", "has not come: told without its contact, to be told again with it", kept=True)
 
@@ -297,17 +339,8 @@ def _told_end(plan: Resource, end: int, desk: _Desk) -> int | None:
     return end
 
 
-def _latest(recorded: int, team: Resource | None, before: Sent | None, plan: Resource) -> int:
-    """`recorded` of a plan, by which its newest telling is known: not before its CareTeam was, nor, where the plan has no date,
-    before what was told of it.
-    """
-    others = (updated(team) if team else "", before.updated if before and not updated(plan) else "")
-    return max([recorded, *(t for t in map(_instant, others) if t is not None)])
-
-
-def _tell(
-    plan: Resource, team: Resource | None, subject: dict[str, Any], body: dict[str, Any], desk: _Desk, *, bare: bool
-) -> None:
+def _tell(whole: _Whole, subject: dict[str, Any], body: dict[str, Any], desk: _Desk) -> None:
+    plan = whole.plan
     at, before = body.pop("_at"), desk.before.get(plan.ref)
     recorded = _instant(updated(plan) or text(plan.node, "created"))
     envelope: dict[str, Any] = {
@@ -315,13 +348,13 @@ def _tell(
         "reported_by": "CP-IS", "regime": "UKGDPR", "sensitivity": "SPECIAL", "scope": "PARTNERSHIP",
     }  # fmt: skip
     content = event_id(plan.ref, "CpisStatusChanged", {"envelope": envelope, **body})
+    if before is not None and _told_before(whole, content, before, desk):
+        return
     named = (subject["local_id"], body["plan_type"], body["start_date"])
     corrects = before is not None and before.plan not in ((), named)
-    if before is not None and _told_before(plan, content, before, desk, corrects=corrects):
-        return
-    if before is not None and (before.bare or corrects):
+    if before is not None and before.content != ERROR and (before.bare or corrects or before.recorded == UNDATED):
         envelope["supersedes"] = before.event_id
-    envelope["recorded_at"] = _latest(envelope["recorded_at"], team, before, plan)  # the content is the same whenever it is read
+    envelope["recorded_at"] = _recorded(envelope["recorded_at"], whole, before, replaces="supersedes" in envelope)
     value = {"envelope": envelope, **body}
     chosen = event_id(plan.ref, "CpisStatusChanged", value)
     envelope["event_id"] = chosen
@@ -333,25 +366,39 @@ def _tell(
         told = ()
     facts = (*(f for f in told if f != chosen), chosen)
     latest = max(updated(plan), before.updated if before else "", key=_version)
-    desk.after[plan.ref] = Sent(chosen, content, bare, facts, latest, named, _contents(before))
+    dated = max(whole.dated, before.dated if before else UNDATED)
+    desk.after[plan.ref] = Sent(
+        chosen, content, whole.bare, facts, latest, named, _contents(before), envelope["recorded_at"], dated
+    )
 
 
-def _told_before(plan: Resource, content: str, before: Sent, desk: _Desk, *, corrects: bool) -> bool:
-    """This version was told, or gives another plan than a later one that was: it adds nothing.
+def _recorded(said: int, whole: _Whole, before: Sent | None, *, replaces: bool) -> int:
+    """`recorded_at`, by which the newest telling of a plan is known: when the plan says, but not before its CareTeam was, nor
+    before what this replaces, and later than all else that was told of it. The content is the same whenever it is read.
 
-    One told before another, and not dated as the earlier, may be sent once more or may hold again: its sender is asked.
+    Where an earlier release kept no `recorded`, what it told last is replaced, and what it told before that has no later date.
     """
-    if content not in (before.content, *before.earlier) and not (corrects and _older(plan, before)):
-        return False
-    if content != before.content and not _older(plan, before):
-        _unclear(plan, desk)
+    latest = max(said, updated_us(whole.team)) if whole.team else said
+    if before is None:
+        return latest
+    if before.recorded == UNDATED:
+        return max(latest, _version(before.updated)) + 1
+    return max(latest, before.recorded if replaces else before.recorded + 1)
+
+
+def _told_before(whole: _Whole, content: str, before: Sent, desk: _Desk) -> bool:
+    """This version was told, or is older than one that was: it adds nothing.
+
+    One told before another holds again when the plan, its Patient or its CareTeam is of a later day than all were. Otherwise it
+    may be sent once more or may hold again: its sender is asked.
+    """
+    if content != before.content and not _older(whole.plan, before):
+        if content not in before.earlier or whole.dated > max(before.dated, _version(before.updated)):
+            return False
+        if whole.received:
+            desk.reports.append(unclear(whole.plan, AGAIN, kept=False))
     desk.counts["told_before"] += 1
     return True
-
-
-def _unclear(plan: Resource, desk: _Desk) -> None:
-    message = "does not tell whether what was told before another version holds again: nothing is told; if it does, send it dated"
-    desk.say(plan, "meta.lastUpdated", "version-unclear", message)
 
 
 def _older(plan: Resource, before: Sent) -> bool:
@@ -360,7 +407,7 @@ def _older(plan: Resource, before: Sent) -> bool:
 
 
 def _contents(before: Sent | None) -> tuple[str, ...]:
-    return (*before.earlier, before.content) if before else ()
+    return tuple(dict.fromkeys((*before.earlier, before.content))) if before else ()
 
 
 def _withdraw(plan: Resource, subject: dict[str, Any], desk: _Desk) -> None:
@@ -384,7 +431,10 @@ def _withdraw(plan: Resource, subject: dict[str, Any], desk: _Desk) -> None:
         return
     desk.drafts += [_retraction(plan, subject, fact, at) for fact in facts]
     chosen = desk.drafts[-1].value["envelope"]["event_id"]
-    desk.after[plan.ref] = Sent(chosen, ERROR, bare=False, updated=said or "", earlier=_contents(before))
+    desk.after[plan.ref] = Sent(
+        chosen, ERROR, bare=False, updated=said or "", earlier=_contents(before),
+        recorded=max(at, before.recorded), dated=max(at, before.dated),
+    )  # fmt: skip
 
 
 def _retraction(plan: Resource, subject: dict[str, Any], fact: str, at: int) -> Draft:

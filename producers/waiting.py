@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
-from producers.cpis_fhir import READ, Joined, Sent, join, newest, updated_us
+from producers.cpis_fhir import READ, UNDATED, Joined, Sent, alike, join, newest, unclear, updated_us
 from producers.drafts import Draft, Report
 from producers.errors import SourceError, SpoolFull, SpoolInUse
 from producers.fhir import Resource
@@ -25,6 +25,8 @@ RESOURCES_MAX: Final = 50_000
 """All children of an authority with a plan or looked after are some thousands."""
 
 STAY: Final = ("Patient", "CareTeam")
+
+CAME_LATER: Final = "does not tell whether it is later than the dated version here: it came later and is taken; date it"
 
 
 class WaitingRoom:
@@ -54,9 +56,9 @@ class WaitingRoom:
             raise SpoolFull(f"{self._folder} would hold more than {RESOURCES_MAX} resources; look at what waits there")
         for resource in fresh:
             if resource.type in READ and resource.id:
-                self._store(resource)
+                self._store(resource, reports)
         unread = [r for r in fresh if r.type not in READ or not r.id]
-        joined = join([*self._stored(), *unread], self._sent())
+        joined = join([*self._stored(), *unread], self._sent(), {r.ref for r in fresh})
         return replace(joined, reports=(*reports, *joined.reports))
 
     def told(self, joined: Joined, refused: Iterable[Draft] = ()) -> None:
@@ -73,10 +75,16 @@ class WaitingRoom:
         """Let another process in."""
         os.close(self._owner)
 
-    def _store(self, resource: Resource) -> None:
+    def _store(self, resource: Resource, reports: list[Report]) -> None:
         path = self._folder / "resources" / _name(resource)
-        if path.exists() and updated_us(_read(path)) > updated_us(resource):
-            return  # an older version that came late
+        lying = _read(path) if path.exists() else None
+        if lying is not None and updated_us(lying) > updated_us(resource):
+            if updated_us(resource) > UNDATED:
+                return  # an older version that came late
+            if alike(lying, resource):
+                resource = replace(resource, node=lying.node)  # which says when it was written
+            else:
+                reports.append(unclear(resource, CAME_LATER))
         self._write(path, {
             "type": resource.type, "id": resource.id, "node": resource.node, "file": resource.file, "line": resource.line,
             "aliases": resource.aliases,

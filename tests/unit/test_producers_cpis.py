@@ -558,6 +558,194 @@ class TestCorrected:
             assert [("CPPI", self.OCTOBER, self.ENDED)] == shown(some)
 
 
+class TestToldAgain:
+    """What comes later holds, whatever it says of dates; nobody is asked about what is clear, nor twice about what is not."""
+
+    START, ENDED, EARLIER = "2025-11-10", "2026-01-30", "2026-01-10"
+    RENAMED = TEAM | {"name": "Halton East"}
+
+    @pytest.mark.parametrize("created", [{}, {"created": "2025-11-12T09:00:00Z"}])
+    def test_without_a_date_open_again_in_other_words(self, folder: Path, created: dict[str, str]) -> None:
+        """It came last: it goes on, in any order of arrival."""
+        told = send(folder, version("", self.START, **created), version("", self.START, self.ENDED, **created))
+        again = receive(folder, PATIENT, bundle(version("", self.START, **created), self.RENAMED, FLAG))
+        told += again.drafts
+        assert "version-unclear" not in {r.rule for r in again.reports}
+        for some in itertools.permutations(told):
+            assert [("CPPI", self.START, None)] == shown(some)
+
+    def test_without_a_date_ended_earlier(self, folder: Path) -> None:
+        """An end that is put right by an earlier one."""
+        told = send(folder, version("", self.START, self.ENDED), version("", self.START, self.EARLIER))
+        assert [("CPPI", self.START, self.EARLIER)] == shown(told) == shown(told[::-1])
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["", "01", "02"]), st.sampled_from([START, "2025-10-10"]),
+                st.sampled_from([None, ENDED, EARLIER]), st.sampled_from([(), (TEAM,), (RENAMED,)]),
+            ),
+            min_size=1, max_size=6,
+        )
+    )  # fmt: skip
+    def test_any_versions_by_turns(self, came: list[tuple[str, str, str | None, tuple[Any, ...]]]) -> None:
+        """What was told last is what is shown; what is not told is shown already, is older than what was, or is asked about."""
+        folder = Path(tempfile.mkdtemp(prefix="cpis-test-"))
+        told, latest = list[Draft](), ""
+        try:
+            for day, start, end, team in came:
+                found = receive(folder, PATIENT, bundle(version(day, start, end), *team, FLAG))
+                told += found.drafts
+                last = next(d.value for d in reversed(told) if d.record == "CpisStatusChanged")
+                assert [("CPPI", last["start_date"], last["end_date"])] == shown(told) == shown(told[::-1])
+                held = (start, end) == (last["start_date"], last["end_date"])
+                assert held or "" < day < latest or ("CarePlan.meta.lastUpdated", False) in asked(found)
+                latest = max(day, latest)
+        finally:
+            shutil.rmtree(folder)
+
+    def test_each_is_recorded_later(self, folder: Path) -> None:
+        """Also where neither plan nor CareTeam says that it is; which holds is never left to chance."""
+        teams = [TEAM | {"name": f"Halton {n}"} for n in range(4)]
+        told = [receive(folder, PATIENT, bundle(version("01", self.START), team, FLAG)).drafts[0] for team in teams]
+        recorded = [d.value["envelope"]["recorded_at"] for d in told]
+        assert recorded == sorted(set(recorded))
+
+    @pytest.mark.parametrize("dated", [{}, {"meta": {"lastUpdated": "2026-01-15T00:00:00Z"}}])
+    @pytest.mark.parametrize("earlier_release", [False, True])
+    def test_only_the_end_goes_away(self, folder: Path, dated: dict[str, Any], earlier_release: bool) -> None:
+        """A planned end that was told as the end; an earlier release did not remember when that was recorded."""
+        ended = version("", self.START, self.ENDED, **dated)
+        told = send(folder, ended)
+        if earlier_release:
+            forget(folder, "recorded", "dated")
+        told += send(folder, ended | {"status": "active"})
+        replaced = told[1].value["envelope"].get("supersedes")
+        assert (told[0].value["envelope"]["event_id"] if earlier_release else None) == replaced
+        for some in itertools.permutations(told):
+            assert [("CPPI", self.START, None)] == shown(some)
+        told += send(folder, version("20", self.START, self.ENDED))
+        assert "supersedes" not in told[2].value["envelope"], "it went on, and then it ended: both are so"
+        for some in itertools.permutations(told):
+            assert [("CPPI", self.START, self.ENDED)] == shown(some)
+
+    def test_after_an_error_that_an_earlier_release_told(self, folder: Path) -> None:
+        """What withdrew is not replaced: what it withdrew stays so."""
+        told = send(folder, version("01", self.START), version("02", self.START, status="entered-in-error"))
+        forget(folder, "recorded", "dated")
+        told += send(folder, version("03", self.START))
+        assert "supersedes" not in told[-1].value["envelope"]
+        for some in itertools.permutations(told):
+            assert [("CPPI", self.START, None)] == shown(some)
+
+    def test_an_address_as_it_was_before(self, folder: Path) -> None:
+        """The Patient says that it is the later: told, and the sender is asked nothing, on no day after it either."""
+        plan = bundle(version("10", self.START), TEAM, FLAG)
+        moved = [patient(f"2026-02-{day}", place) for day, place in (("11", "A"), ("12", "B"), ("13", "A"), ("13", "A"))]
+        found = [receive(folder, plan, one) for one in moved]
+        assert [1, 1, 1, 0] == [len(f.drafts) for f in found]
+        assert "1 A Street" == found[2].drafts[0].value["envelope"]["subject"]["address_line"]
+        recorded = [d.value["envelope"]["recorded_at"] for f in found for d in f.drafts]
+        assert recorded == sorted(set(recorded))
+        assert [] == [r for f in found for r in f.reports if r.rule == "version-unclear"]
+
+    def test_an_address_as_it_was_before_without_a_date(self, folder: Path) -> None:
+        """The sender is asked, with advice that fits a dated plan; what is advised then tells it."""
+        plan = version("10", self.START)
+        found = [receive(folder, bundle(plan, TEAM, FLAG), patient("", place)) for place in "ABA"]
+        (asked,) = [r for r in found[2].reports if r.rule == "version-unclear"]
+        assert asked.message.endswith("if it does, send the plan with a later meta.lastUpdated")
+        later = bundle(version("11", self.START), TEAM, FLAG)
+        assert 1 == len(receive(folder, later, patient("", "A")).drafts)
+
+    def test_an_address_of_a_day_that_was_told(self, folder: Path) -> None:
+        """Dated, then another without a date, then the first once more: that is not later than all, and its sender is asked."""
+        plan = bundle(version("10", self.START), TEAM, FLAG)
+        moved = [patient(day, place) for day, place in (("2026-02-11", "A"), ("", "B"), ("2026-02-11", "A"))]
+        found = [receive(folder, plan, one) for one in moved]
+        assert [1, 1, 0] == [len(f.drafts) for f in found]
+        assert [[], [("Patient.meta.lastUpdated", True)], [("CarePlan.meta.lastUpdated", False)]] == [asked(f) for f in found]
+
+    def test_asked_once_while_its_care_team_is_missing(self, folder: Path) -> None:
+        """The plan waits here; on later calls nobody sends it, and nobody is asked."""
+        moved = [receive(folder, bundle(version("", start), FLAG), PATIENT) for start in (self.START, "2025-10-10", self.START)]
+        assert [False, False, True] == ["version-unclear" in {r.rule for r in f.reports} for f in moved]
+        assert ["CarePlan/CP1"] == [r.ref for r in moved[2].waiting]
+        other = PATIENT.replace(b'"P1"', b'"P2"')
+        assert "version-unclear" not in {r.rule for r in receive(folder, other).reports}
+        again = receive(folder, bundle(version("", self.START), FLAG))
+        assert "version-unclear" in {r.rule for r in again.reports}, "it is sent again, and is as unclear"
+
+    def test_an_older_version_that_comes_late(self, folder: Path) -> None:
+        """It is none, also of the same plan and with a CareTeam of a later day; the newest again is the newest still."""
+        newest = version("02", self.START)
+        dated = TEAM | {"meta": {"lastUpdated": "2026-02-20T00:00:00Z"}}
+        told = list(receive(folder, PATIENT, bundle(newest, dated, FLAG)).drafts)
+        late = receive(folder, PATIENT, bundle(version("01", self.START, self.ENDED), dated, FLAG))
+        again = receive(folder, PATIENT, bundle(newest, dated, FLAG))
+        assert [] == [r.rule for f in (late, again) for r in f.reports if not r.kept]
+        for some in itertools.permutations([*told, *late.drafts, *again.drafts]):
+            assert [("CPPI", self.START, None)] == shown(some)
+
+
+class TestUndatedBesideDated:
+    """One version that says when it was written, and another that does not."""
+
+    DATED = TEAM | {"meta": {"lastUpdated": "2026-02-02T00:00:00Z"}}
+
+    def test_an_end_that_comes_while_the_plan_waits(self, folder: Path) -> None:
+        """As of a plan that was told: it came later, and is taken; that nothing but this says so is reported."""
+        receive(folder, bundle(version("02", "2025-11-10"), TEAM, FLAG))
+        found = receive(folder, bundle(version("", "2025-11-10", "2026-01-30")))
+        assert [("CarePlan.meta.lastUpdated", True)] == asked(found)
+        assert ["2026-01-30"] == [d.value["end_date"] for d in receive(folder, PATIENT).drafts]
+
+    def test_another_telephone(self, folder: Path) -> None:
+        """Of what stays here; it is said once, and a dated one that comes then is the later without a word."""
+        receive(folder, bundle(self.DATED))
+        assert [("CareTeam.meta.lastUpdated", True)] == asked(receive(folder, bundle(TEAM | {"name": "Halton East"})))
+        found = receive(folder, bundle(TEAM | {"name": "Halton East"}, PLAN, FLAG), PATIENT)
+        assert (["Halton East"], []) == ([d.value["la_name"] for d in found.drafts], asked(found))
+        assert [] == asked(receive(folder, bundle(self.DATED)))
+
+    def test_the_same_without_its_date(self, folder: Path) -> None:
+        """Nothing is unclear, and the date is kept: an older one that comes late is older still."""
+        receive(folder, bundle(self.DATED))
+        assert [] == asked(receive(folder, bundle(TEAM)))
+        old = TEAM | {"name": "Halton East", "meta": {"lastUpdated": "2026-01-01T00:00:00Z"}}
+        (draft,) = receive(folder, PATIENT, bundle(old, PLAN, FLAG)).drafts
+        assert "Halton" == draft.value["la_name"]
+
+    @pytest.mark.parametrize("swap", [False, True])
+    def test_in_one_call(self, folder: Path, swap: bool) -> None:
+        """The order in a file says nothing: the dated one is taken, and it is reported, unless they say the same."""
+        both = [self.DATED, TEAM | {"name": "Halton East"}][:: -1 if swap else 1]
+        found = receive(folder, PATIENT, bundle(*both, PLAN, FLAG))
+        assert (["Halton"], [("CareTeam.meta.lastUpdated", True)]) == ([d.value["la_name"] for d in found.drafts], asked(found))
+        assert [] == asked(receive(folder, bundle(self.DATED, TEAM)))
+
+
+def patient(day: str, place: str) -> bytes:
+    """The Patient as updated on a day, in the street of that name."""
+    dated = b'<meta><lastUpdated value="%sT09:00:00Z"/></meta>' % day.encode() if day else b""
+    street = PATIENT.replace(b"1 Example Street", b"1 %s Street" % place.encode()).replace(b'<city value="Widnes"/>', b"")
+    return street.replace(b'<id value="P1"/>', b'<id value="P1"/>' + dated)
+
+
+def asked(found: Joined) -> list[tuple[str, bool]]:
+    """Where it is reported that a version's date leaves something open."""
+    return [(r.field, r.kept) for r in found.reports if r.rule == "version-unclear"]
+
+
+def forget(folder: Path, *names: str) -> None:
+    """As an earlier release left its memory, without these."""
+    kept = json.loads((folder / "sent.json").read_text())
+    (folder / "sent.json").write_text(
+        json.dumps({ref: {k: v for k, v in one.items() if k not in names} for ref, one in kept.items()})
+    )
+
+
 class TestHostile:
     """Bytes from outside."""
 
