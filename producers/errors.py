@@ -49,7 +49,7 @@ class SpoolInUse(SpoolError):
 
 
 class SpoolDamaged(SpoolError):
-    """A spool file does not check in its middle, or is missing; the text names the file, the place and what to do."""
+    """A spool file does not check in its middle, is missing, or is not yet mended whole; the text says where and what to do."""
 
 
 class SpoolClosed(SpoolError):

@@ -33,6 +33,9 @@ BYTES_MAX: Final = 256 * 1024 * 1024
 """Default bound on disk: about 400,000 facts of 600 bytes, days of one agency."""
 
 FACTS_MAX: Final = 1_000_000
+MENDING: Final = "mending"
+"""While a file of this name is there, its mending has begun and is not done."""
+
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
 """A segment is deleted as a whole once acknowledged; 8 MiB is about 13,000 facts."""
 
@@ -46,7 +49,8 @@ class Spool:
         """Open or create.
 
         Raises:
-            SpoolInUse: another process has it; SpoolDamaged: a file does not check in its middle; SpoolUnwritable.
+            SpoolInUse: another process has it; SpoolDamaged: a file does not check in its middle, or its mending is not done;
+            SpoolUnwritable.
         """
         self.folder, self.bytes_max, self.facts_max, self.segment_bytes = folder, bytes_max, facts_max, segment_bytes
         self._lock = threading.Lock()
@@ -172,6 +176,10 @@ class Spool:
         return sorted(self._segments)
 
     def _recover(self) -> None:
+        if (self.folder / MENDING).exists():
+            raise SpoolDamaged(
+                f"the mending of the spool {self.folder} ended early; `sightline publish mend-spool {self.folder}` finishes it"
+            )
         starts = sorted(int(p.stem) for p in self.folder.glob("*.facts"))
         position = read_position(self.folder)
         self._last = starts[0] - 1 if starts else position

@@ -147,7 +147,8 @@ def cpis_fhir(*, files: tuple[Path, ...], as_json: bool) -> None:
 def mend_spool(*, folder: Path) -> None:
     """Let every fact that can be read in the damaged spool FOLDER wait again. The error that names the folder says to do so.
 
-    End the client that uses it first. Damaged files are kept beside as `*.damaged`. Exit status 3: some facts could not be read.
+    End the client that uses it first. Damaged files are kept beside as `*.damaged`. Exit status 3: some facts could not be read,
+    or nobody can know how many.
     """
     from producers.mending import mend
 
@@ -156,9 +157,13 @@ def mend_spool(*, folder: Path) -> None:
     if done.aside:
         names = ", ".join(path.name for path in done.aside)
         CONSOLE.print(f"Kept as they were, with facts in clear; remove them when nobody needs them: {names}", soft_wrap=True)
-    if done.lost:
+    lost = [f"at least {done.lost:,} facts"] if done.lost else []
+    if done.open_end:
+        lost.append("an unknown number of the newest facts")
+    if lost:
         advice = "publish that time again from your own records; what has arrived counts once"
-        CONSOLE.print(f"At least {done.lost:,} facts could not be read: {advice}.", style="yellow", soft_wrap=True)
+        said = " and ".join(lost)
+        CONSOLE.print(f"{said[0].upper()}{said[1:]} could not be read: {advice}.", style="yellow", soft_wrap=True)
         sys.exit(REFUSED)
 
 

@@ -216,6 +216,25 @@ class TestMendSpool:
         assert "Zebedee" not in done.output
         assert (0, True) == ((again := self.run(tmp_path)).exit_code, "2 facts wait" in again.stdout)
 
+    def test_an_end_that_cannot_be_counted(self, tmp_path: Path) -> None:
+        """Status 3 as well: nobody knows how many facts the bytes at the end were."""
+        self.spool(tmp_path, bent=False)
+        (path,) = tmp_path.glob("*.facts")
+        path.write_bytes(path.read_bytes()[:-1])
+        done = self.run(tmp_path)
+        assert (REFUSED, True) == (done.exit_code, f"2 facts wait in {tmp_path}" in done.stdout)
+        assert "An unknown number of the newest facts could not be read" in done.stderr
+        assert (0, "") == ((again := self.run(tmp_path)).exit_code, again.stderr)
+
+    def test_a_lost_fact_and_such_an_end(self, tmp_path: Path) -> None:
+        """Both are said."""
+        self.spool(tmp_path, bent=True)
+        (path,) = tmp_path.glob("*.facts")
+        path.write_bytes(path.read_bytes() + b"SLg1")
+        done = self.run(tmp_path)
+        assert REFUSED == done.exit_code
+        assert "At least 1 facts and an unknown number of the newest facts could not be read" in done.stderr
+
     def test_a_whole_spool(self, tmp_path: Path) -> None:
         """Nothing is lost by it, and no copy is left."""
         self.spool(tmp_path, bent=False)
