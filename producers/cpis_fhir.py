@@ -18,12 +18,13 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from typing import Any, Final
 
 from domain.identifiers import nhs_number
 from domain.plausible import BIRTH_EARLIEST
-from domain.times import NEVER, local_date_of, to_us
+from domain.times import local_date_of
+from producers.cpis_versions import UNDATED, instant, newest, unclear, updated, updated_us, version_us
 from producers.drafts import Draft, Report, event_id, london_midnight_us
 from producers.fhir import Resource, each, first, text, texts
 
@@ -40,9 +41,6 @@ PLAN_TYPES: Final[Mapping[str, str]] = {
     "CPPI": "CPPI", "LACI": "LACI", "UCPI": "UCPI",
 }  # fmt: skip
 """SNOMED CT category (or CP-IS's code) of a CarePlan → plan type. 375041000000100 is a *family member* on a plan: not here."""
-
-UNDATED: Final = -NEVER
-"""Of a version that does not say when it was written, or not as an instant."""
 
 AGAIN: Final = (
     "does not tell whether what was told before another version holds again: nothing is told; "
@@ -187,49 +185,6 @@ def join(resources: Iterable[Resource], sent: Mapping[str, Sent], received: Coll
     return Joined(tuple(desk.drafts), tuple(desk.reports), tuple(desk.waiting), desk.after, dict(desk.counts))
 
 
-def updated(resource: Resource) -> str:
-    """`meta.lastUpdated` as sent, empty where absent."""
-    return text(resource.node, "meta", "lastUpdated") or ""
-
-
-def updated_us(resource: Resource) -> int:
-    """The instant of `meta.lastUpdated`: a later one is a later version, whatever offset its text has. Undated is earliest."""
-    return _version(updated(resource))
-
-
-def _version(said: str) -> int:
-    found = _instant(said)
-    return UNDATED if found is None else found
-
-
-def newest(resources: Iterable[Resource], reports: list[Report]) -> list[Resource]:
-    """One resource a name, the last updated, in an order that shows nothing of the order they came in."""
-    found: dict[str, Resource] = {}
-    for resource in sorted(resources, key=lambda r: (r.ref, updated_us(r), repr(_bare(r.node)), r.file)):
-        other = found.get(resource.ref)
-        if other and resource.id and updated_us(other) in (UNDATED, updated_us(resource)) and not alike(other, resource):
-            reports.append(unclear(resource, "does not tell which of two versions is the later one; send one, or date them"))
-        found[resource.ref if resource.id else f"{resource.file}:{resource.line}:{len(found)}"] = resource
-    return list(found.values())
-
-
-def alike(one: Resource, other: Resource) -> bool:
-    """Two versions say the same, but for when they were written."""
-    return _bare({**one.node, "meta": []}) == _bare({**other.node, "meta": []})  # type: ignore[no-any-return]
-
-
-def unclear(resource: Resource, message: str, *, kept: bool = True) -> Report:
-    """That the date of a version leaves something open."""
-    return Report(resource.file, resource.line, f"{resource.type}.meta.lastUpdated", "version-unclear", message, kept)
-
-
-def _bare(node: Any) -> Any:
-    """A node without the line numbers it was read at."""
-    if isinstance(node, Mapping):
-        return {k: [_bare(v) for v in values] for k, values in sorted(node.items()) if k != "#line"}
-    return node
-
-
 def _flags(flags: list[Resource], shelf: _Shelf, desk: _Desk) -> dict[str, list[tuple[Resource, Resource]]]:
     """Flag and patient by the ref of the CarePlan that the Flag shows. Flags without their Patient or plan wait."""
     told = {ref.casefold() for ref in desk.before}
@@ -268,7 +223,7 @@ def _plan(plan: Resource, shelf: _Shelf, flagged: Mapping[str, list[tuple[Resour
         _withdraw(plan, _subject(patient, desk), desk)
         return
     before = desk.before.get(plan.ref)
-    if before is not None and before.content == ERROR and updated_us(plan) <= _version(before.updated):
+    if before is not None and before.content == ERROR and updated_us(plan) <= version_us(before.updated):
         if updated_us(plan) == UNDATED:
             desk.reports.append(unclear(plan, AGAIN, kept=False))
         desk.counts["told_before"] += 1  # an older version, come late, of what is known to be wrong
@@ -342,7 +297,7 @@ def _told_end(plan: Resource, end: int, desk: _Desk) -> int | None:
 def _tell(whole: _Whole, subject: dict[str, Any], body: dict[str, Any], desk: _Desk) -> None:
     plan = whole.plan
     at, before = body.pop("_at"), desk.before.get(plan.ref)
-    recorded = _instant(updated(plan) or text(plan.node, "created"))
+    recorded = instant(updated(plan) or text(plan.node, "created"))
     envelope: dict[str, Any] = {
         "agency": AGENCY, "subject": subject, "occurred_at": at, "recorded_at": at if recorded is None else recorded,
         "reported_by": "CP-IS", "regime": "UKGDPR", "sensitivity": "SPECIAL", "scope": "PARTNERSHIP",
@@ -365,7 +320,7 @@ def _tell(whole: _Whole, subject: dict[str, Any], body: dict[str, Any], desk: _D
         desk.drafts += [_retraction(plan, subject, fact, envelope["recorded_at"]) for fact in others]
         told = ()
     facts = (*(f for f in told if f != chosen), chosen)
-    latest = max(updated(plan), before.updated if before else "", key=_version)
+    latest = max(updated(plan), before.updated if before else "", key=version_us)
     dated = max(whole.dated, before.dated if before else UNDATED)
     desk.after[plan.ref] = Sent(
         chosen, content, whole.bare, facts, latest, named, _contents(before), envelope["recorded_at"], dated
@@ -382,7 +337,7 @@ def _recorded(said: int, whole: _Whole, before: Sent | None, *, replaces: bool) 
     if before is None:
         return latest
     if before.recorded == UNDATED:
-        return max(latest, _version(before.updated)) + 1
+        return max(latest, version_us(before.updated)) + 1
     return max(latest, before.recorded if replaces else before.recorded + 1)
 
 
@@ -393,7 +348,7 @@ def _told_before(whole: _Whole, content: str, before: Sent, desk: _Desk) -> bool
     may be sent once more or may hold again: its sender is asked.
     """
     if content != before.content and not _older(whole.plan, before):
-        if content not in before.earlier or whole.dated > max(before.dated, _version(before.updated)):
+        if content not in before.earlier or whole.dated > max(before.dated, version_us(before.updated)):
             return False
         if whole.received:
             desk.reports.append(unclear(whole.plan, AGAIN, kept=False))
@@ -403,7 +358,7 @@ def _told_before(whole: _Whole, content: str, before: Sent, desk: _Desk) -> bool
 
 def _older(plan: Resource, before: Sent) -> bool:
     """Both versions are dated, and this one is the earlier."""
-    return UNDATED < updated_us(plan) < _version(before.updated)
+    return UNDATED < updated_us(plan) < version_us(before.updated)
 
 
 def _contents(before: Sent | None) -> tuple[str, ...]:
@@ -423,7 +378,7 @@ def _withdraw(plan: Resource, subject: dict[str, Any], desk: _Desk) -> None:
         desk.counts["told_before"] += 1
         return
     said = updated(plan) or text(plan.node, "created")
-    at = _instant(said)
+    at = instant(said)
     if at is None:
         desk.say(
             plan, "meta.lastUpdated", "required", "is required of a plan entered in error (when was it found?): nothing is told"
@@ -501,17 +456,10 @@ def _moment(plan: Resource, name: str, desk: _Desk) -> int | None:
         return None
     if _is_day(said):
         return london_midnight_us(date.fromisoformat(said))
-    found = _instant(said)
+    found = instant(said)
     if found is None:
         desk.say(plan, f"period.{name}", "instant", "is not a day, nor an instant with an offset", kept=name == "end")
     return found
-
-
-def _instant(said: str | None) -> int | None:
-    try:
-        return to_us(datetime.fromisoformat(said or ""))
-    except ValueError:
-        return None
 
 
 def _is_day(said: str) -> bool:

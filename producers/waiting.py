@@ -16,7 +16,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
-from producers.cpis_fhir import READ, UNDATED, Joined, Sent, alike, join, newest, unclear, updated_us
+from producers.cpis_fhir import READ, Joined, Sent, join
+from producers.cpis_versions import UNDATED, alike, newest, unclear, updated_us
 from producers.drafts import Draft, Report
 from producers.errors import SourceError, SpoolFull, SpoolInUse
 from producers.fhir import Resource
