@@ -38,7 +38,8 @@ def lives(seed: int, sizes: Sequence[int], each: int, after: int) -> dict[int, l
     """For each size, `each` children of whom so many facts are told, a day apart, before the `after` facts that are measured.
 
     The n-th child of every size is told the same facts on the same days at the end, by agencies that have told of the child
-    before: only the length of the history differs.
+    before: only the length of the history differs. None of it is in the history: an episode of years ago does not begin anew
+    under its old number.
     """
     borough = Borough(end=END, seed=seed, children=POOL_CHILDREN)
     stories = stories_of(borough)
@@ -48,9 +49,11 @@ def lives(seed: int, sizes: Sequence[int], each: int, after: int) -> dict[int, l
         told, begin = [], END - (size + after) * DAY_US
         for n in range(each):
             desk = _known_to_all(Desk(seed, next(people), faithful=True, since=borough.opens_at))
-            after_them = list(_daily(desk, _shuffled(stories, f"{seed}/{n}/after"), begin + size * DAY_US, after))
-            past = _shuffled(stories, f"{seed}/{n}/before")
-            first = [next([f] for story in past for f in story if f.agency == a) for a in sorted({f.agency for f in after_them})]
+            newest = _shuffled(stories, f"{seed}/{n}/after")[:after]  # every story has a fact at least
+            after_them = list(_daily(desk, newest, begin + size * DAY_US, after))
+            past = [story for story in _shuffled(stories, f"{seed}/{n}/before") if story not in newest]
+            rest = past[::-1]
+            first = [next([f] for story in rest for f in story if f.agency == a) for a in sorted({f.agency for f in after_them})]
             before = list(_daily(desk, first + past, begin, size))
             told.append(Life(before, after_them))
         found[size] = told
