@@ -172,9 +172,10 @@ def _listed(folded: Folded) -> set[tuple[str, str]]:
         if rec.joined is not None and not rec.decided:
             continue
         raised, gone = rec.raised.data, rec.changed | _gone(rec, folded) if rec.open else rec.changed
-        mine = {(r["rule"], f) for r in raised["reasons"] if r["rule"] in raised["triggers"] for f in r["facts"]}
-        found |= {(rule, f) for rule, f in mine if _stayed(f, rec, folded.known)}
-        found = {(rule, f) for rule, f in found if f not in gone}
+        mine = [(r["rule"], f) for r in raised["reasons"] if r["rule"] in raised["triggers"] for f in r["facts"]]
+        found.update(pair for pair in mine if pair not in found and _stayed(pair[1], rec, folded.known))
+        if gone:
+            found = {pair for pair in found if pair[1] not in gone}
     return found
 
 

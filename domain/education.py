@@ -79,8 +79,12 @@ def _span(fact: Fact) -> tuple[str, str]:
 
 def school_days(gap: Gap, today: str, days: Calendar) -> int:
     """School days of a span up to and including `today`."""
-    until = min(gap.last, today) if gap.last else today
-    return days.between(date.fromisoformat(gap.fact.body["from_date"]), date.fromisoformat(until))
+    return days_from(gap.fact.body["from_date"], min(gap.last, today) if gap.last else today, days)
+
+
+def days_from(first: str, last: str, days: Calendar) -> int:
+    """School days between two days (ISO 8601), both included."""
+    return days.between(date.fromisoformat(first), date.fromisoformat(last))
 
 
 def _absence(fact: Fact, reference: Reference) -> Json:

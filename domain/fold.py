@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from domain import meetings, messages, missing, missing_view, risk
 from domain.calendar import midnight, next_midnight
@@ -262,10 +263,14 @@ def _counts_on(s: Situation) -> bool:
     """A span without education is short of the highest tier: another school day may give points."""
     if not (spans := s.gaps()):
         return False
-    top = max((at_least for r in s.reference.policy.rules if r.kind == "no_provision" for at_least, _ in r.tiers), default=0)
+    rules = s.reference.policy.asked(GAPS)
+    top = max((at_least for r in rules if r.kind == "no_provision" for at_least, _ in r.tiers), default=0)
     days = s.reference.register.calendars[SCHOOL_DAYS]
-    return any(school_days(gap, s.today, days) < top for gap in spans)
+    return any(school_days(gap, s.today, days) < top for gap in reversed(spans))  # the last begun is the shortest
 
+
+GAPS: Final = frozenset({"NoSchoolProvision"})
+"""Records that tell of spans without education."""
 
 SPANS = (
     ("WorkerAllocated", "from_date", "to_date"),

@@ -16,6 +16,9 @@ from domain.times import local_date_of
 NO_END: Final = "9999-12-31"
 """The last day there is: what systems write for `no end`."""
 
+PLANNED: Final = {"CPPI": "CP", "UCPI": "CP", "LACI": "LAC"}
+"""The status with social care that a CP-IS plan of a type tells of."""
+
 OPEN_STATUSES = frozenset({"EARLY_HELP", "CIN", "CP", "LAC"})
 """Statuses under which social care or early help works with the child."""
 
@@ -94,7 +97,7 @@ def registration(known: Known, today: str) -> Fact | None:
     if not begun:
         return None
     last = bisect_left(line.ats, line.ats[begun - 1])
-    return last_told(sorted(line.facts[last:begun], key=in_time))
+    return line.facts[last] if last == begun - 1 else last_told(sorted(line.facts[last:begun], key=in_time))
 
 
 def practice(known: Known, today: str) -> Json | None:
@@ -200,14 +203,10 @@ def status_facts(known: Known, spans: Iterable[Fact], first: str, last: str, wan
     since = max(0, bisect_left(line.ats, first, key=itemgetter(0)) - 1)
     upto = bisect_right(line.ats, last, key=itemgetter(0))
     held = {begins(f): f for f in line.facts[since:upto]}.values()
-    kinds = {"CPPI": "CP", "UCPI": "CP", "LACI": "LAC"}
-    return [
-        *(f for f in held if f.body["status"] in wanted),
-        *(
-            f
-            for f in spans
-            if kinds.get(f.body["plan_type"]) in wanted
-            and (f.body.get("start_date") or "") <= last
-            and (f.body.get("end_date") or NO_END) >= first
-        ),
+    own = [f for f in held if f.body["status"] in wanted]
+    types = {plan_type for plan_type, status in PLANNED.items() if status in wanted}
+    return own + [
+        f
+        for f in spans
+        if (b := f.body)["plan_type"] in types and (b.get("start_date") or "") <= last and (b.get("end_date") or NO_END) >= first
     ]

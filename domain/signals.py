@@ -16,7 +16,7 @@ from typing import Any, Final
 from domain import missing
 from domain.calendar import midnight
 from domain.chronology import day
-from domain.education import SCHOOL_DAYS, Gap, gaps, rate, school_days, weeks
+from domain.education import SCHOOL_DAYS, Gap, days_from, gaps, rate, school_days, weeks
 from domain.identity_view import latest_birth_date
 from domain.involvement import NO_END, begins, plans, status_facts
 from domain.missing import Episode
@@ -348,6 +348,8 @@ def _no_provision(rule: Rule, s: Situation) -> Hit | None:
     days = s.reference.register.calendars[SCHOOL_DAYS]
     best: tuple[int, Fact] | None = None
     for gap in sorted(s.gaps(), key=lambda gap: (gap.fact.body["from_date"], gap.fact.agency)):
+        if best is not None and days_from(gap.fact.body["from_date"], s.today, days) <= best[0]:
+            break  # no span that began as late as this is longer
         count = school_days(gap, s.today, days)
         if best is None or count > best[0]:
             best = (count, gap.fact)
@@ -360,25 +362,25 @@ def _no_provision(rule: Rule, s: Situation) -> Hit | None:
 def _corroboration(rule: Rule, s: Situation) -> Hit | None:
     """The most agencies whose signals lie within `within_days` of one another, and every signal that is part of such a span."""
     window, span = rule.window_days * DAY_US, rule.within_days * DAY_US
-    seen = {(f.agency, f.event_id): (at, f) for at, f in s.signals(s.known.as_of - window)}
-    ordered = sorted(seen.values(), key=lambda x: (x[0], x[1].event_id, x[1].agency))
+    seen = {id(f): (at, f.event_id, f.agency, f) for at, f in s.signals(s.known.as_of - window)}
+    ordered = sorted(seen.values(), key=itemgetter(0, 1, 2))
     if ordered:
         s.ahead(ordered[0][0] + window)
     inside: dict[str, int] = {}
     facts: list[Fact] = []
     most = upto = given = 0
-    for n, (at, first) in enumerate(ordered):
+    for n, (at, _, own, _) in enumerate(ordered):
         while upto < len(ordered) and ordered[upto][0] - at <= span:
-            agency = ordered[upto][1].agency
+            agency = ordered[upto][2]
             inside[agency] = inside.get(agency, 0) + 1
             upto += 1
         if len(inside) > 1:
             most = max(most, len(inside))
-            facts += [f for _, f in ordered[max(n, given) : upto]]
+            facts += [f for *_, f in ordered[max(n, given) : upto]]
             given = upto
-        inside[first.agency] -= 1
-        if not inside[first.agency]:
-            del inside[first.agency]
+        inside[own] -= 1
+        if not inside[own]:
+            del inside[own]
     points = rule.tier(most)
     return Hit(rule, facts, points) if points else None
 
