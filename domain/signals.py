@@ -18,7 +18,7 @@ from domain.calendar import midnight
 from domain.chronology import day
 from domain.education import SCHOOL_DAYS, Gap, days_from, gaps, rate, school_days, weeks
 from domain.identity_view import latest_birth_date
-from domain.involvement import NO_END, begins, plans, status_facts
+from domain.involvement import NO_END, PLANNED, begins, plans, status_facts
 from domain.missing import Episode
 from domain.model import Fact
 from domain.policy import LISTS, Policy, Reference, Rule
@@ -276,7 +276,7 @@ def _since(held: Iterable[Fact]) -> str:
 
 
 def _plan(held: Iterable[Fact]) -> bool:
-    return any(f.body.get("status") == "CP" or f.body.get("plan_type") in ("CPPI", "UCPI") for f in held)
+    return any("CP" in (f.body.get("status"), PLANNED.get(f.body.get("plan_type", ""))) for f in held)
 
 
 def _recent_episodes(rule: Rule, s: Situation) -> list[Episode]:

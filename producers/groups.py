@@ -109,7 +109,7 @@ def extent(data: bytes, start: int) -> tuple[int, int]:
     """The last number, and the end, of the unbroken run of groups from the beginning."""
     number, at = start - 1, 0
     while (group := check(data, at)) is not None and group.first == number + 1:
-        number, at = group.first + group.facts - 1, group.end
+        number, at = group.following - 1, group.end
     return number, at
 
 
