@@ -36,6 +36,9 @@ FLAT: Final = 1.25
 WHOLE: Final = FACTS >= FACTS_FULL
 HISTORIES: Final = (1_000, 100, 10) if WHOLE else (100, 10)
 CHILDREN_EACH: Final = 25
+ROUNDS: Final = 3
+"""Times that all of it is done with other children: by itself one round, some hundred facts of a size, moves by a tenth."""
+
 SINGLY, TOGETHER = 10, 10
 """Days on which facts are decided about one by one, then days on which those of all children of a size come in one batch."""
 
@@ -152,21 +155,22 @@ class TestHistory:
             f"{CHILDREN_EACH} children of each size, told of once a day by every agency in Halton's mix; all of it comes to "
             f"one child. Measured: the {days} facts that follow so many, the same for every size; on {SINGLY} days one by one, "
             f"then on {TOGETHER} days those of {CHILDREN_EACH} children in one batch; every day each size has its turn, so that "
-            "the machine's moods fall on all alike. `Unify` in this process, PostgreSQL real; from bytes to commit. CPU is of "
-            "the process and of all of PostgreSQL's.",
+            f"the machine's moods fall on all alike. {ROUNDS} rounds, each with other children on databases of its own. `Unify` "
+            "in this process, PostgreSQL real; from bytes to commit. CPU is of the process and of all of PostgreSQL's.",
         )
-        told = lives(SEED, HISTORIES, CHILDREN_EACH, days)
         singly, together = {size: Cost() for size in HISTORIES}, {size: Cost() for size in HISTORIES}
-        with worker(services) as unify:
-            unify.decide(_history(told))
-            for day in range(days):
-                for size, children in told.items():
-                    facts = [c.after[day] for c in children]
-                    if day < SINGLY:
-                        singly[size].add(unify.decide([f] for f in facts))
-                    else:
-                        together[size].add(unify.decide([facts]))
-            assert unify.accepted() == sum((size + days) * CHILDREN_EACH for size in HISTORIES)
+        for n in range(ROUNDS):
+            told = lives(SEED + n, HISTORIES, CHILDREN_EACH, days)
+            with worker(services) as unify:
+                unify.decide(_history(told))
+                for day in range(days):
+                    for size, children in told.items():
+                        facts = [c.after[day] for c in children]
+                        if day < SINGLY:
+                            singly[size].add(unify.decide([f] for f in facts))
+                        else:
+                            together[size].add(unify.decide([facts]))
+                assert unify.accepted() == sum((size + days) * CHILDREN_EACH for size in HISTORIES)
         _report(section, "after {:,} facts, one by one", singly)
         _report(section, f"after {{:,}} facts, {CHILDREN_EACH} children a batch", together)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from random import Random
 from typing import Any, Final
 from uuid import UUID, uuid5
 
-from domain.times import DAY_US
+from domain.times import DAY_US, local_date_of
 from producers.halton.agencies import LOCAL_ID, Desk
 from producers.halton.borough import Borough
 from producers.halton.facts import SimulatedFact
@@ -22,6 +23,12 @@ AGES: Final = range(10, 17)
 """Old enough for a thousand days of what is said of adolescents."""
 
 DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
+LASTING: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "CpisStatusChanged": ("end_date", {}),
+    "NoSchoolProvision": ("to_date", {"reason": "ENDED", "hours_offered": 25}),
+}
+"""Records of what lasts until its end is told: the field of its last day, and what else that telling says otherwise."""
+
 INSTANT_MIN: Final = 10**15
 """A whole number from here on is an instant (µs since 1970), not a count."""
 
@@ -71,11 +78,34 @@ def _shuffled(stories: list[list[SimulatedFact]], name: str) -> list[list[Simula
 
 
 def _daily(desk: Desk, stories: list[list[SimulatedFact]], begin: int, count: int) -> Iterator[SimulatedFact]:
-    """`count` facts, one on each day from `begin` (µs UTC): each story told whole."""
-    facts = (f for story in stories for f in story)
-    for day, fact in zip(range(count), facts, strict=False):
-        at = begin + day * DAY_US
-        yield _told(desk, fact, at, str(uuid5(IDS, f"{desk.child.id}/{at}")))
+    """`count` facts, one on each day from `begin` (µs UTC): each story told whole.
+
+    A child is on one plan at a time, and without school once at a time: before the next is told, the end of the last is.
+    """
+    facts, held = (f for story in stories for f in story), None
+    lasting = dict[str, SimulatedFact]()
+    for at in range(begin, begin + count * DAY_US, DAY_US):
+        fact = held or next(facts)
+        begins = fact.record in LASTING and fact.value[LASTING[fact.record][0]] is None
+        if begins and fact.record in lasting:
+            held = fact
+            yield _ended(lasting.pop(fact.record), at)
+            continue
+        told, held = _told(desk, fact, at, str(uuid5(IDS, f"{desk.child.id}/{at}"))), None
+        if begins:
+            lasting[fact.record] = told
+        yield told
+
+
+def _ended(fact: SimulatedFact, at: int) -> SimulatedFact:
+    """The end of what a fact has told of, arriving within the day before `at` (µs UTC)."""
+    last_day, also = LASTING[fact.record]
+    later, value = (at - fact.arrives_at) // DAY_US * DAY_US, copy.deepcopy(fact.value)
+    envelope = value["envelope"]
+    envelope |= {"event_id": str(uuid5(IDS, f"{envelope['event_id']}/end"))}
+    envelope |= {name: envelope[name] + later for name in ("occurred_at", "recorded_at")}
+    value |= {last_day: local_date_of(envelope["occurred_at"]), **also}
+    return replace(fact, value=value, arrives_at=fact.arrives_at + later)
 
 
 def _told(desk: Desk, fact: SimulatedFact, at: int, event_id: str) -> SimulatedFact:
