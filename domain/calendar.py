@@ -22,7 +22,7 @@ WEEKEND: Final = 5
 """`date.weekday()` of Saturday."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Calendar:
     """Which days count. `closed`: single days that do not; `breaks`: closed spans, first and last day included."""
 
@@ -85,6 +85,7 @@ def midnight(day: str) -> int:
     return to_us(datetime.combine(date.fromisoformat(day), time(0), LONDON))
 
 
+@lru_cache(maxsize=4096)
 def next_midnight(day: str) -> int:
     """The instant at which the London day after `day` begins. The last day of the calendar has none: it means `no end`."""
     at = date.fromisoformat(day)

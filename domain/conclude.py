@@ -138,12 +138,12 @@ def _news(earlier: Sequence[Recommendation], folded: Folded, reference: Referenc
     if folded.risk.harm and _new_trigger(folded):
         return True
     last = earlier[-1]
-    number, held_at = (max(mark) for mark in zip(*(r.seen for r in earlier), strict=True))
-    before = evaluate(folded.seen.upto(number, held_at), reference.policy)
     if last.decision == "CONVENED" or folded.risk.basis is None:
         return False
     if last.decision == "CLOSED" and not last.changed.isdisjoint(folded.known.in_force):
         return True  # it was closed because this was gone, and it is back
+    number, held_at = (max(mark) for mark in zip(*(r.seen for r in earlier), strict=True))
+    before = evaluate(folded.seen.upto(number, held_at), reference.policy)
     if folded.risk.points - before.points >= reference.policy.reraise_points:
         return True
     fresh = folded.risk.agencies - last.agencies

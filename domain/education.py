@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 from domain.calendar import Calendar
 from domain.labelling import label_of, rest_on
@@ -82,6 +83,7 @@ def school_days(gap: Gap, today: str, days: Calendar) -> int:
     return days_from(gap.fact.body["from_date"], min(gap.last, today) if gap.last else today, days)
 
 
+@lru_cache(maxsize=4096)
 def days_from(first: str, last: str, days: Calendar) -> int:
     """School days between two days (ISO 8601), both included."""
     return days.between(date.fromisoformat(first), date.fromisoformat(last))

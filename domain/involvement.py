@@ -100,6 +100,13 @@ def registration(known: Known, today: str) -> Fact | None:
     return line.facts[last] if last == begun - 1 else last_told(sorted(line.facts[last:begun], key=in_time))
 
 
+def next_registration(known: Known, today: str) -> str:
+    """The first day after `today` on which a GP registration begins that is told already; `NO_END` when none is."""
+    begins = known.by_day("GpRegistration", "registered_from").ats
+    ahead = bisect_right(begins, today)
+    return begins[ahead] if ahead < len(begins) else NO_END
+
+
 def practice(known: Known, today: str) -> Json | None:
     """The child's registered practice; null when none is known."""
     fact = registration(known, today)
@@ -193,13 +200,12 @@ def plan_of(fact: Fact) -> tuple[str, str]:
     return fact.body["plan_type"], fact.body.get("start_date") or ""
 
 
-def status_facts(known: Known, spans: Iterable[Fact], first: str, last: str, wanted: frozenset[str]) -> list[Fact]:
-    """The facts by which the child's status was one of `wanted` (CP, LAC) on a day from `first` to `last`: social care's own, or
-    CP-IS (`plans`).
+def status_facts(line: Line, spans: Iterable[Fact], first: str, last: str, wanted: frozenset[str]) -> list[Fact]:
+    """The facts by which the child's status was one of `wanted` (CP, LAC) on a day from `first` to `last`: social care's own
+    (`by_begin`), or CP-IS (`plans`).
 
     On the day on which a status begins, the one before it held as well; of several from one day, only the one told last.
     """
-    line = by_begin(known)
     since = max(0, bisect_left(line.ats, first, key=itemgetter(0)) - 1)
     upto = bisect_right(line.ats, last, key=itemgetter(0))
     held = {begins(f): f for f in line.facts[since:upto]}.values()

@@ -93,8 +93,8 @@ class Sent:
     """The messages on a child, oldest first; those of them that are live; how often each CSOG outcome was told.
 
     `dues`: when what somebody owes about them is due, µs UTC; `states`: how many are in each state.
-    `complete_for`: with so many outcomes, this practice and this NHS number nothing was missing. Nor is it later, as time alone
-    makes an outcome no more to be told.
+    `complete_for`: with so many outcomes and registrations and this NHS number nothing was missing. Nor is it later, before
+    `complete_until`, the day on which the next registration begins: time alone makes an outcome no more to be told.
     """
 
     every: list[Message]
@@ -102,7 +102,8 @@ class Sent:
     times: Mapping[str, int]
     dues: list[int]
     states: Mapping[str, int]
-    complete_for: tuple[int, str | None, str | None] | None = field(default=None, compare=False)
+    complete_for: tuple[int, int, str | None] | None = field(default=None, compare=False)
+    complete_until: str = field(default="", compare=False)
 
 
 def messages(known: Known) -> Sent:

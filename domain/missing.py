@@ -194,6 +194,10 @@ class Episodes:
             self.unsettled = [e for e in again if e.ended_at is None or e.clock == "RUNNING"]
         return told or bool(turned)
 
+    def newest(self, us: int) -> list[tuple[int, str]]:
+        """The `clocks` of those that began less than `us` before the one that began last."""
+        return self.clocks[bisect_right(self.starts, self.starts[-1] - us) :] if self.starts else []
+
     def days(self, grade: Fact, today: str) -> tuple[str, str]:
         """From the London day of a grade to that on which the child was back, or `today`; where nobody reported it, that day."""
         day, key = local_date_of(happened(grade)), (grade.agency, grade.body["episode_id"])

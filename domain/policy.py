@@ -40,8 +40,8 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = {
 OF_EPISODES: Final = frozenset({"missing_count", "missing_overnight", "missing_repeat", "interview"})
 """Kinds of rule that look at episodes as they are told all together."""
 
-DAILY: Final = frozenset({"graded_while", "no_provision"})
-"""Kinds of rule whose answer may be another on another day."""
+OF_SIGNALS: Final = "corroboration"
+"""The kind of rule that looks at what rules found that give weak signals, and is applied after them."""
 
 BESIDE: Final[Mapping[str, frozenset[str]]] = {"graded_while": frozenset({*EPISODE, "SocialCareStatus", "CpisStatusChanged"})}
 """Records that rules of a kind look at beside those that they need."""
@@ -112,9 +112,7 @@ class Policy:
     overdue_to: tuple[str, ...]
     rules: tuple[Rule, ...]
     _asked: dict[frozenset[str], tuple[Rule, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _again: dict[tuple[frozenset[str], bool, bool], frozenset[str]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    _again: dict[tuple[frozenset[str], bool], frozenset[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def asked(self, told: frozenset[str]) -> tuple[Rule, ...]:
         """The rules that can hold where facts of the records `told` are in force, in order."""
@@ -123,19 +121,17 @@ class Policy:
             found = self._asked[told] = tuple(r for r in self.rules if not r.looks_at or not told.isdisjoint(r.looks_at))
         return found
 
-    def again(self, fresh: frozenset[str], *, turned: bool, new_day: bool) -> frozenset[str]:
-        """Ids of the rules that may answer differently once facts of the records `fresh` came, episodes are told otherwise
-        (`turned`), or a day has begun.
+    def again(self, fresh: frozenset[str], *, turned: bool) -> frozenset[str]:
+        """Ids of the rules that may answer differently once facts of the records `fresh` came, or episodes are told otherwise
+        (`turned`).
         """
-        key = (fresh, turned, new_day)
+        key = (fresh, turned)
         found = self._again.get(key)
         if found is None:
             found = self._again[key] = frozenset(
                 r.id
                 for r in self.rules
-                if not fresh.isdisjoint(r.looks_at | BESIDE.get(r.kind, frozenset()))
-                or (turned and r.kind in OF_EPISODES)
-                or (new_day and r.kind in DAILY)
+                if not fresh.isdisjoint(r.looks_at | BESIDE.get(r.kind, frozenset())) or (turned and r.kind in OF_EPISODES)
             )
         return found
 

@@ -20,7 +20,7 @@ from typing import Final
 from domain.fold import Folded
 from domain.gp_texts import POSTCODE, tells_too_much
 from domain.identity_view import trusted_nhs_number
-from domain.involvement import registration
+from domain.involvement import next_registration, registration
 from domain.labelling import label_of
 from domain.messages import SEEN, Message
 from domain.model import Fact, Json, make_id
@@ -50,10 +50,11 @@ def gp_messages(folded: Folded, reference: Reference, now: int, fired: int | Non
     outcomes = known.current.get("CsogOutcome", ())
     if not outcomes and not folded.messages.every:
         return []
-    to = _addressed(folded)
-    looked = (len(outcomes), to.practice, to.nhs)
-    if fired is None and looked == folded.messages.complete_for:
+    nhs, today, sent = trusted_nhs_number(known), folded.situation.today, folded.messages
+    looked = (len(outcomes), len(known.current.get("GpRegistration", ())), nhs)
+    if fired is None and looked == sent.complete_for and today < sent.complete_until:
         return []
+    to = _addressed(known, nhs, today)
     out: list[tuple[str, Json]] = []
     gone: set[str] = set()
     about: dict[str, list[Message]] = {}
@@ -69,7 +70,7 @@ def gp_messages(folded: Folded, reference: Reference, now: int, fired: int | Non
             out += _raise(outcome, told, to, reference, now)
     out += _exceptions(folded, gone, reference, now, fired)
     if not out:
-        folded.messages.complete_for = looked
+        sent.complete_for, sent.complete_until = looked, next_registration(known, today)
     return out
 
 
@@ -87,10 +88,8 @@ class Address:
         return practice == self.practice or any(f.body["practice_ods"] == practice for f in told)
 
 
-def _addressed(folded: Folded) -> Address:
-    known = folded.known
-    fact = registration(known, folded.situation.today)
-    nhs = trusted_nhs_number(known)
+def _addressed(known: Known, nhs: str | None, today: str) -> Address:
+    fact = registration(known, today)
     practice = fact.body["practice_ods"] if fact is not None and nhs is not None else None
     return Address(known, practice, nhs)
 

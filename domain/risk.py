@@ -15,7 +15,7 @@ from domain.involvement import at_work, in_span
 from domain.labelling import rest_on, rest_on_ids
 from domain.missing import Episode
 from domain.model import Fact, Json
-from domain.policy import Policy, Reference, Rule
+from domain.policy import OF_SIGNALS, Policy, Reference, Rule
 from domain.selection import in_time
 from domain.signals import Hit, Situation, values
 
@@ -35,8 +35,8 @@ class Risk:
 
     @property
     def agencies(self) -> frozenset[str]:
-        """Every agency behind a reason."""
-        return frozenset(a for h in self.hits for a in h.agencies)
+        """Every agency behind a reason; corroboration rests on facts of the others."""
+        return frozenset(a for h in self.hits if h.rule.kind != OF_SIGNALS for a in h.agencies)
 
 
 def evaluate(situation: Situation, policy: Policy) -> Risk:

@@ -236,12 +236,18 @@ in_time: Final = attrgetter("occurred_at", "recorded_at", "event_id", "agency")
 """The order of facts: by when it happened; of one instant (systems that know days alone), by when it was recorded."""
 
 
+NEAR: Final = 16
+"""Facts from the end among which most that come late have their place."""
+
+
 def place(some: list[Fact], fact: Fact) -> None:
     """Put a fact where it belongs in facts that are in order of time."""
-    if some and in_time(fact) < in_time(some[-1]):
-        insort(some, fact, key=in_time)
-    else:
+    at = in_time(fact)
+    if not some or at >= in_time(some[-1]):
         some.append(fact)
+        return
+    near = max(0, len(some) - NEAR)  # what comes late mostly is not late by much
+    insort(some, fact, near if in_time(some[near]) < at else 0, key=in_time)
 
 
 def last_told(facts: Sequence[Fact]) -> Fact:
@@ -257,7 +263,7 @@ def newest_telling(facts: Iterable[Fact], named: Callable[[Fact], Name]) -> dict
     told = defaultdict[Name, list[Fact]](list)
     for fact in facts:
         told[named(fact)].append(fact)
-    return {name: last_told(some) for name, some in told.items()}
+    return {name: some[0] if len(some) == 1 else last_told(some) for name, some in told.items()}
 
 
 def _links(known: Known, history: History, limit: int) -> None:

@@ -7,21 +7,21 @@ later: a disclosure told late is still told (R1). Of an imported (historic) fact
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from operator import itemgetter
 from typing import Any, Final
 
 from domain import missing
-from domain.calendar import midnight
+from domain.calendar import midnight, next_midnight
 from domain.chronology import day
 from domain.education import SCHOOL_DAYS, Gap, days_from, gaps, rate, school_days, weeks
 from domain.identity_view import latest_birth_date
-from domain.involvement import NO_END, PLANNED, begins, plans, status_facts
+from domain.involvement import NO_END, PLANNED, begins, by_begin, plans, status_facts
 from domain.missing import Episode
 from domain.model import Fact
-from domain.policy import LISTS, Policy, Reference, Rule
+from domain.policy import LISTS, OF_SIGNALS, Policy, Reference, Rule
 from domain.selection import Known, Line, happened, in_time
 from domain.times import DAY_US, NEVER, local_date_of
 
@@ -92,16 +92,17 @@ class Situation:
         self.missing = missing.Episodes(reference.interview_hours)
         self._joined = 0
         self._fresh: frozenset[str] = frozenset()
-        self._new_day = self._turned = False
+        self._turned = False
         self._rules: tuple[Rule, ...] = ()
         self._answers: dict[str, Answer] = {}
+        self._soonest = NEVER
         self._spans: dict[str, tuple[int, list[str], list[Any]]] = {}
         self._until = NEVER
 
     def look(self) -> None:
         """Bring what rules look at to what is known now."""
         known, today, first = self.known, local_date_of(self.known.as_of), not self.today
-        self._new_day, self.today = today != self.today, today
+        self.today = today
         self._fresh = frozenset(known.current if first else known.joined[self._joined :])
         self._joined = len(known.joined)
         self._turned = self.missing.look(known, told=first or not self._fresh.isdisjoint(missing.TOLD))
@@ -113,27 +114,33 @@ class Situation:
     def ask(self, policy: Policy) -> tuple[list[Hit], int | None]:
         """Every rule that holds, harm triggers first, in the policy's order; when one may next answer differently (µs UTC)."""
         self.look()
-        if self._fresh or not self._answers:
+        answers, now = self._answers, self.known.as_of
+        if self._fresh or not answers:
             self._rules = policy.asked(frozenset(self.known.current))
-        fresh = self._fresh if self._answers else frozenset()  # nothing has been asked yet: all is
-        again = policy.again(fresh, turned=self._turned, new_day=self._new_day)
-        answers, now, signalled = self._answers, self.known.as_of, False
-        for rule in self._rules:
-            answer = answers.get(rule.id)
-            if answer is None or answer.until <= now or rule.id in again or (signalled and rule.kind == "corroboration"):
-                self._until = NEVER
-                hit = MATCHERS[rule.kind](rule, self)
-                answers[rule.id] = Answer(hit, self._until)
-                signalled = signalled or (rule.signal and not _same(hit, None if answer is None else answer.hit))
+        due: Iterable[Rule] = self._rules
+        if answers:  # otherwise nothing has been asked yet: all is
+            again, lapsed = policy.again(self._fresh, turned=self._turned), self._soonest <= now
+            due = [r for r in due if r.id in again or r.kind == OF_SIGNALS or (lapsed and answers[r.id].until <= now)]
+        signalled = False
+        for rule in due:
+            before = answers.get(rule.id)
+            if before is not None and rule.kind == OF_SIGNALS and not signalled and before.until > now:
+                continue
+            self._until = NEVER
+            hit = MATCHERS[rule.kind](rule, self)
+            answers[rule.id] = Answer(hit, self._until)
+            signalled = signalled or (rule.signal and not _same(hit, None if before is None else before.hit))
         said = [answers[rule.id] for rule in self._rules]
-        until = min([answer.until for answer in said], default=NEVER)
-        return [answer.hit for answer in said if answer.hit is not None], None if until == NEVER else until
+        self._soonest = min([answer.until for answer in said], default=NEVER)
+        return [answer.hit for answer in said if answer.hit is not None], None if self._soonest == NEVER else self._soonest
 
-    def signals(self, after: int) -> Iterator[tuple[int, Fact]]:
-        """What happened after an instant and lets a rule hold that gives weak signals; some more than once."""
+    def signals(self, after: int) -> list[tuple[int, Fact]]:
+        """What happened after an instant and lets a rule hold that gives weak signals, in order of time; some more than once."""
+        found: list[tuple[int, Fact]] = []
         for answer in self._answers.values():
             if answer.hit is not None and answer.hit.rule.signal:
-                yield from answer.hit.since(after)
+                found += answer.hit.since(after)
+        return sorted(found, key=itemgetter(0))
 
     def line(self, rule: Rule, since: Callable[[Rule, Fact, Situation], int | None]) -> Line:
         """The facts that a rule is about, by when they begin to count (`since`; None: they do not)."""
@@ -257,9 +264,12 @@ def _graded_while(rule: Rule, s: Situation) -> Hit | None:
     if first == last:
         return None
     found: list[Fact] = []
+    statuses = by_begin(s.known)
     for fact in line.facts[first:last]:
         since, upto = s.missing.days(fact, s.today)
-        if held := status_facts(s.known, s.plans(since), since, upto, rule.statuses):
+        if upto >= s.today:  # away still: tomorrow is looked at, too
+            s.ahead(next_midnight(s.today))
+        if held := status_facts(statuses, s.plans(since), since, upto, rule.statuses):
             found += [fact, *held]
     return Hit(rule, found, 0) if found else None
 
@@ -346,43 +356,46 @@ def _worst(absences: Iterable[Fact]) -> Fact:
 
 def _no_provision(rule: Rule, s: Situation) -> Hit | None:
     days = s.reference.register.calendars[SCHOOL_DAYS]
-    best: tuple[int, Fact] | None = None
+    best: tuple[int, Gap] | None = None
     for gap in sorted(s.gaps(), key=lambda gap: (gap.fact.body["from_date"], gap.fact.agency)):
         if best is not None and days_from(gap.fact.body["from_date"], s.today, days) <= best[0]:
             break  # no span that began as late as this is longer
         count = school_days(gap, s.today, days)
         if best is None or count > best[0]:
-            best = (count, gap.fact)
-    points = rule.tier(best[0]) if best else 0
-    if best is None or not points:
+            best = (count, gap)
+    if best is None:
         return None
-    return Hit(rule, (best[1],), points)
+    (count, gap), (top, _) = best, rule.tiers[0]
+    if count < top or gap.last is not None:  # otherwise it stays the longest, and gives no more
+        s.ahead(next_midnight(s.today))
+    points = rule.tier(count)
+    return Hit(rule, (gap.fact,), points) if points else None
 
 
 def _corroboration(rule: Rule, s: Situation) -> Hit | None:
     """The most agencies whose signals lie within `within_days` of one another, and every signal that is part of such a span."""
     window, span = rule.window_days * DAY_US, rule.within_days * DAY_US
-    seen = {id(f): (at, f.event_id, f.agency, f) for at, f in s.signals(s.known.as_of - window)}
-    ordered = sorted(seen.values(), key=itemgetter(0, 1, 2))
-    if ordered:
-        s.ahead(ordered[0][0] + window)
+    ordered = s.signals(s.known.as_of - window)
+    ats, facts = [at for at, _ in ordered], [f for _, f in ordered]
+    if ats:
+        s.ahead(ats[0] + window)
     inside: dict[str, int] = {}
-    facts: list[Fact] = []
+    found: list[Fact] = []
     most = upto = given = 0
-    for n, (at, _, own, _) in enumerate(ordered):
-        while upto < len(ordered) and ordered[upto][0] - at <= span:
-            agency = ordered[upto][2]
-            inside[agency] = inside.get(agency, 0) + 1
-            upto += 1
-        if len(inside) > 1:
+    for n, at in enumerate(ats):
+        before, upto = upto, bisect_right(ats, at + span, upto)
+        for fact in facts[before:upto]:
+            inside[fact.agency] = inside.get(fact.agency, 0) + 1
+        if upto > before and len(inside) > 1:
             most = max(most, len(inside))
-            facts += [f for *_, f in ordered[max(n, given) : upto]]
+            found += facts[max(n, given) : upto]
             given = upto
+        own = facts[n].agency
         inside[own] -= 1
         if not inside[own]:
             del inside[own]
     points = rule.tier(most)
-    return Hit(rule, facts, points) if points else None
+    return Hit(rule, found, points) if points else None
 
 
 MATCHERS: Final[Mapping[str, Callable[[Rule, Situation], Hit | None]]] = {

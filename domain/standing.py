@@ -6,6 +6,7 @@ A pure function of the same things as the view (I2). Instants are µs since 1970
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from domain import meetings, messages
 from domain.fold import Folded, due_at
@@ -14,9 +15,13 @@ from domain.model import History, Json
 from domain.policy import Reference
 from domain.selection import Known, select
 from domain.signals import Situation
+from domain.times import DAY_US
 
 HARM, PASSED_ON, IN_TIME = 0, 1, 2
 """How urgent what somebody owes is: a harm trigger that nobody has decided on, something overdue, anything else."""
+
+COUNTED_US: Final = 365 * DAY_US
+"""What the board counts began within so long: what began earlier than so long before the last episode is never counted again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ def standing_of(folded: Folded) -> Standing:
 
 def _stands(situation: Situation, raised: list[Recommendation], owed: list[Recommendation], sent: messages.Sent) -> Standing:
     known = situation.known
-    counts = _counts(known, raised, sent, situation.missing.clocks)
+    counts = _counts(known, raised, sent, situation.missing.newest(COUNTED_US))
     return Standing(known.child_id, known.version, known.as_of, due_at(situation, owed, sent), *_owed(owed), counts)
 
 
@@ -82,6 +87,6 @@ def _counts(known: Known, raised: list[Recommendation], sent: messages.Sent, clo
     return {
         "facts": known.by_agency,
         "recommendations": [[r.raised_at, r.state, [c.data["agency"] for c in r.disagreed]] for r in raised],
-        "episodes": list(clocks),
+        "episodes": clocks,
         "messages": dict(sent.states),
     }

@@ -16,7 +16,7 @@ import yaml
 from domain.acts import DECIDE_ROLES
 from domain.calendar import Calendar
 from domain.deadlines import UNITS, Deadline, Register
-from domain.policy import KINDS, LISTS, Line, Policy, RecordText, Reference, Rule
+from domain.policy import KINDS, LISTS, OF_SIGNALS, Line, Policy, RecordText, Reference, Rule
 from domain.problems import PolicyError
 from schemas.catalogue import FieldRule, RecordSpec, catalogue
 from schemas.codes import CodeList, code_lists, read_code_lists
@@ -118,7 +118,7 @@ def read_policy(name: str, text: str) -> Policy:
     data = _load(name, text)
     rules = [_rule(name, r, trigger=True) for r in _list(name, data, "triggers")]
     rules += [_rule(name, r, trigger=False) for r in _list(name, data, "points")]
-    rules.sort(key=lambda r: r.kind == "corroboration")
+    rules.sort(key=lambda r: r.kind == OF_SIGNALS)
     if len({r.id for r in rules}) != len(rules):
         raise PolicyError(f"{name}: a rule id occurs twice")
     try:

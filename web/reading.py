@@ -15,7 +15,7 @@ from kafka.errors import KafkaError
 from sqlalchemy.exc import SQLAlchemyError
 
 from domain.searching import SearchTerms
-from domain.times import DAY_US
+from domain.standing import COUNTED_US
 from producers.kafka_link import end_offsets
 from projections.reading import Reading as Views
 from schemas.codec import Codec, Undecodable
@@ -28,8 +28,6 @@ log = structlog.get_logger()
 
 LAG_OLD_S: Final = 2.0
 """Lag is asked of the broker at most this often."""
-
-YEAR_US: Final = 365 * DAY_US
 
 
 class Pulse:
@@ -217,7 +215,7 @@ class ViewsReading:
 
 def measures(children: Sequence[Json], now: int) -> list[Measure]:
     """The board's tables from the counts of each child (`domain.standing`), unsuppressed."""
-    since = now - YEAR_US
+    since = now - COUNTED_US
     recommendations = [(state, by) for c in children for at, state, by in c["recommendations"] if at >= since]
     senders, messages = Counter[str](), Counter[str]()
     for c in children:

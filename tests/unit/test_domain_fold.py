@@ -169,6 +169,14 @@ class TestSet:
         """Worked out by itself, as a rebuild does, or out of a fold."""
         assert standing_of(parts(history, REFERENCE, NOW)) == standing(history, REFERENCE, NOW)
 
+    def test_what_the_board_can_count(self) -> None:
+        """Episodes of the year before the last one: whenever the board is looked at, it counts none of before."""
+        child = Child()
+        for n, days in enumerate((800, 400, 300, 1)):
+            child.says("police", "MissingEpisodeReported", NOW - days * DAY, {"episode_id": f"e{n}"})
+        begun = [at for at, _ in standing(child.history, REFERENCE, NOW).counts["episodes"]]
+        assert [NOW - 300 * DAY, NOW - DAY] == begun
+
 
 def parts_of(folded: Folded) -> Json:
     """All that conclusions and tables are drawn from, as values that can be compared."""
@@ -259,6 +267,26 @@ class TestGoesOn:
         found = conclude(fold.at(NOW), REFERENCE, NOW)
         assert ["gp_withdrawn", "gp_message", "gp_exception"] == [kind for kind, _ in found]
         assert "NO_PRACTICE" == found[2][1]["why"]
+
+    def test_a_status_from_tomorrow_on(self) -> None:
+        """Who is away at a high grade is looked at again on each day, also when nothing new is told."""
+        child = Child()
+        for record, body in (("MissingEpisodeReported", {}), ("MissingEpisodeGraded", {"grade": "HIGH"})):
+            child.says("police", record, NOW - 3 * HOUR, body)
+        child.says("csc", "SocialCareStatus", NOW - 2 * HOUR, {"status": "CP", "from_date": "2026-02-26"})
+        fold = Fold(select(child.history, NOW), REFERENCE)
+        assert not fold.at(NOW).risk.harm
+        assert fold.at(NOW + DAY).risk.harm
+
+    def test_a_practice_from_tomorrow_on(self) -> None:
+        """Whatever is asked on the next day first, not only the clock, finds that the message goes to the wrong practice."""
+        child = Child()
+        child.says("health", "GpRegistration", NOW - 300 * DAY)
+        child.says("health", "GpRegistration", NOW - DAY, {"practice_ods": "N81002", "registered_from": "2026-02-26"})
+        child.says("csc", "CsogOutcome", NOW - DAY)
+        fold, later = self.told(child), NOW + DAY
+        found = conclude(fold.at(later), REFERENCE, later)
+        assert [("gp_withdrawn", "N81001"), ("gp_message", "N81002")] == [(kind, data["practice_ods"]) for kind, data in found]
 
     def test_what_an_older_release_does_not_understand(self) -> None:
         """A conclusion of a newer one is a failure of this child's fold, time and again, and never of whoever passes it on."""
