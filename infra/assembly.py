@@ -6,17 +6,14 @@ import contextlib
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
-from sqlalchemy import Engine, create_engine
 
 from consumers.archive import Archive
 from consumers.clock import Clock
@@ -26,33 +23,23 @@ from consumers.ledger import LedgerEnd
 from consumers.ledger_backup import entries
 from consumers.relay import NotReady, Relay
 from consumers.unify import INTAKE_TOPICS, Unify
-from domain.policy import Reference
-from infra import migrate
+from infra import migrate, stores
 from infra.errors import InfraError
 from infra.settings import Settings
 from producers.acts import ActProducer
 from producers.kafka_link import Reopened
-from projections.bulk import Tools
 from projections.collecting import collect_rarely
-from projections.crew import crew
 from projections.folding import Applier, Progress
 from projections.keyring import KeyName, KeyRing
 from projections.reading import Reading
 from projections.rebuild import rebuild
 from schemas.catalogue import RecordSpec, catalogue
 from schemas.codec import Codec
-from schemas.policies import policy_hash, policy_text, reference
+from schemas.policies import policy_hash, policy_text
 from schemas.registry import CompatibilityNotSet, IncompatibleSchema, Registry
 from schemas.topics import KafkaAccess
 
 log = structlog.get_logger()
-
-IDLE_IN_TRANSACTION_MS: Final = 5_000
-"""A frozen worker must not hold the counter's lock longer than this (I6: frozen worker 15 s)."""
-
-STATEMENT_MS: Final = 60_000
-KEEPALIVES: Final = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
-"""A half-open connection is noticed within about ten seconds."""
 
 KEYS_TIMEOUT_S: Final = 10
 REGISTERING: Final = 4
@@ -73,39 +60,6 @@ class Stoppable(Protocol):
         """Ask `run` to return."""
 
 
-def now_us() -> int:
-    """This instant, µs since 1970 (UTC)."""
-    return time.time_ns() // 1000
-
-
-BY_KEY: Final = " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
-"""For whoever looks up by key alone: a plan is kept, and one made while a table was nearly empty would always read all of it; and
-what is read of hundreds of children at a time would be sought in all there is."""
-
-
-def engine(dsn: str, name: str, size: int = 5, *, by_key: bool = False) -> Engine:
-    """A pool on a database; connections are checked before use and name themselves. No error text shows a parameter (I7)."""
-    options = f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c statement_timeout={STATEMENT_MS}"
-    if by_key:
-        options += BY_KEY
-    return create_engine(
-        migrate.engine_url(dsn), pool_size=size, max_overflow=size, pool_pre_ping=True, pool_timeout=5, hide_parameters=True,
-        connect_args={"options": options, "application_name": name, "connect_timeout": 5, **KEEPALIVES},
-    )  # fmt: skip
-
-
-def long_engine(dsn: str, name: str, *, by_key: bool = False) -> Engine:
-    """An engine for rebuild, verify and relay's catching up: statements may take long. `by_key`: as for `engine`."""
-    return create_engine(
-        migrate.engine_url(dsn),
-        pool_size=4,
-        max_overflow=4,
-        pool_pre_ping=True,
-        hide_parameters=True,
-        connect_args={"application_name": name, "connect_timeout": 5, "options": BY_KEY if by_key else ""},
-    )
-
-
 def codec(settings: Settings) -> Codec:
     """The codec on the deployment's registry."""
     return Codec(Registry(settings.registry_url))
@@ -113,8 +67,7 @@ def codec(settings: Settings) -> Codec:
 
 def key_ring(settings: Settings, publisher: KafkaAccess | None = None) -> KeyRing:
     """The key ring; with `publisher`, new keys are sent to topic `keys` before their first use."""
-    keep = engine(settings.keep_dsn, "keys", by_key=True)
-    return KeyRing(keep, settings.master_key, None if publisher is None else KeyPublisher(publisher, codec(settings)), now_us)
+    return stores.key_ring(settings, None if publisher is None else KeyPublisher(publisher, codec(settings)))
 
 
 class KeyPublisher:
@@ -143,24 +96,9 @@ class KeyPublisher:
         return wait
 
 
-def current_reference() -> Reference:
-    """Policy, code lists and deadlines of this release."""
-    return reference()
-
-
 def applier(settings: Settings, progress: Progress = lambda _: None) -> Applier:
     """What applies entries to tables."""
-    return Applier(key_ring(settings), current_reference(), progress)
-
-
-def tools(settings: Settings) -> Tools:
-    """What a process of a rebuild works with."""
-    return Tools(long_engine(settings.views_dsn, "rebuild", by_key=True), key_ring(settings), current_reference())
-
-
-def rebuild_crew(settings: Settings) -> AbstractContextManager[ProcessPoolExecutor]:
-    """The processes of a rebuild; begun before this one connects anywhere."""
-    return crew(tools(settings))
+    return Applier(key_ring(settings), stores.current_reference(), progress)
 
 
 def rebuild_views(
@@ -174,7 +112,7 @@ def rebuild_views(
         RebuildBusy, NotAsTheLedger, ArchiveError, LedgerGap, TopicSilent, KafkaError.
     """
     values = entries(settings.access("relay"), archive)
-    engine_ = long_engine(settings.views_dsn, "rebuild")
+    engine_ = stores.long_engine(settings.views_dsn, "rebuild")
     try:
         return rebuild(engine_, values, applier(settings), pool, progress)
     finally:
@@ -183,7 +121,7 @@ def rebuild_views(
 
 def reading(settings: Settings) -> Reading:
     """The views, for reading."""
-    return Reading(engine(settings.views_dsn, "reading", 10), current_reference(), now_us)
+    return Reading(stores.engine(settings.views_dsn, "reading", 10), stores.current_reference(), stores.now_us)
 
 
 def register_schemas(settings: Settings) -> None:
@@ -213,13 +151,18 @@ def unify(
     access = settings.access("unify")
     ledger = LedgerEnd(access)
     handler = Unify(
-        codec(settings), key_ring(settings, access), current_reference(), (policy_hash(), policy_text()), ledger.ask, now_us
+        codec(settings),
+        key_ring(settings, access),
+        stores.current_reference(),
+        (policy_hash(), policy_text()),
+        ledger.ask,
+        stores.now_us,
     )
     return Host(
         access,
         "unify",
         INTAKE_TOPICS,
-        engine(settings.views_dsn, f"unify-{instance}", by_key=True),
+        stores.engine(settings.views_dsn, f"unify-{instance}", by_key=True),
         handler,
         instance=f"unify-{instance}",
         rows=rows,
@@ -239,8 +182,8 @@ def relay(settings: Settings, instance: int, hook: Hook = lambda _: None, beat: 
 
     owner = f"relay-{instance}-{socket.gethostname()}-{os.getpid()}"
     return Relay(
-        settings.access("relay"), long_engine(settings.views_dsn, "relay"), codec(settings),
-        applier(settings, lambda _: beat()), owner=owner, prepare=prepare, now_us=now_us, hook=hook, beat=beat,
+        settings.access("relay"), stores.long_engine(settings.views_dsn, "relay"), codec(settings),
+        applier(settings, lambda _: beat()), owner=owner, prepare=prepare, now_us=stores.now_us, hook=hook, beat=beat,
     )  # fmt: skip
 
 
@@ -248,14 +191,16 @@ def clock(settings: Settings, instance: int, hook: Hook = lambda _: None, beat: 
     """The clock."""
     del instance
     access = settings.access("clock")
-    speaking = ActProducer(access, codec(settings), now=now_us)
-    return Clock(access, engine(settings.views_dsn, "clock"), speaking, applier(settings), now_us, policy_hash(), beat, hook)
+    speaking = ActProducer(access, codec(settings), now=stores.now_us)
+    return Clock(
+        access, stores.engine(settings.views_dsn, "clock"), speaking, applier(settings), stores.now_us, policy_hash(), beat, hook
+    )
 
 
 def deliver(settings: Settings, instance: int, hook: Hook = lambda _: None, beat: Beat = lambda: None) -> Stoppable:
     """Delivery to practices."""
     del instance
-    return Deliver(settings.access("deliver"), engine(settings.views_dsn, "deliver"), codec(settings), beat, hook)
+    return Deliver(settings.access("deliver"), stores.engine(settings.views_dsn, "deliver"), codec(settings), beat, hook)
 
 
 def until_stopped(worker: Stoppable) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from domain.model import make_id
-from infra import assembly
+from infra import assembly, stores
 from infra.errors import StateError
 from infra.settings import Settings
 from infra.state import DEMONSTRATION, TRUTH, State
@@ -52,7 +52,7 @@ def run(settings: Settings, console: Console, *, stop: Event | None = None) -> N
     """
     memory = begin(settings)
     if "end" not in memory:
-        memory["end"] = assembly.now_us()
+        memory["end"] = stores.now_us()
         settings.state.write_json(DEMONSTRATION, memory)
     password = people(settings)
     console.print(f"Sign in as [bold]{', '.join(name for name, _, _ in PEOPLE)}[/] with the password [bold]{password}[/]")
@@ -93,7 +93,7 @@ def begin(settings: Settings, children: int | None = None) -> dict[str, Any]:
 
 def live(state: State, borough: Borough, truth: Truth, clients: Mapping[str, Publisher], stop: Event) -> None:
     """The present, until `stop`. Which scenarios have been told is remembered, so that a later start tells the others."""
-    now = assembly.now_us()
+    now = stores.now_us()
     memory = {"opened_at": now, "told": [], **state.read_json(DEMONSTRATION)}
     state.write_json(DEMONSTRATION, memory)
     for story in borough.scenarios(memory["opened_at"]):
@@ -108,7 +108,7 @@ def live(state: State, borough: Borough, truth: Truth, clients: Mapping[str, Pub
             memory["told"].append(fact.key)
             state.write_json(DEMONSTRATION, memory)
 
-    live_on(borough.live(now, opened_at=memory["opened_at"], told=memory["told"]), clients, stop, note, assembly.now_us)
+    live_on(borough.live(now, opened_at=memory["opened_at"], told=memory["told"]), clients, stop, note, stores.now_us)
 
 
 def client(settings: Settings, agency: str) -> AgencyClient:
@@ -120,10 +120,10 @@ def client(settings: Settings, agency: str) -> AgencyClient:
 def people(settings: Settings) -> str:
     """The demonstration's accounts, made where missing; their one password, kept in the state folder."""
     password = settings.secret("demo.password")
-    with assembly.engine(settings.keep_dsn, "demo", 1).begin() as conn:
+    with stores.engine(settings.keep_dsn, "demo", 1).begin() as conn:
         for name, shown, role in PEOPLE:
             if find_account(conn, name) is None:
-                add_account(conn, name=name, display_name=shown, role=role, password=password, now=assembly.now_us())
+                add_account(conn, name=name, display_name=shown, role=role, password=password, now=stores.now_us())
     return password
 
 
@@ -160,7 +160,7 @@ def review(settings: Settings, truth: Truth, console: Console) -> None:
     ) as bar:
         task = bar.add_task("Possible matches of the past year decided", total=len(waiting))
         for match_id, one, other, version in waiting:
-            now = assembly.now_us()
+            now = stores.now_us()
             act = {
                 "event_id": make_id("demo-review", match_id),
                 "actor_id": "sam.worker",

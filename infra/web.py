@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from consumers.unify import INTAKE_TOPICS
-from infra import assembly
+from infra import assembly, stores
 from infra.settings import Settings
 from infra.state import DEMONSTRATION
 from producers.acts import ActProducer
@@ -91,7 +91,7 @@ class AccessPublisher:
             futures = [producer.send(topic, self._encoded(a), key=a.access_id.encode()) for a in waiting]
             for future in futures:
                 future.get(10)
-            mark_published(conn, [a.access_id for a in waiting], now=assembly.now_us())
+            mark_published(conn, [a.access_id for a in waiting], now=stores.now_us())
         return len(waiting) == BATCH
 
     def _encoded(self, access: Access) -> bytes:
@@ -105,11 +105,11 @@ class AccessPublisher:
 
 def serve(settings: Settings) -> None:
     """Serve the pages until SIGTERM."""
-    keep = assembly.engine(settings.keep_dsn, "web-keep", 10)
+    keep = stores.engine(settings.keep_dsn, "web-keep", 10)
     access = settings.access("web")
     codec = assembly.codec(settings)
     reading = ViewsReading(
-        assembly.reading(settings), Pulse(access, codec), Lag(settings.access("clock"), INTAKE_TOPICS), assembly.now_us
+        assembly.reading(settings), Pulse(access, codec), Lag(settings.access("clock"), INTAKE_TOPICS), stores.now_us
     )
     config = WebConfig(
         reading=reading, speaking=Speaking(ActProducer(access, codec)), keep_engine=keep, static_dir=settings.static_dir,

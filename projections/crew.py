@@ -29,7 +29,8 @@ def crew(tools: Tools) -> Iterator[ProcessPoolExecutor]:
     """
     pool = ProcessPoolExecutor(SIZE, multiprocessing.get_context("fork"), _begin, (tools, os.getpid()))
     try:
-        pool.submit(os.getpid)  # all of them begin with the first task
+        for _ in range(SIZE):  # all of them begin with the first task; where there is no database yet, they connect with the next
+            pool.submit(ready)
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -77,8 +77,6 @@ def rebuild(
             alone(conn)
             sent = conn.execute(text("select served from public.relay where id = 1")).scalar_one_or_none() or 0
         try:
-            for _ in range(crew.SIZE):
-                pool.submit(crew.ready)
             build(conn, SCHEMA, indexed=False)
             try:
                 _fill(conn, values, pool, sent, progress)

@@ -15,7 +15,7 @@ from consumers.accesses import read_accesses
 from consumers.keys import WrappedKeys, read_keys
 from domain.problems import SightlineError
 from domain.times import iso
-from infra import keep_backup
+from infra import keep_backup, stores
 from infra.asleep import asleep
 from infra.command.progress import sized
 from infra.errors import InfraError, StateError
@@ -39,11 +39,9 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="For a script.")
 def backup(*, file: Path, as_json: bool) -> None:
     """Write `keep`, as of now, to the new encrypted FILE. It may run while the house lives."""
-    from infra import assembly
-
     with sized(quiet=as_json) as bar:
         task = bar.add_task("keep", total=None)
-        size = keep_backup.back_up(Settings.load(), file, assembly.now_us(), lambda n: bar.advance(task, n))
+        size = keep_backup.back_up(Settings.load(), file, stores.now_us(), lambda n: bar.advance(task, n))
     click.echo(json.dumps({"file": str(file), "bytes": size}) if as_json else f"{file}: {size} bytes")
 
 
@@ -77,7 +75,7 @@ def restore(*, file: Path, yes: bool, force: bool, as_json: bool) -> None:
             keys,
             publish,
             lambda: read_accesses(settings.access("web"), codec),
-            assembly.now_us(),
+            stores.now_us(),
             lambda n: bar.advance(task, n),
         )
     if force:  # a worker that was cut off may have had keys on their way to the topic
@@ -108,7 +106,7 @@ def reconcile(*, as_json: bool) -> None:
         codec = assembly.codec(settings)
         publish = assembly.KeyPublisher(settings.access("unify"), codec)
         keys = keep_backup.reconcile(settings.keep_dsn, settings.master_key, read_keys(settings.access("relay"), codec), publish)
-        now = assembly.now_us()
+        now = stores.now_us()
         accesses = keep_backup.reconcile_accesses(settings.keep_dsn, lambda: read_accesses(settings.access("web"), codec), now)
     click.echo(json.dumps(_as_json(keys, accesses)) if as_json else _told(keys, accesses))
 

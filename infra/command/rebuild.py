@@ -9,9 +9,7 @@ from pathlib import Path
 
 import click
 
-from consumers.archive import Archive
-from consumers.ledger import LedgerReader
-from infra import assembly, migrate
+from infra import migrate, stores
 from infra.command.progress import counted
 from infra.settings import Settings
 from projections.collecting import collect_rarely
@@ -19,6 +17,8 @@ from projections.collecting import collect_rarely
 
 def _records(settings: Settings) -> int:
     """How many records the topic holds: the entries, and the few takeovers between them."""
+    from consumers.ledger import LedgerReader
+
     with closing(LedgerReader(settings.access("relay"))) as reader:
         return reader.end_offset()
 
@@ -39,7 +39,10 @@ def command(*, archive: Path | None, as_json: bool) -> None:
     settings = Settings.load()
     collect_rarely()
     started = time.monotonic()
-    with assembly.rebuild_crew(settings) as pool:
+    with stores.rebuild_crew(settings) as pool:
+        from consumers.archive import Archive  # with Kafka's client: a quarter of a second, in which the crew connects
+        from infra import assembly
+
         migrate.ensure(settings.views_dsn, "views")
         with counted(quiet=as_json) as bar:
             task = bar.add_task("entries", total=None if as_json else _records(settings))

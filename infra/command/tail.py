@@ -164,13 +164,13 @@ def _recorded(settings: Settings, topic: str, purpose: str | None) -> None:
     """Commit the access record before anything is shown (I7)."""
     if not (purpose or "").strip():
         raise InfraError("--show-values shows what agencies say of children: say why, by --purpose")
-    from infra import assembly
+    from infra import stores
     from projections.accesses import record_access
 
-    with closing(assembly.engine(settings.keep_dsn, "command", 1).connect()) as conn, conn.begin():
+    with closing(stores.engine(settings.keep_dsn, "command", 1).connect()) as conn, conn.begin():
         record_access(
             conn, actor_id=f"command:{getpass.getuser()}", role="admin", action=f"tail {topic}", purpose=purpose or "",
-            children=[], now=assembly.now_us(),
+            children=[], now=stores.now_us(),
         )  # fmt: skip
 
 

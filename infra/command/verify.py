@@ -9,7 +9,7 @@ from contextlib import closing
 import click
 
 from consumers.ledger import LedgerReader
-from infra import assembly
+from infra import assembly, stores
 from infra.command.progress import counted
 from infra.settings import Settings
 from projections.verify import verify
@@ -30,8 +30,8 @@ def command(*, sample: int | None, as_json: bool) -> None:
         task = bar.add_task("entries", total=reader.end()[0])
         applier = assembly.applier(settings, lambda n: bar.advance(task, n))
         values = (sent.value for sent in reader.entries())
-        engine = assembly.long_engine(settings.views_dsn, "verify")
-        count, found = verify(engine, values, applier, assembly.current_reference(), sample)
+        engine = stores.long_engine(settings.views_dsn, "verify")
+        count, found = verify(engine, values, applier, stores.current_reference(), sample)
     if as_json:
         listed = [{"table": d.table, "key": d.key, "side": d.side} for d in found]
         click.echo(json.dumps({"children": count, "differences": listed}))

@@ -17,7 +17,7 @@ from domain.matching import SYSTEMS
 from domain.problems import SightlineError
 from domain.sharing import Reader, records_beside, redact
 from domain.times import LONDON, to_us
-from infra import assembly
+from infra import assembly, stores
 from infra.errors import InfraError
 from infra.settings import Settings
 from projections.accesses import record_access
@@ -91,7 +91,7 @@ def lookup(  # noqa: PLR0917  the command's options
         told = None if view is None else redact(view, Reader(role, None, "command"))
     except SightlineError as err:
         raise InfraError(str(err)) from err
-    keep = assembly.engine(settings.keep_dsn, "command")
+    keep = stores.engine(settings.keep_dsn, "command")
     shown = [] if view is None or told is None else [str(view["child_id"]), *reading.children_of(records_beside(told))]
     with closing(keep.connect()) as conn, conn.begin():
         record_access(
@@ -101,7 +101,7 @@ def lookup(  # noqa: PLR0917  the command's options
             action="view",
             purpose=purpose,
             children=shown,
-            now=assembly.now_us(),
+            now=stores.now_us(),
         )
     if len(found) > 1:
         raise InfraError(

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from consumers.host import Intake
 from consumers.unify import Unify, start_counter
 from domain.times import DAY_US
-from infra import assembly
+from infra import assembly, stores
 from producers.halton.facts import SimulatedFact
 from projections.collecting import collect_rarely
 from projections.keyring import KeyRing
@@ -86,11 +86,11 @@ class Worker:
         settings = self.deployment.settings
         self._codec = assembly.codec(settings)
         self._engines = [
-            assembly.engine(settings.views_dsn, "bench", by_key=True),
-            assembly.engine(settings.keep_dsn, "bench-keys", by_key=True),
+            stores.engine(settings.views_dsn, "bench", by_key=True),
+            stores.engine(settings.keep_dsn, "bench-keys", by_key=True),
         ]
         keys = KeyRing(self._engines[1], settings.master_key, lambda _: lambda: None, lambda: self._clock)
-        reference = assembly.current_reference()
+        reference = stores.current_reference()
         policy = (policy_hash(), policy_text())
         self._unify = Unify(self._codec, keys, reference, policy, lambda: (0, 0), lambda: self._clock)
         self._conn = self._engines[0].connect()

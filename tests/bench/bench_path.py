@@ -11,7 +11,7 @@ import psutil
 import psycopg
 import pytest
 
-from infra import assembly
+from infra import assembly, stores
 from tests.bench import plain
 from tests.bench.meters import Meter, memory_mib, server_processes
 from tests.bench.rebuilding import about, rebuilds
@@ -159,11 +159,11 @@ def _relay(services: Services, house: Deployment, section: Section, crew: Worker
 
 
 def _plain(services: Services, target: Deployment, source: Deployment) -> tuple[float, dict[str, float]]:
-    there = assembly.long_engine(source.views_dsn, "bench")
+    there = stores.long_engine(source.views_dsn, "bench")
     batches = list(plain.captured(there, BATCH))
     there.dispose()
     meter = Meter({"loop": [psutil.Process()], **{n: [p] for n, p in server_processes(services).items() if n == "postgres"}})
-    engine = assembly.engine(target.views_dsn, "bench")
+    engine = stores.engine(target.views_dsn, "bench")
     meter.start()
     took = plain.run(engine, batches)
     used = meter.used()

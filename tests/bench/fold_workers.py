@@ -20,7 +20,7 @@ from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from sqlalchemy import Connection
 
 from consumers.host import SESSION_TIMEOUT_MS, Host, Intake
-from infra import assembly
+from infra import assembly, stores
 from infra.settings import Settings
 from producers.kafka_link import open_producer
 from schemas.topics import KafkaAccess
@@ -281,7 +281,7 @@ _MOVE: Final = (
 def _host(access: KafkaAccess, dsn: str, job: Job, folding: Folding, gate: Gate) -> Host:
     handler, name = FoldHandler(folding, gate), f"{job.group}-{job.instance}"
     return Host(
-        access, job.group, [job.topic], assembly.engine(dsn, name), handler, instance=name, rows=job.rows, hook=handler.hook,
+        access, job.group, [job.topic], stores.engine(dsn, name), handler, instance=name, rows=job.rows, hook=handler.hook,
         beat=handler.beat,
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from consumers.ledger import LedgerReader
-from infra import assembly, migrate
+from infra import assembly, migrate, stores
 from infra.postgres import wheel
 from projections.rebuild import RebuildBusy
 from projections.verify import Difference, verify
@@ -40,9 +40,9 @@ def verified(house: House) -> tuple[int, list[Difference]]:
 def _verified(house: House) -> tuple[int, list[Difference]]:
     with contextlib.closing(LedgerReader(house.settings.access("relay"))) as reader:
         values = (sent.value for sent in reader.entries())
-        engine = assembly.long_engine(house.settings.views_dsn, "verify")
+        engine = stores.long_engine(house.settings.views_dsn, "verify")
         try:
-            return verify(engine, values, assembly.applier(house.settings), assembly.current_reference())
+            return verify(engine, values, assembly.applier(house.settings), stores.current_reference())
         finally:
             engine.dispose()
 

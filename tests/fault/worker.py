@@ -19,7 +19,7 @@ from pathlib import Path
 
 import structlog
 
-from infra import assembly
+from infra import assembly, stores
 from infra.logs import configure
 from infra.settings import Settings
 from tests.fault import sabotage
@@ -57,7 +57,7 @@ def main(name: str) -> None:
     configure(name)
     settings = Settings.load()
     if clock := os.environ.get("SIGHTLINE_FAULT_CLOCK"):
-        assembly.now_us = skewed(Path(clock))
+        stores.now_us = skewed(Path(clock))
     env = os.environ.get
     what = signal.Signals[env("SIGHTLINE_FAULT_SIGNAL", "SIGKILL")]
     hook = strike_at(env("SIGHTLINE_FAULT_POINT", ""), int(env("SIGHTLINE_FAULT_NTH", "1")), what)

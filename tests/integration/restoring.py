@@ -22,7 +22,7 @@ from consumers.accesses import read_accesses
 from consumers.archive import Archive
 from consumers.keys import WrappedKeys, read_keys
 from consumers.ledger import ENTRY, LedgerReader, headers
-from infra import assembly, keep_backup, migrate
+from infra import assembly, keep_backup, migrate, stores
 from infra.intake import known_positions
 from infra.provision import admin_client, provision
 from infra.web import AccessPublisher
@@ -43,8 +43,8 @@ WAIT_S = 60.0
 def account(d: Deployment) -> None:
     """Somebody who may sign in, and has."""
     with keep_engine(d).begin() as conn:
-        add_account(conn, name="mo.manager", display_name="Mo", role="icart_manager", password=PASSWORD, now=assembly.now_us())
-        assert sign_in(conn, name="mo.manager", password=PASSWORD, now=assembly.now_us()) is not None
+        add_account(conn, name="mo.manager", display_name="Mo", role="icart_manager", password=PASSWORD, now=stores.now_us())
+        assert sign_in(conn, name="mo.manager", password=PASSWORD, now=stores.now_us()) is not None
 
 
 def keep_engine(d: Deployment) -> Engine:
@@ -77,7 +77,7 @@ def looked(d: Deployment, purpose: str, *children: str) -> str:
     with keep_engine(d).begin() as conn:
         made = record_access(
             conn, actor_id="m1", role="icart_manager", action="GET /children", purpose=purpose, children=children,
-            now=assembly.now_us(),
+            now=stores.now_us(),
         )  # fmt: skip
     published(d, [made.access_id])
     return made.access_id
@@ -106,7 +106,7 @@ def restore_keep(d: Deployment, path: Path, keys_of: Deployment | None = None) -
         lambda: keys_topic(keys_of or d),
         publish,
         lambda: read_accesses(d.access("web"), codec_of(d)),
-        assembly.now_us(),
+        stores.now_us(),
     )
 
 
@@ -222,7 +222,7 @@ def workers(d: Deployment) -> Iterator[None]:
 
 def borough(d: Deployment, spool: Path, seed: int = 4) -> int:
     """A small borough's year, said by its agencies; how many facts."""
-    end = assembly.now_us()
+    end = stores.now_us()
     facts = [f for f in Borough(end, seed, 400).facts() if max(f.arrives_at, _latest(f.value["envelope"])) <= end]
     with ExitStack() as stack:
         clients = {}
@@ -262,7 +262,7 @@ def takeovers(archive: Archive) -> int:
 
 def rebuilt(d: Deployment, archive: Archive | None = None) -> int:
     """As `sightline rebuild` does it; how many entries."""
-    with assembly.rebuild_crew(d.settings) as pool:
+    with stores.rebuild_crew(d.settings) as pool:
         return assembly.rebuild_views(d.settings, pool, archive)
 
 
@@ -270,5 +270,5 @@ def differences(views: Deployment, ledger: Deployment) -> tuple[int, list[Differ
     """The views of one deployment against a clean fold of the ledger and under the keys of another."""
     with closing(LedgerReader(ledger.access("relay"))) as reader:
         values = (sent.value for sent in reader.entries())
-        engine = assembly.long_engine(views.views_dsn, "verify")
-        return verify(engine, values, assembly.applier(ledger.settings), assembly.current_reference())
+        engine = stores.long_engine(views.views_dsn, "verify")
+        return verify(engine, values, assembly.applier(ledger.settings), stores.current_reference())

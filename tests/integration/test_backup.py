@@ -18,7 +18,7 @@ from consumers.archive import Archive, ArchiveDamaged
 from consumers.keys import KeyUnreadable
 from consumers.ledger import LedgerReader
 from consumers.ledger_backup import LedgerNotEmpty, OtherLedger, back_up, restore
-from infra import assembly, keep_backup, migrate
+from infra import assembly, keep_backup, migrate, stores
 from infra.errors import InfraError
 from infra.intake import known_positions, raise_ends
 from infra.keep_check import check_keep
@@ -57,7 +57,7 @@ class TestKeep:
         ring = restoring.key_ring(d)
         ring.ensure(NAMES)
         secret, sealed = ring.secret("presentation"), ring.seal(NAMES[0], b"what was said", b"bound")
-        size = keep_backup.back_up(d.settings, tmp_path / "keep", assembly.now_us())
+        size = keep_backup.back_up(d.settings, tmp_path / "keep", stores.now_us())
         assert size == (tmp_path / "keep").stat().st_size
         assert b"mo.manager" not in (tmp_path / "keep").read_bytes()
         migrate.drop_database(d.keep_dsn)
@@ -68,13 +68,13 @@ class TestKeep:
         assert b"what was said" == again.unseal(NAMES[0], *sealed, b"bound")
         with restoring.keep_engine(d).begin() as conn:
             assert 0 == conn.exec_driver_sql("select count(*) from session").scalar_one()
-            assert sign_in(conn, name="mo.manager", password=restoring.PASSWORD, now=assembly.now_us()) is not None
+            assert sign_in(conn, name="mo.manager", password=restoring.PASSWORD, now=stores.now_us()) is not None
 
     def test_keys_made_since_come_back(self, new_deployment: Deploy, tmp_path: Path) -> None:
         """A key younger than the backup comes from topic `keys`, with when it was made; one that the topic lacks goes there."""
         d = new_deployment(only=["keys", "accesses"])
         restoring.key_ring(d, publish=lambda keys: lambda: None).ensure(NAMES[:1])  # an old broker acknowledged it
-        keep_backup.back_up(d.settings, tmp_path / "keep", assembly.now_us())
+        keep_backup.back_up(d.settings, tmp_path / "keep", stores.now_us())
         ring = restoring.key_ring(d)
         ring.ensure(NAMES[1:])
         sealed = ring.seal(NAMES[2], b"said since", b"")
@@ -91,7 +91,7 @@ class TestKeep:
         d = new_deployment(only=["keys", "accesses"])
         restoring.key_ring(d).ensure(NAMES)
         restoring.execute(d.keep_dsn, "update presentation_key set wrapped = null where record_class = 'concern'")
-        keep_backup.back_up(d.settings, tmp_path / "keep", assembly.now_us())
+        keep_backup.back_up(d.settings, tmp_path / "keep", stores.now_us())
         value = {"holder": NAMES[0][0], "record_class": NAMES[0][1], "wrapped": None, "created_at": 1}
         restoring.say(d, "keys", "unify", "/".join(NAMES[0]).encode(), restoring.codec_of(d).encode("WrappedKey", value))
         restoring.say(d, "keys", "unify", "/".join(NAMES[2]).encode(), None)
@@ -104,10 +104,10 @@ class TestKeep:
         before = restoring.looked(d, "before the backup", "c1", "c2")
         with restoring.keep_engine(d).begin() as conn:
             record_access(
-                conn, actor_id="a", role="edt", action="GET /", purpose="FRONT_DOOR", children=["c9"], now=assembly.now_us()
+                conn, actor_id="a", role="edt", action="GET /", purpose="FRONT_DOOR", children=["c9"], now=stores.now_us()
             )
         restoring.execute(d.keep_dsn, "update access_record set published_at = 1 where children like '%c9%'")
-        keep_backup.back_up(d.settings, tmp_path / "keep", assembly.now_us())
+        keep_backup.back_up(d.settings, tmp_path / "keep", stores.now_us())
         since = restoring.looked(d, "since", "c3")
         nobody = restoring.looked(d, "a search without hits")
         restoring.published(d, [since])  # the web was killed between sending and noting it: it is there twice
@@ -125,7 +125,7 @@ class TestKeep:
         d, other = new_deployment(only=["keys", "accesses"]), new_deployment(only=["keys", "accesses"])
         restoring.account(d)
         for one in (d, other):
-            keep_backup.back_up(one.settings, tmp_path / one.prefix, assembly.now_us())
+            keep_backup.back_up(one.settings, tmp_path / one.prefix, stores.now_us())
         (tmp_path / "torn").write_bytes((tmp_path / d.prefix).read_bytes()[:-1])
         with pytest.raises(BackupRefused, match="torn"):
             restoring.restore_keep(d, tmp_path / "torn")
@@ -149,7 +149,7 @@ class TestKeep:
         """While the topics are read, and not after: a key made then would be lost. If the last step fails, all is as it was."""
         d = new_deployment(only=["keys", "accesses"])
         restoring.account(d)
-        keep_backup.back_up(d.settings, tmp_path / "keep", assembly.now_us())
+        keep_backup.back_up(d.settings, tmp_path / "keep", stores.now_us())
         publish, names = assembly.KeyPublisher(d.access("unify"), restoring.codec_of(d)), "select name from account"
         with psycopg.connect(d.keep_dsn) as worker, ExitStack() as until:
 
@@ -166,7 +166,7 @@ class TestKeep:
 
             def restored(accesses: Callable[[], Iterator[Access]]) -> None:
                 keep_backup.restore(
-                    d.settings, tmp_path / "keep", lambda: restoring.keys_topic(d), publish, accesses, assembly.now_us()
+                    d.settings, tmp_path / "keep", lambda: restoring.keys_topic(d), publish, accesses, stores.now_us()
                 )
 
             with pytest.raises(keep_backup.KeepError, match="being accessed by other users"):
@@ -184,7 +184,7 @@ class TestKeep:
         d = new_deployment(only=["keys", "accesses"])
         migrate.drop_database(d.keep_dsn)
         with pytest.raises(keep_backup.KeepError, match=r"pg_dump failed: .*does not exist"):
-            keep_backup.back_up(d.settings, tmp_path / "keep", assembly.now_us())
+            keep_backup.back_up(d.settings, tmp_path / "keep", stores.now_us())
         assert [] == list(tmp_path.iterdir())
 
 
@@ -310,7 +310,7 @@ class TestEverything:
         with restoring.workers(old):
             assert 100 < restoring.borough(old, tmp_path / "old")
             restoring.settled(old)
-            keep_backup.back_up(old.settings, tmp_path / "keep", assembly.now_us())
+            keep_backup.back_up(old.settings, tmp_path / "keep", stores.now_us())
             back_up(old.access("relay"), Archive.create(tmp_path / "ledger"))
         new = new_deployment()
         new.settings.state.secret(f"{new.prefix}master.key", value=base64.urlsafe_b64encode(old.settings.master_key).decode())

@@ -18,7 +18,7 @@ from consumers.clock import SOON_US, WAIT_US_MAX
 from domain.missing import next_overnight
 from domain.problems import SightlineError
 from domain.times import HOUR_US, SECOND_US
-from infra import assembly
+from infra import assembly, stores
 from producers.acts import ActProducer
 from producers.client import AgencyClient
 from producers.halton.facts import blank
@@ -37,7 +37,7 @@ class World:
 
     def __init__(self, d: Deployment, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.d, self.behind_us, self.codec = d, 48 * HOUR_US, assembly.codec(d.settings)
-        monkeypatch.setattr(assembly, "now_us", self.now)
+        monkeypatch.setattr(stores, "now_us", self.now)
         secret = d.settings.secret("agency.police.key").encode()
         (folder / "spool").mkdir(mode=0o700)
         self.police = AgencyClient(d.access("agency.police"), "police", self.codec, secret, folder / "spool")
@@ -228,7 +228,7 @@ def test_said_before(world: World) -> None:
         world.wait(lambda: world.tick() == 1)
         world.wait(lambda: world.due("away") != at)
     ((child,),) = restoring.rows(world.d.views_dsn, MEMBERS, ("away",))
-    with assembly.engine(world.d.settings.views_dsn, "t").connect() as conn, conn.begin():
+    with stores.engine(world.d.settings.views_dsn, "t").connect() as conn, conn.begin():
         assembly.applier(world.d.settings).refold(conn, [child])
     assert at == world.due("away")
     assert 1 == world.tick()
@@ -251,7 +251,7 @@ def test_decided_about_too_early(world: World, monkeypatch: pytest.MonkeyPatch) 
         world.wait(lambda: world.tick() == 1)
         world.wait(lambda: decided() == 1)
         assert [1, 1] == [world.tick(), world.tick()]
-        with assembly.engine(world.d.settings.views_dsn, "t").connect() as conn, conn.begin():
+        with stores.engine(world.d.settings.views_dsn, "t").connect() as conn, conn.begin():
             assembly.applier(world.d.settings).refold(conn, [rec["child_id"]])
         assert (1, rec["due_at"]) == (world.tick(), world.due("early"))
         world.passes_to(rec["due_at"] - SOON_US // 2)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from infra import assembly
+from infra import stores
 from projections.arrays import Column
 from tests.services import Deployment
 
@@ -29,7 +29,7 @@ class TestColumn:
     def test_values_come_back(self, deployment: Deployment, kind: str, values: list[Any]) -> None:
         """What PostgreSQL unpacks is what was packed, in order."""
         sql = text(f"select u.v from unnest(cast(:v as {kind}[])) with ordinality as u(v, n) order by n")
-        engine = assembly.engine(deployment.views_dsn, "columns")
+        engine = stores.engine(deployment.views_dsn, "columns")
         with engine.connect() as conn:
             found = [
                 None if r.v is None else bytes(r.v) if kind == "bytea" else r.v

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from infra import assembly
+from infra import stores
 from projections.driver import execute, rows, snapshot, together
 from projections.writing import FIRST, insert
 from tests.services import Deployment
@@ -22,7 +22,7 @@ COUNT = text("select count(*) from edge where rule = 'rule'")
 @pytest.fixture
 def conn(deployment: Deployment) -> Iterator[Connection]:
     """A connection to `views`, without edges of ours afterwards."""
-    engine = assembly.engine(deployment.views_dsn, "driver")
+    engine = stores.engine(deployment.views_dsn, "driver")
     with engine.connect() as found:
         yield found
     with engine.begin() as found:
@@ -61,7 +61,7 @@ def test_our_own_error(conn: Connection) -> None:
 
 def test_as_of_one_moment(conn: Connection, deployment: Deployment) -> None:
     """Who reads sees nothing of what others commit meanwhile, and may not write; afterwards the connection is as it was."""
-    engine = assembly.engine(deployment.views_dsn, "driver-other")
+    engine = stores.engine(deployment.views_dsn, "driver-other")
     with snapshot(conn):
         before = rows(conn, COUNT)
         with engine.begin() as other:
@@ -81,7 +81,7 @@ def test_a_connection_that_is_gone(
     conn: Connection, deployment: Deployment, begun: Callable[[Connection], AbstractContextManager[Any]]
 ) -> None:
     """The failure says so, and the next transaction has a new one."""
-    engine = assembly.engine(deployment.views_dsn, "driver-killer")
+    engine = stores.engine(deployment.views_dsn, "driver-killer")
     with pytest.raises(DBAPIError) as caught, begun(conn):
         [(pid,)] = rows(conn, text("select pg_backend_pid()"))
         with engine.begin() as other:

@@ -17,7 +17,7 @@ from consumers.host import Intake
 from consumers.unify import start_counter
 from domain.fold import fold
 from domain.times import DAY_US
-from infra import assembly
+from infra import stores
 from producers.halton import scenarios
 from projections import inbox
 from projections import reading as reading_module
@@ -85,8 +85,8 @@ class Desk:
         self.clock = Clock()
         self.said = Health(random.Random(seed))
         self.worker = Worker(d, d, self.clock)
-        self.engine = assembly.engine(d.views_dsn, "inbox")
-        self.reading = Reading(self.engine, assembly.current_reference(), self.clock)
+        self.engine = stores.engine(d.views_dsn, "inbox")
+        self.reading = Reading(self.engine, stores.current_reference(), self.clock)
         with self.worker.conn.begin():
             start_counter(self.worker.conn)
             self.worker.conn.execute(text("update relay set catching_up = false"))

@@ -10,7 +10,7 @@ import pytest
 from kafka.errors import KafkaTimeoutError
 from structlog.testing import capture_logs
 
-from infra import assembly
+from infra import stores
 from projections import keyring
 from projections.keyring import KeyName, KeyRing
 from tests.services import Deployment
@@ -43,7 +43,7 @@ def rings(new_deployment: Callable[..., Deployment]) -> Iterator[Callable[[Topic
     house, engines = new_deployment(only=[]), []
 
     def make(topic: Topic | None) -> KeyRing:
-        engines.append(assembly.engine(house.keep_dsn, "keyring", by_key=True))
+        engines.append(stores.engine(house.keep_dsn, "keyring", by_key=True))
         return KeyRing(engines[-1], MASTER, topic)
 
     yield make

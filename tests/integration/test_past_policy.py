@@ -11,7 +11,7 @@ import pytest
 
 from consumers import clock
 from domain.times import HOUR_US
-from infra import assembly
+from infra import assembly, stores
 from schemas.codes import code_lists_text
 from schemas.policies import past_reference, policy_text, reference
 from tests.integration import restoring
@@ -35,7 +35,7 @@ def world(new_deployment: Callable[..., Deployment], tmp_path: Path, monkeypatch
 def decide_under(monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
     """A release with this policy text is deployed: what unify decides and the web reads from now on."""
     rules = past_reference(text, code_lists_text())
-    monkeypatch.setattr(assembly, "current_reference", lambda: rules)
+    monkeypatch.setattr(stores, "current_reference", lambda: rules)
     monkeypatch.setattr(assembly, "policy_text", lambda: text)
     monkeypatch.setattr(assembly, "policy_hash", lambda: sha256(text).hexdigest())
 

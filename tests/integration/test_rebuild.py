@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, text
 from consumers.archive import Archive
 from consumers.ledger_backup import back_up, entries
 from consumers.unify import Unify
-from infra import assembly
+from infra import assembly, stores
 from infra.postgres import Postgres
 from infra.state import REPOSITORY
 from projections import bulk
@@ -56,9 +56,9 @@ def house(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def made(d: Deployment, values: Any) -> int:
     """Rebuild from these entries."""
-    engine = assembly.long_engine(d.views_dsn, "rebuild")
+    engine = stores.long_engine(d.views_dsn, "rebuild")
     try:
-        with assembly.rebuild_crew(d.settings) as pool:
+        with stores.rebuild_crew(d.settings) as pool:
             return rebuild(engine, values, assembly.applier(d.settings), pool)
     finally:
         engine.dispose()
@@ -159,7 +159,7 @@ class TestRebuild:
             return opened(head, *others)
 
         monkeypatch.setattr(bulk, "opened", lacks)
-        work = bulk.Work(assembly.tools(house.settings), "public")
+        work = bulk.Work(stores.tools(house.settings), "public")
         part = work.run(list(entries(house.access("relay"))), {}, 0)
         work.close()
         assert part.lacking
@@ -347,7 +347,7 @@ class TestRebuild:
 
     def test_two_at_once(self, house: Deployment) -> None:
         """The second is refused before it touches anything; so is a comparison: it would see half of a rebuild."""
-        engine = assembly.long_engine(house.views_dsn, "other")
+        engine = stores.long_engine(house.views_dsn, "other")
         with engine.connect() as conn:
             conn.execute(text("select pg_advisory_lock(:l)"), {"l": rebuilding.LOCK})
             conn.commit()
@@ -382,10 +382,10 @@ class TestRebuild:
         named = "select presentation_id from possible_match union select anchor from possible_match union select a from edge"
         erased = [p for (p,) in restoring.rows(house.views_dsn, f"select presentation_id from ({named}) n order by 1 limit 12")]
         assert len(erased) == 12
-        at_work = assembly.engine(house.views_dsn, "at-work")
+        at_work = stores.engine(house.views_dsn, "at-work")
         worker = Unify(
-            assembly.codec(house.settings), assembly.key_ring(house.settings), assembly.current_reference(), ("", b""),
-            lambda: (0, 0), assembly.now_us,
+            assembly.codec(house.settings), assembly.key_ring(house.settings), stores.current_reference(), ("", b""),
+            lambda: (0, 0), stores.now_us,
         )  # fmt: skip
         assert facts_seen(worker, at_work, erased) > 0
         facts = restoring.rows(house.views_dsn, "select count(*) from fact where presentation_id = any(%s)", [erased])[0][0]

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from consumers import ledger
 from consumers.ledger import LedgerReader
 from consumers.relay import Relay, Superseded
-from infra import assembly
+from infra import assembly, stores
 from infra.provision import admin_client
 from projections import folding
 from projections.folding import Applier
@@ -32,8 +32,8 @@ DAY_US = 86_400_000_000
 def relay(d: Deployment, name: str, *, hook: Callable[[str], None] = lambda _: None, ahead_us: int = 0) -> Relay:
     """A relay whose clock goes `ahead_us` ahead."""
     return Relay(
-        d.access("relay"), assembly.engine(d.views_dsn, name), assembly.codec(d.settings), assembly.applier(d.settings),
-        owner=name, now_us=lambda: assembly.now_us() + ahead_us, hook=hook,
+        d.access("relay"), stores.engine(d.views_dsn, name), assembly.codec(d.settings), assembly.applier(d.settings),
+        owner=name, now_us=lambda: stores.now_us() + ahead_us, hook=hook,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from consumers.host import Intake
 from consumers.unify import REMEMBERED_MAX as MOST
 from consumers.unify import Unify, start_counter
-from infra import assembly
+from infra import assembly, stores
 from projections import footprint
 from projections.book import Book
 from projections.tables import FOLDED
@@ -54,10 +54,10 @@ class Worker:
 
     def __init__(self, views: Deployment, keep: Deployment, clock: Clock, policy: tuple[str, bytes] | None = None) -> None:
         """`policy`: its name and text, for another release's."""
-        self.engine = assembly.engine(views.views_dsn, "remembered", by_key=True)
-        self.keep = assembly.engine(keep.keep_dsn, "remembered-keys", by_key=True)
+        self.engine = stores.engine(views.views_dsn, "remembered", by_key=True)
+        self.keep = stores.engine(keep.keep_dsn, "remembered-keys", by_key=True)
         keys = assembly.KeyRing(self.keep, keep.settings.master_key, lambda _: lambda: None, clock)
-        rules = assembly.current_reference()
+        rules = stores.current_reference()
         self.unify = Unify(CODEC, keys, rules, policy or (policy_hash(), policy_text()), lambda: (0, 0), clock)
         self.conn = self.engine.connect()
         self.ready: Any = None

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from domain.model import FACT_FIELDS, Fact
-from infra import assembly
+from infra import stores
 from projections.shelf import Shelf
 from projections.writing import insert
 from tests.services import Deployment
@@ -29,7 +29,7 @@ def fact(number: int, presentation_id: str) -> Fact:
 @pytest.fixture
 def conn(deployment: Deployment) -> Iterator[Connection]:
     """A connection with tables of its own in front of the deployment's."""
-    engine = assembly.engine(deployment.views_dsn, "shelf")
+    engine = stores.engine(deployment.views_dsn, "shelf")
     with engine.connect() as found:
         with found.begin():
             for table in ("fact",):

@@ -61,7 +61,7 @@ def test_a_start_tells_the_points_that_the_one_before_did_not(tmp_path: Path, mo
     told = []
     for begins, enough in ((END + SECOND_US, 4), (END + HOUR_US, 9), (END + 30 * HOUR_US, len(stories))):
         clock, stop = itertools.count(begins, 2 * SECOND_US), Unhurried()
-        monkeypatch.setattr("infra.demo.assembly.now_us", partial(next, clock))
+        monkeypatch.setattr("infra.demo.stores.now_us", partial(next, clock))
         clients = {a: Shelf(kept, stop, stories, enough) for a in AGENCIES}
         demo.live(state, halton, Truth(history), clients, stop)
         told.append(len(stories & kept.keys()))

@@ -13,7 +13,7 @@ import structlog
 from click.testing import CliRunner, Result
 from sqlalchemy.exc import StatementError
 
-from infra import assembly
+from infra import assembly, stores
 from infra.command import COMMANDS, in_one_line, main, sightline
 from infra.command.publish import REFUSED
 from infra.command.publish import command as publish
@@ -154,7 +154,7 @@ class TestANumber:
         found = SimpleNamespace(children_by_identifier=lambda *_: list(children))
         monkeypatch.setenv("SIGHTLINE_STATE", str(folder))
         monkeypatch.setattr(assembly, "reading", lambda _: found)
-        monkeypatch.setattr(assembly, "engine", lambda *_: keep)
+        monkeypatch.setattr(stores, "engine", lambda *_: keep)
         monkeypatch.setattr("sys.argv", ["sightline", "view", "--identifier", "nhs:999 000 0018", "--purpose", "p"])
         with pytest.raises(SystemExit) as ended:
             main()
