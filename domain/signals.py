@@ -365,8 +365,8 @@ def _no_provision(rule: Rule, s: Situation) -> Hit | None:
             best = (count, gap)
     if best is None:
         return None
-    (count, gap), (top, _) = best, rule.tiers[0]
-    if count < top or gap.last is not None:  # otherwise it stays the longest, and gives no more
+    count, gap = best
+    if gap.last is not None or any(count < at_least for at_least, _ in rule.tiers):  # or it stays the longest, and gives no more
         s.ahead(next_midnight(s.today))
     points = rule.tier(count)
     return Hit(rule, (gap.fact,), points) if points else None
