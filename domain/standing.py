@@ -12,6 +12,7 @@ from domain import meetings, messages
 from domain.fold import Folded, due_at
 from domain.meetings import Recommendation
 from domain.model import History, Json
+from domain.plausible import CLOCK_SKEW_US
 from domain.policy import Reference
 from domain.selection import Known, select
 from domain.signals import Situation
@@ -21,7 +22,7 @@ HARM, PASSED_ON, IN_TIME = 0, 1, 2
 """How urgent what somebody owes is: a harm trigger that nobody has decided on, something overdue, anything else."""
 
 COUNTED_US: Final = 365 * DAY_US
-"""What the board counts began within so long: what began earlier than so long before the last episode is never counted again."""
+"""The board counts what began within so long of when it is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ def standing_of(folded: Folded) -> Standing:
 
 def _stands(situation: Situation, raised: list[Recommendation], owed: list[Recommendation], sent: messages.Sent) -> Standing:
     known = situation.known
-    counts = _counts(known, raised, sent, situation.missing.newest(COUNTED_US))
+    clocks = situation.missing.newest(COUNTED_US + CLOCK_SKEW_US)  # by a clock that is ahead, the last one may yet begin
+    counts = _counts(known, raised, sent, clocks)
     return Standing(known.child_id, known.version, known.as_of, due_at(situation, owed, sent), *_owed(owed), counts)
 
 

@@ -29,7 +29,7 @@ def crew(tools: Tools) -> Iterator[ProcessPoolExecutor]:
     """
     pool = ProcessPoolExecutor(SIZE, multiprocessing.get_context("fork"), _begin, (tools, os.getpid()))
     try:
-        for _ in range(SIZE):  # all of them begin with the first task; where there is no database yet, they connect with the next
+        for _ in range(SIZE):  # all of them begin with the first task
             pool.submit(ready)
         yield pool
     finally:
@@ -37,7 +37,7 @@ def crew(tools: Tools) -> Iterator[ProcessPoolExecutor]:
 
 
 def ready() -> None:
-    """Connect, and learn the keys, before there is anything to do."""
+    """Connect, and learn the keys, before there is anything to do. Where that fails, whatever is to be done first tries again."""
     _at_work()
 
 
@@ -76,7 +76,7 @@ def _end_with(parent: int) -> None:
 
 
 def _at_work() -> Work:
-    """Connected when there is something to do: by then the database is there."""
+    """Connected, once."""
     global _work  # noqa: PLW0603  one a process
     if _work is None:
         assert _tools is not None

@@ -80,7 +80,7 @@ def _shuffled(stories: list[list[SimulatedFact]], name: str) -> list[list[Simula
 def _daily(desk: Desk, stories: list[list[SimulatedFact]], begin: int, count: int) -> Iterator[SimulatedFact]:
     """`count` facts, one on each day from `begin` (µs UTC): each story told whole.
 
-    A child is on one plan at a time, and without school once at a time: before the next is told, the end of the last is.
+    Among these a child begins no plan and no time without school before the end of the last is told.
     """
     facts, held = (f for story in stories for f in story), None
     lasting = dict[str, SimulatedFact]()

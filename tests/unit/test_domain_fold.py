@@ -177,6 +177,14 @@ class TestSet:
         begun = [at for at, _ in standing(child.history, REFERENCE, NOW).counts["episodes"]]
         assert [NOW - 300 * DAY, NOW - DAY] == begun
 
+    def test_what_the_board_can_count_by_a_clock_that_is_ahead(self) -> None:
+        """An episode that is told to begin within the hour puts none out of the year of a board that is looked at now."""
+        child, ahead = Child(), 55 * HOUR // 60
+        for name, at in (("a", NOW - 365 * DAY), ("b", NOW + ahead)):
+            child.says("police", "MissingEpisodeReported", at, {"episode_id": name, "last_seen_at": at}, accepted_at=NOW)
+        begun = [at for at, _ in standing(child.history, REFERENCE, NOW).counts["episodes"]]
+        assert [NOW - 365 * DAY, NOW + ahead] == begun
+
 
 def parts_of(folded: Folded) -> Json:
     """All that conclusions and tables are drawn from, as values that can be compared."""
@@ -234,6 +242,10 @@ class TestGoesOn:
             if fold is not None:
                 now = replace(now, conclusions=tuple(concluded))
                 assert parts_of(parts(now, REFERENCE, at)) == parts_of(fold.at(at))
+                at += 0 if at_once else data.draw(st.sampled_from((0, 0, HOUR, DAY, 30 * DAY)))  # and nothing is told meanwhile
+                anew, going_on = parts(now, REFERENCE, at), fold.at(at)
+                assert parts_of(anew) == parts_of(going_on)
+                assert conclude(anew, REFERENCE, at) == conclude(going_on, REFERENCE, at)
         event("went on" if went_on else "never went on")
 
     @staticmethod
@@ -277,6 +289,15 @@ class TestGoesOn:
         fold = Fold(select(child.history, NOW), REFERENCE)
         assert not fold.at(NOW).risk.harm
         assert fold.at(NOW + DAY).risk.harm
+
+    def test_a_span_without_school_that_ends_today(self) -> None:
+        """Tomorrow another that is shorter takes its place, also when nothing new is told."""
+        child = Child()
+        child.says("education", "NoSchoolProvision", NOW - 40 * DAY, {"from_date": "2026-01-05", "to_date": "2026-02-25"})
+        child.says("education", "NoSchoolProvision", NOW - DAY, {"from_date": "2026-02-24", "to_date": None})
+        fold = Fold(select(child.history, NOW), REFERENCE)
+        points = [next(h.points for h in fold.at(at).risk.hits if h.rule.kind == "no_provision") for at in (NOW, NOW + DAY)]
+        assert [3, 1] == points
 
     def test_a_practice_from_tomorrow_on(self) -> None:
         """Whatever is asked on the next day first, not only the clock, finds that the message goes to the wrong practice."""

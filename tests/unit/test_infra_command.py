@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -32,6 +34,13 @@ def test_every_subcommand_is_there(name: str) -> None:
     shown = CliRunner().invoke(sightline, [name, "--help"])
     assert 0 == shown.exit_code, shown.output
     assert f"sightline {name}" in shown.output
+
+
+def test_a_rebuild_begins_without_kafka() -> None:
+    """Its processes are begun before Kafka's client is imported, which takes as long as they take to connect."""
+    told = "import sys, infra.command.rebuild; print('kafka' in sys.modules, 'sqlalchemy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
 
 
 def test_publish_logs_no_values(capsys: pytest.CaptureFixture[str]) -> None:
