@@ -53,6 +53,8 @@ class Commands(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name == "worker":  # structlog would load rich, for tracebacks in colour: 5 MB in every worker, whose log is JSON
+            sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
         gc.disable()  # all that an import makes stays: looking through it meanwhile took an eighth of the start
         try:
             found = importlib.import_module(COMMANDS[cmd_name]).command
