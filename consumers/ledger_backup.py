@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
 from typing import Any, Final
@@ -19,6 +19,9 @@ from schemas.topics import KafkaAccess
 LEDGER: Final = "ledger"
 WINDOW: Final = 2_000
 """Records sent before their acknowledgements are looked at."""
+
+MEANWHILE: Final = 5_000
+"""Records of an archive that are read before anybody waits for Kafka."""
 
 SEND_TIMEOUT_S: Final = 30
 
@@ -49,14 +52,37 @@ def back_up(access: KafkaAccess, archive: Archive, progress: Progress = lambda _
 def entries(access: KafkaAccess, archive: Archive | None = None) -> Iterator[bytes]:
     """Every entry in force, in number order: out of `archive` as far as it reaches, then out of the topic up to its end now.
 
+    Kafka is connected to while the archive's first entries are worked upon: that it is another ledger's is told a little later.
+
     Raises:
         OtherLedger, ArchiveDamaged, LedgerGap, TopicSilent, KafkaError.
     """
-    with closing(TopicReader(access, LEDGER)) as reader:
-        begin, end = (0, reader.ends()[1]) if archive is None else (archive.end, _same_ledger(reader, archive))
-        kept: Iterator[Any] = iter(()) if archive is None else archive.records()
-        for sent in numbered(read_record(r) for r in itertools.chain(kept, reader.records(begin, end))):
-            yield sent.value
+    with ThreadPoolExecutor(1) as aside:
+        opening = aside.submit(_opened, access, archive)
+        try:
+            for sent in numbered(map(read_record, _records(archive, opening))):
+                yield sent.value
+        finally:
+            if opening.exception() is None:
+                opening.result()[0].close()
+
+
+def _opened(access: KafkaAccess, archive: Archive | None) -> tuple[TopicReader, int, int]:
+    """A reader of the topic, and from where and up to where it is to read on. Raises: OtherLedger."""
+    reader = TopicReader(access, LEDGER)
+    try:
+        return (reader, 0, reader.ends()[1]) if archive is None else (reader, archive.end, _same_ledger(reader, archive))
+    except BaseException:
+        reader.close()
+        raise
+
+
+def _records(archive: Archive | None, opening: Future[tuple[TopicReader, int, int]]) -> Iterator[Any]:
+    kept: Iterator[Any] = iter(()) if archive is None else archive.records()
+    yield from islice(kept, MEANWHILE)
+    reader, begin, end = opening.result()
+    yield from kept
+    yield from reader.records(begin, end)
 
 
 def _same_ledger(reader: TopicReader, archive: Archive) -> int:
