@@ -72,7 +72,7 @@ def _opened(access: KafkaAccess, archive: Archive | None) -> tuple[TopicReader, 
     reader = TopicReader(access, LEDGER)
     try:
         return (reader, 0, reader.ends()[1]) if archive is None else (reader, archive.end, _same_ledger(reader, archive))
-    except BaseException:
+    except BaseException:  # whatever it was: nobody else has the reader, to close it
         reader.close()
         raise
 

@@ -24,7 +24,10 @@ WEEKEND: Final = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calendar:
-    """Which days count. `closed`: single days that do not; `breaks`: closed spans, first and last day included."""
+    """Which days count. `closed`: single days that do not; `breaks`: closed spans, first and last day included.
+
+    Each is itself alone: what is remembered of it is found without comparing all its days.
+    """
 
     id: str
     title: str

@@ -9,7 +9,7 @@ what was told and decided, `evaluated_at` is null, and so is every section that 
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -254,9 +254,8 @@ def _days(s: Situation) -> Iterable[int]:
 
 def _begins(s: Situation, record: str, name: str) -> Iterable[int]:
     """The next midnight at which something of a record begins."""
-    begins = s.known.by_day(record, name).ats
-    if (n := bisect_right(begins, s.today)) < len(begins):
-        yield midnight(begins[n])
+    if (day := s.known.next_day(record, name, s.today)) is not None:
+        yield midnight(day)
 
 
 def _counts_on(s: Situation) -> bool:

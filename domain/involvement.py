@@ -100,13 +100,6 @@ def registration(known: Known, today: str) -> Fact | None:
     return line.facts[last] if last == begun - 1 else last_told(sorted(line.facts[last:begun], key=in_time))
 
 
-def next_registration(known: Known, today: str) -> str:
-    """The first day after `today` on which a GP registration begins that is told already; `NO_END` when none is."""
-    begins = known.by_day("GpRegistration", "registered_from").ats
-    ahead = bisect_right(begins, today)
-    return begins[ahead] if ahead < len(begins) else NO_END
-
-
 def practice(known: Known, today: str) -> Json | None:
     """The child's registered practice; null when none is known."""
     fact = registration(known, today)

@@ -20,7 +20,7 @@ from typing import Final
 from domain.fold import Folded
 from domain.gp_texts import POSTCODE, tells_too_much
 from domain.identity_view import trusted_nhs_number
-from domain.involvement import next_registration, registration
+from domain.involvement import NO_END, registration
 from domain.labelling import label_of
 from domain.messages import SEEN, Message
 from domain.model import Fact, Json, make_id
@@ -70,7 +70,7 @@ def gp_messages(folded: Folded, reference: Reference, now: int, fired: int | Non
             out += _raise(outcome, told, to, reference, now)
     out += _exceptions(folded, gone, reference, now, fired)
     if not out:
-        sent.complete_for, sent.complete_until = looked, next_registration(known, today)
+        sent.complete_for, sent.complete_until = looked, known.next_day("GpRegistration", "registered_from", today) or NO_END
     return out
 
 

@@ -112,6 +112,12 @@ class Known:
         """The facts of a record in order of the day that they name in a field (ISO 8601); without those that name none."""
         return self.line(f"{record}.{name}", (record,), lambda f: f.body.get(name))
 
+    def next_day(self, record: str, name: str, today: str) -> str | None:
+        """The first day after `today` that a fact of a record names in a field; None when none does."""
+        days = self.by_day(record, name).ats
+        ahead = bisect_right(days, today)
+        return days[ahead] if ahead < len(days) else None
+
     def take(self, fact: Fact) -> bool:
         """Let a fact join in that was accepted last; False when it does more than join in: then all is to be selected anew."""
         key = (fact.agency, fact.event_id)

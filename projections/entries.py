@@ -134,7 +134,7 @@ def opened(head: Json, keys: KeyRing, writers: Mapping[str, str], facts: FactRea
         head["number"], head["incarnation"], head["kind"], head["accepted_at"],
         None if head["source_topic"] is None else (head["source_topic"], head["source_partition"], head["source_offset"]),
         head["agency"], head["record"], head["event_id"], head["verdict"], head["reason"],
-        tuple([Problem(p["field"], p["rule"], p["message"]) for p in head["problems"]]) if head["problems"] else (),
+        tuple([Problem(p["field"], p["rule"], p["message"]) for p in head["problems"]]),
         head["content"], head["writer"], head["policy"], head["codes"], head["presentation_id"], clear=head["clear"],
     )  # fmt: skip
     for s in head["sections"]:

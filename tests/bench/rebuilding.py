@@ -60,7 +60,8 @@ def rebuilds(section: Section, services: Services, house: Deployment, folder: Pa
             took, used = time.monotonic() - begun, {"rebuild": _ended_children_s() - ours, **meter.used()}
             assert before == {t: value(conn, f"select count(*) from {t}") for t in before}
         rate, bar = done["entries"] / took, BARS[source]
-        share, met = bar / LIMIT_THEN, rate >= min(bar, bar / LIMIT_THEN * limit)
+        share = bar / LIMIT_THEN
+        met = rate >= min(bar, share * limit)
         section.add(f"from {source}", f"{rate:,.0f} entries/s", f">= {bar:,} entries/s, or {share:.1%} of the limit", met=met)
         section.add("entries; seconds; ratio to the limit", f"{done['entries']:,}; {took:.1f}; {rate / limit:.1%}")
         busy = sum(used.values()) / took / (os.cpu_count() or 1)
