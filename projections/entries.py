@@ -195,7 +195,7 @@ def _decode(entry: Entry, body: bytes, writers: Mapping[str, str], facts: FactRe
     record: RecordSpec = spec(entry.record or "")
     if entry.writer in (None, record.fingerprint):
         if facts is not None and entry.kind == FACT and entry.presentation_id is not None:
-            return facts.read(record, body, entry.presentation_id)
+            return facts.read(record, body, entry.presentation_id, entry.event_id or "")
         return decode_body(record, body)
     return decode_body(record, body, older(record.name, writers[entry.writer or ""]), entry.writer)
 

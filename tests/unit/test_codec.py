@@ -64,10 +64,14 @@ class TestOlder:
 FACTS = sorted(name for name, spec in catalogue().items() if spec.kind == "event")
 
 
-def value_of(name: str, **subject: Any) -> dict[str, Any]:
-    """A full value of a fact, in whose subject these fields are otherwise."""
+ID = "00000000-0000-4000-8000-000000000001"
+
+
+def value_of(name: str, *, subject: dict[str, Any] | None = None, **envelope: Any) -> dict[str, Any]:
+    """A full value of a fact, in whose subject and envelope these fields are otherwise."""
     value = full(golden(name, catalogue()[name].version)["value"])
-    return value | {"envelope": value["envelope"] | {"subject": value["envelope"]["subject"] | subject}}
+    there = value["envelope"]
+    return value | {"envelope": there | {"event_id": ID} | envelope | {"subject": there["subject"] | (subject or {})}}
 
 
 def without_subject(value: dict[str, Any]) -> dict[str, Any]:
@@ -80,23 +84,38 @@ class TestFactReader:
 
     @pytest.mark.parametrize("name", FACTS)
     def test_the_rest_is_the_same(self, name: str) -> None:
-        """For the first fact about somebody, the next, and one in which another subject stands under the same id; the values of
-        two facts are not one object.
+        """For the first fact about somebody, the next, and one in which another subject stands under the same id, or another
+        agency, other marks, another id than the likely one; the values of two facts are not one object.
         """
-        reader, spec = FactReader(), catalogue()[name]
-        values = [value_of(name), value_of(name, given_name="Zo"), value_of(name), value_of(name, sex=None), value_of(name)]
-        for value in values:
+        reader, spec, plain = FactReader(), catalogue()[name], value_of(name)
+        others = (
+            value_of(name, subject={"given_name": "Zo"}), value_of(name, subject={"sex": None}), value_of(name, agency="other"),
+            value_of(name, scope="other"), value_of(name, historic=True), value_of(name, retracts="x"),
+            value_of(name, causation_id="y"), value_of(name, occurred_at=1), value_of(name, reported_by="z"),
+            value_of(name, event_id=ID[:-1]), value_of(name, event_id=ID + "0"), value_of(name, event_id=""),
+        )  # fmt: skip
+        for value in (plain, *(v for other in others for v in (other, plain))):
             body = encode_body(spec, value)
-            found, again = (reader.read(spec, body, "p1") for _ in range(2))
+            found, again = (reader.read(spec, body, "p1", ID) for _ in range(2))
             assert without_subject(decode_body(spec, body)) == found == again
-            assert found["envelope"] is not again["envelope"]
+            found["envelope"].clear()
+            assert again == reader.read(spec, body, "p1", ID)
+
+    def test_an_id_of_any_length(self) -> None:
+        """From 64 bytes on its length takes two bytes, of which the second may be a character's."""
+        lengths = (0, 1, 31, 32, 63, 64, 65, 200)
+        ids = [*("e" * n for n in lengths), *("é" * n for n in lengths), *("\x01" + "e" * n for n in lengths)]
+        for event_id in ids:
+            body = encode_body(SPEC, value_of(SPEC.name, event_id=event_id))
+            for likely in ids:
+                assert without_subject(decode_body(SPEC, body)) == FactReader().read(SPEC, body, "p1", likely)
 
     def test_of_another_record(self) -> None:
         """A presentation speaks in several records: the same bytes stand in each."""
         reader = FactReader()
         for name in (*FACTS, *FACTS):
             body = encode_body(catalogue()[name], value_of(name))
-            assert without_subject(decode_body(catalogue()[name], body)) == reader.read(catalogue()[name], body, "p1")
+            assert without_subject(decode_body(catalogue()[name], body)) == reader.read(catalogue()[name], body, "p1", ID)
 
     @pytest.mark.parametrize("known", [False, True])
     def test_what_is_torn(self, known: bool) -> None:
@@ -105,18 +124,18 @@ class TestFactReader:
         for torn in (*(body[:n] for n in range(len(body))), body + b"\x00"):
             reader = FactReader()
             if known:
-                reader.read(SPEC, body, "p1")
+                reader.read(SPEC, body, "p1", ID)
             with pytest.raises(Undecodable) as whole:
                 decode_body(SPEC, torn)
             with pytest.raises(Undecodable) as in_parts:
-                reader.read(SPEC, torn, "p1")
+                reader.read(SPEC, torn, "p1", ID)
             assert (whole.value.reason, str(whole.value)) == (in_parts.value.reason, str(in_parts.value))
-            assert without_subject(decode_body(SPEC, body)) == reader.read(SPEC, body, "p1")
+            assert without_subject(decode_body(SPEC, body)) == reader.read(SPEC, body, "p1", ID)
 
     def test_no_more_than_so_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It forgets, and reads on."""
-        monkeypatch.setattr(codec, "SUBJECTS_MAX", 2)
+        monkeypatch.setattr(codec, "PARTS_MAX", 2)
         reader, body = FactReader(), encode_body(SPEC, value_of(SPEC.name))
         for n in range(5):
-            assert without_subject(decode_body(SPEC, body)) == reader.read(SPEC, body, f"p{n}")
+            assert without_subject(decode_body(SPEC, body)) == reader.read(SPEC, body, f"p{n}", ID)
             assert len(reader._known) <= 2
