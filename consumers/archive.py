@@ -287,38 +287,34 @@ def _parsed(payload: bytes) -> Record:
 
 
 def _headers(data: bytes, count: int) -> tuple[tuple[str, bytes], ...]:
-    """The headers of a record. Those of most records are as long as others' under the same names, and are then read at once."""
-    shape = _shapes.get((count, len(data)))
-    if shape is not None:
-        found = shape.layout.unpack(data)
-        if found[::2] == shape.lengths and found[1::4] == shape.encoded:
-            return tuple(zip(shape.names, found[3::4], strict=True))
+    """The headers of a record. Most differ from others of that length in the last one's content alone."""
+    known = _known.get((count, len(data)))
+    if known is not None and data.startswith(known.begin):
+        return (*known.headers, (known.name, data[len(known.begin) :]))
     parts, at = list[bytes](), 0
     for _ in range(2 * count):
         part, at = _blob_at(data, at)
         parts.append(part or b"")
-    names = tuple([name.decode() for name in parts[::2]])
-    if len(_shapes) < SHAPES_MAX:
-        lengths = tuple(map(len, parts))
-        layout = struct.Struct(">" + "".join(f"i{n}s" for n in lengths))
-        _shapes[count, len(data)] = _Shape(layout, lengths, tuple(parts[::2]), names)
-    return tuple(zip(names, parts[1::2], strict=True))
+    headers = tuple([(name.decode(), content) for name, content in zip(parts[::2], parts[1::2], strict=True)])
+    if headers and at == len(data) and (known is not None or len(_known) < KNOWN_MAX):
+        *others, (name, content) = headers
+        _known[count, at] = _Known(data[: at - len(content)], tuple(others), name)
+    return headers
 
 
 @dataclass(frozen=True, slots=True)
-class _Shape:
-    """Headers of one length altogether: how long each part is, the names as they lie there, and as they are."""
+class _Known:
+    """Headers of one length altogether: the bytes that they begin with, up to the last one's content, and what these say."""
 
-    layout: struct.Struct
-    lengths: tuple[int, ...]
-    encoded: tuple[bytes, ...]
-    names: tuple[str, ...]
+    begin: bytes
+    headers: tuple[tuple[str, bytes], ...]
+    name: str
 
 
-SHAPES_MAX: Final = 100
-"""A ledger's records are of a few; an archive of anything else is read as well, a little slower."""
+KNOWN_MAX: Final = 100
+"""A ledger's records are of a few lengths; an archive of anything else is read as well, a little slower."""
 
-_shapes: dict[tuple[int, int], _Shape] = {}
+_known: dict[tuple[int, int], _Known] = {}
 
 
 def _blob_at(data: bytes, at: int) -> tuple[bytes | None, int]:

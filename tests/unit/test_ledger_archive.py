@@ -60,17 +60,29 @@ class TestRoundtrip:
 
     def test_headers_of_one_length(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Other names, other lengths within, or none, are told apart where all headers together are as long."""
-        monkeypatch.setattr(archiving, "_shapes", {})
+        monkeypatch.setattr(archiving, "_known", {})
         heads = [
             (("ab", b"c"), ("d", b"ef")),
+            (("ab", b"c"), ("d", b"yz")),
             (("ab", b"x"), ("d", b"yz")),
             (("de", b"c"), ("a", b"ef")),
             (("a", b"bc"), ("", b"def")),
+            (("a", b"bc"), ("def", b"")),
         ]
         given_ = [Record(n, 0, None, b"", head) for n, head in enumerate(heads * 2)]
         archive = Archive.create(tmp_path)
         archive.append(given_)
         assert given_ == list(archive.records())
+
+    def test_headers_of_any_number_of_lengths(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is remembered of them stays within its bound."""
+        monkeypatch.setattr(archiving, "_known", {})
+        monkeypatch.setattr(archiving, "KNOWN_MAX", 2)
+        given_ = [Record(n, 0, None, b"", (("a", b"x" * (n % 5)),)) for n in range(20)]
+        archive = Archive.create(tmp_path)
+        archive.append(given_)
+        assert given_ == list(archive.records())
+        assert 2 == len(archiving._known)
 
     def test_an_archive_is_a_ledger(self, tmp_path: Path) -> None:
         """Its records go through the same reader as the topic's: fences hold, and a missing number is a loud stop."""
