@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import psycopg
+from psycopg.types.string import BytesBinaryDumper
 
 from projections.arrays import NAMES
 
@@ -20,3 +21,7 @@ def copy(conn: psycopg.Connection[Any], table: str, columns: str, rows: Sequence
         out.set_types([NAMES[kind] for _, kind in named])
         for row in rows:
             out.write_row(row)
+
+
+# what psycopg registers last for `bytea` is a dumper in Python: this puts back the one in C, which takes half the time of COPY
+psycopg.adapters.register_dumper(bytes, BytesBinaryDumper)

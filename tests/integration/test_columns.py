@@ -1,14 +1,18 @@
-"""Columns sent in binary arrive as they were."""
+"""Columns sent in binary, and rows copied, arrive as they were."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.adapt import PyFormat
+from psycopg.pq import Format
 from sqlalchemy import text
 
 from infra import stores
 from projections.arrays import Column
+from projections.copying import copy
 from tests.services import Deployment
 
 CASES = (
@@ -37,3 +41,21 @@ class TestColumn:
             ]
         engine.dispose()
         assert values == found
+
+
+class TestCopy:
+    """Rows of any kind of value, with nulls, awkward texts, and none at all."""
+
+    @pytest.mark.parametrize(("kind", "values"), CASES)
+    def test_values_come_back(self, deployment: Deployment, kind: str, values: list[Any]) -> None:
+        """What a table holds is what was copied."""
+        with psycopg.connect(deployment.views_dsn) as conn:
+            conn.execute(f"create temporary table copied (n int, v {kind})".encode())
+            copy(conn, "copied", f"n int, v {kind}", list(enumerate(values)))
+            found = [v for (v,) in conn.execute("select v from copied order by n")]
+        assert values == found
+
+    def test_bytes_are_written_in_c(self) -> None:
+        """As they are where no type is named; psycopg's own choice for `bytea` is one in Python."""
+        by_type = psycopg.adapters.get_dumper_by_oid(psycopg.adapters.types["bytea"].oid, Format.BINARY)
+        assert psycopg.adapters.get_dumper(bytes, PyFormat.BINARY) is by_type
