@@ -242,18 +242,12 @@ in_time: Final = attrgetter("occurred_at", "recorded_at", "event_id", "agency")
 """The order of facts: by when it happened; of one instant (systems that know days alone), by when it was recorded."""
 
 
-NEAR: Final = 16
-"""Facts from the end among which most that come late have their place."""
-
-
 def place(some: list[Fact], fact: Fact) -> None:
     """Put a fact where it belongs in facts that are in order of time."""
-    at = in_time(fact)
-    if not some or at >= in_time(some[-1]):
+    if not some or in_time(fact) >= in_time(some[-1]):
         some.append(fact)
-        return
-    near = max(0, len(some) - NEAR)  # what comes late mostly is not late by much
-    insort(some, fact, near if in_time(some[near]) < at else 0, key=in_time)
+    else:
+        insort(some, fact, key=in_time)
 
 
 def last_told(facts: Sequence[Fact]) -> Fact:
