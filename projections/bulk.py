@@ -20,6 +20,7 @@ from projections.copying import copy
 from projections.entries import REFERENCE, header, opened, section_keys
 from projections.folding import chunks, newest
 from projections.keyring import KeyRing
+from projections.shelf import Shelf
 from projections.writing import COLUMNS, Rows, child_row
 from schemas.codec import FactReader
 
@@ -120,7 +121,7 @@ class Work:
     def fold(self, child_ids: Sequence[str]) -> int:
         """Write where these children stand; how many of them have a presentation or had one."""
         with self._conn.begin():
-            book = Book()
+            book = Book(shelf=Shelf(0))
             book.load_children(self._conn, child_ids)
             histories = [h for c in child_ids if (h := book.history(c)).links]
             stands = [child_row(standing(h, self._tools.reference, newest(h))) for h in histories]

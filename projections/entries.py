@@ -130,14 +130,16 @@ def section_keys(heads: Iterable[Json]) -> set[KeyName]:
 
 def opened(head: Json, keys: KeyRing, writers: Mapping[str, str], facts: FactReader | None = None) -> Entry:
     """The entry of a decoded header, as `unseal`; with `facts`, its fact may come without whom it is about."""
+    (
+        number, incarnation, kind, accepted_at, topic, partition, offset, agency, record, event_id, verdict, reason, problems,
+        content, writer, policy, codes, presentation_id, sections, clear,
+    ) = head.values()  # fmt: skip
     entry = Entry(
-        head["number"], head["incarnation"], head["kind"], head["accepted_at"],
-        None if head["source_topic"] is None else (head["source_topic"], head["source_partition"], head["source_offset"]),
-        head["agency"], head["record"], head["event_id"], head["verdict"], head["reason"],
-        tuple([Problem(p["field"], p["rule"], p["message"]) for p in head["problems"]]),
-        head["content"], head["writer"], head["policy"], head["codes"], head["presentation_id"], clear=head["clear"],
+        number, incarnation, kind, accepted_at, None if topic is None else (topic, partition, offset), agency, record, event_id,
+        verdict, reason, tuple([Problem(p["field"], p["rule"], p["message"]) for p in problems]),
+        content, writer, policy, codes, presentation_id, clear=clear,
     )  # fmt: skip
-    for s in head["sections"]:
+    for s in sections:
         holder, class_, part = s["holder"], s["record_class"], s["part"]
         plain = keys.unseal((holder, class_), s["nonce"], s["data"], _bound(entry, holder, class_, part))
         if plain is None:

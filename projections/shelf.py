@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from domain.model import Fact, fact_of
 from projections.arrays import Column
-from projections.driver import rows
+from projections.driver import tuples
 
 BYTES_MAX: Final = 20_000_000
 """What each worker keeps, as text: of facts as they mostly are, some 33,000, which take 35 MB of memory."""
@@ -33,6 +33,7 @@ class Shelf:
     """Facts by presentation, the least recently asked for first to go."""
 
     def __init__(self, most: int = BYTES_MAX) -> None:
+        """`most`: bytes of text that are kept; with 0 none is: for a book that is thrown away."""
         self._most, self._size = most, 0
         self._held: dict[str, Row] = {}
 
@@ -43,8 +44,8 @@ class Shelf:
         asked = {p: self._held.pop(p, Row()) for p in presentation_ids}
         self._held |= asked
         last = [row.facts[-1].number if row.facts else 0 for row in asked.values()]
-        for (data,) in rows(conn, _LATER, {"p": Column("text", list(asked)), "n": Column("bigint", last)}):
-            fact = fact_of(orjson.loads(data))
+        for (data,) in tuples(conn, _LATER, {"p": Column("text", list(asked)), "n": Column("bigint", last)}):
+            fact = fact_of(orjson.loads(data), kept=self._most > 0)
             row = asked[fact.presentation_id]
             row.facts.append(fact)
             row.size += len(data)

@@ -88,15 +88,16 @@ def untouched(d: Deployment, before: tuple[list[tuple[Any, ...]], ...]) -> None:
 class TestRebuild:
     """One deployment, rebuilt again and again."""
 
-    def test_from_the_topic_and_from_an_archive(self, house: Deployment, tmp_path: Path) -> None:
-        """Either gives what a clean fold gives; epochs stay, so whoever works goes on."""
+    def test_from_the_topic_and_from_an_archive(self, house: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Either gives what a clean fold gives, in many runs or few; epochs stay, so whoever works goes on."""
         archive = Archive.create(tmp_path / "ledger")
         back_up(house.access("relay"), archive)
         positions = restoring.rows(
             house.views_dsn, "select topic, partition, next_offset, epoch, owner from position order by 1, 2"
         )
         number = restoring.rows(house.views_dsn, "select number, incarnation from counter")
-        for source in (None, archive):
+        for source, size in ((None, 50), (archive, 50), (archive, 100_000)):
+            monkeypatch.setattr(rebuilding, "RUN", size)
             assert number[0][0] == restoring.rebuilt(house, source)
             assert [] == restoring.differences(house, house)[1]
             assert number == restoring.rows(house.views_dsn, "select number, incarnation from counter")
