@@ -57,8 +57,9 @@ def _make(venv: Path, kind: str) -> int:
         command = ["-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-build-isolation", "-e", str(REPOSITORY)]
         if _quiet(python, *command) != 0:
             return _fail(f"the project itself cannot be installed; try: {python} {' '.join(command)}")
+        # as pip does with packages: where Python may keep no bytecode of its own making, every start would compile them again
         folders = [f.parent for f in sorted(REPOSITORY.glob("*/__init__.py")) if f.parent.name != "tests"]
-        _quiet(python, "-m", "compileall", "-q", *folders)  # as pip does: where Python may write none, every start would
+        _quiet(python, "-m", "compileall", "-q", *folders)
         stamp.write_text(json.dumps({**have, "project": want["project"]}))
     return 0
 

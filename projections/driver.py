@@ -38,10 +38,7 @@ def rows(conn: Connection, statement: TextClause, values: Mapping[str, Any] | No
 
 
 def tuples(conn: Connection, statement: TextClause, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-    """The rows that a statement finds, where there are many: names for their values would take a third of the time.
-
-    Raises: as `execute`.
-    """
+    """The rows that a statement finds, without names: for where there are many. Raises: as `execute`."""
     cursor = execute(conn, statement, values)
     cursor.row_factory = tuple_row
     with _as_dbapi_errors(conn):
