@@ -23,7 +23,7 @@ from domain.model import Conclusion, Fact, History, Json, Link, Presentation, fa
 from domain.policy import Reference
 from domain.selection import BEYOND, select
 from projections.arrays import Column
-from projections.driver import rows, tuples
+from projections.driver import rows
 from projections.entries import ACCEPTED, FACT, Entry
 from projections.keyring import keyed_hash
 from projections.shelf import Shelf
@@ -386,7 +386,7 @@ class Book:
         """Which of these presentations exist, and on which child; those that do."""
         asked = set(wanted)
         if ids := [p for p in asked if p not in self.child_of]:
-            for pid, agency, number, at, fields, child in tuples(conn, _PRESENTATIONS, {"x": Column("text", ids)}):
+            for pid, agency, number, at, fields, child in rows(conn, _PRESENTATIONS, {"x": Column("text", ids)}):
                 if pid not in self.shown:
                     self.shown[pid] = Presentation(pid, agency, number, at, orjson.loads(fields))
                 self.child_of[pid] = child
@@ -456,12 +456,12 @@ class Book:
         # children merged away into these, or out of which these were taken: when a presentation moves, their views change too
         while more := wanted - asked:
             asked |= more
-            found = tuples(conn, _LINKS, {"x": Column("text", sorted(more))})
+            found = rows(conn, _LINKS, {"x": Column("text", sorted(more))})
             links += found
-            wanted |= {r[1] for r in found} - self.whole
+            wanted |= {r.child_id for r in found} - self.whole
         self.whole |= wanted
         # an erased presentation may still be named by another's entry
-        ids = sorted(self.load_presentations(conn, {r[0] for r in links}))
+        ids = sorted(self.load_presentations(conn, {r.presentation_id for r in links}))
         for pid, child, from_number, from_at, to_number, to_at, rule, evidence, by in links:
             link = Link(pid, child, from_number, from_at, to_number, to_at, rule, _evidence(evidence), by)
             if pid in self.child_of and link not in self.links[pid]:
@@ -477,7 +477,7 @@ class Book:
         self._matches(conn, doubted)
         for fact in self.shelf.read(conn, untold):
             self._hang(fact)
-        for number, at, kind, child, about, data in tuples(conn, _CONCLUSIONS, fresh):
+        for number, at, kind, child, about, data in rows(conn, _CONCLUSIONS, fresh):
             self.conclusions[child].append(Conclusion(number, at, kind, orjson.loads(data)))
             if about is not None:
                 self.about.setdefault(about, child)

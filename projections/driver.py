@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import psycopg
 from psycopg import IsolationLevel
-from psycopg.rows import namedtuple_row, tuple_row
+from psycopg.rows import namedtuple_row
 from sqlalchemy import Connection, Dialect, TextClause
 from sqlalchemy.exc import DBAPIError
 
@@ -33,14 +33,6 @@ def execute(conn: Connection, statement: TextClause, values: Mapping[str, Any] |
 def rows(conn: Connection, statement: TextClause, values: Mapping[str, Any] | None = None) -> list[Any]:
     """The rows that a statement finds, as named tuples. Raises: as `execute`."""
     cursor = execute(conn, statement, values)
-    with _as_dbapi_errors(conn):
-        return list(cursor.fetchall())
-
-
-def tuples(conn: Connection, statement: TextClause, values: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-    """The rows that a statement finds, without names: for where there are many. Raises: as `execute`."""
-    cursor = execute(conn, statement, values)
-    cursor.row_factory = tuple_row
     with _as_dbapi_errors(conn):
         return list(cursor.fetchall())
 

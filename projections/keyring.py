@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, select, text
 
 from domain.problems import SightlineError
 from projections.arrays import Column
-from projections.driver import execute, rows, tuples
+from projections.driver import execute, rows
 from projections.keep_tables import secret
 
 log: Final = structlog.get_logger()
@@ -103,7 +103,7 @@ class KeyRing:
             WrongMasterKey.
         """
         with self._statement() as conn:
-            found = tuples(conn, _EVERY, {"n": LOADED_MAX + 1})
+            found = rows(conn, _EVERY, {"n": LOADED_MAX + 1})
         if len(found) > LOADED_MAX:
             return False
         self._most = LOADED_MAX

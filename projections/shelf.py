@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from domain.model import Fact, fact_of
 from projections.arrays import Column
-from projections.driver import tuples
+from projections.driver import rows
 
 BYTES_MAX: Final = 20_000_000
 """What each worker keeps, as text: of facts as they mostly are, some 33,000, which take 35 MB of memory."""
@@ -44,7 +44,7 @@ class Shelf:
         asked = {p: self._held.pop(p, Row()) for p in presentation_ids}
         self._held |= asked
         last = [row.facts[-1].number if row.facts else 0 for row in asked.values()]
-        for (data,) in tuples(conn, _LATER, {"p": Column("text", list(asked)), "n": Column("bigint", last)}):
+        for (data,) in rows(conn, _LATER, {"p": Column("text", list(asked)), "n": Column("bigint", last)}):
             fact = fact_of(orjson.loads(data), kept=self._most > 0)
             row = asked[fact.presentation_id]
             row.facts.append(fact)

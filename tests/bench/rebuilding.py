@@ -86,16 +86,16 @@ def rebuilds(section: Section, services: Services, house: Deployment, folder: Pa
         sources.reverse()
     section.add("limit: poll and decode headers, one process", f"{median(limits):,.0f} entries/s ({_listed(limits, ',.0f')})")
     for source, some in runs.items():
-        rates, shares, bar = [r.rate for r in some], [r.share for r in some], BARS[source]
+        middle = sorted(some, key=lambda r: r.rate)[ROUNDS // 2]
+        shares, bar = [r.share for r in some], BARS[source]
         share = bar / LIMIT_THEN
-        told = f"{median(rates):,.0f} entries/s ({_listed(rates, ',.0f')})"
+        told = f"{middle.rate:,.0f} entries/s ({_listed([r.rate for r in some], ',.0f')})"
         if barred:
-            met = median(rates) >= bar or median(shares) >= share
+            met = middle.rate >= bar or median(shares) >= share
             section.add(f"from {source}", told, f">= {bar:,} entries/s, or {share:.1%} of the limit", met=met)
         else:
             section.add(f"from {source}", told)
         section.add("ratio to the limit of its round", f"{median(shares):.1%} ({_listed(shares, '.1%')})")
-        middle = sorted(some, key=lambda r: r.seconds)[len(some) // 2]
         section.add("of the middle one: entries; seconds", f"{middle.entries:,}; {middle.seconds:.1f}")
         busy = sum(middle.used.values()) / middle.seconds / (os.cpu_count() or 1)
         section.add("CPU µs an entry; CPUs busy with it", f"{split(middle.used, middle.entries)}; {busy:.0%}")
