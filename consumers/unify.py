@@ -131,7 +131,7 @@ class Unify:
     def forget(self) -> None:
         """Nothing is remembered of a database that may be another one now; keys may be another `keep`'s."""
         self._referenced = set()
-        self._book, self._stands = Book(), Counter(0, 0, 0, 0)
+        self._begin_anew()
         self._keys.forget()
 
     def prepare(self, conn: Connection, batch: Sequence[Intake]) -> Ready:
@@ -143,7 +143,7 @@ class Unify:
         classes = {(p.presentation_id or "", record_class(p.record)) for p in facts}
         self._keys.make(classes | {(holder, IDENTITY) for holder, _ in classes})
         if len(self._book.stands) + self._brought > REMEMBERED_MAX:
-            self._book, self._stands = Book(), Counter(0, 0, 0, 0)
+            self._begin_anew()
         with snapshot(conn):  # all of it at one number, from which on footprints say what has changed
             counter, left = self._look(conn, _COUNTER)
             self._catch_up(conn, counter, left)
@@ -205,15 +205,23 @@ class Unify:
 
         What they changed; None when all that was remembered had to go.
         """
-        before, self._stands, changed = self._stands, counter, None
+        before, changed = self._stands, None
         if before.place == counter.place:
             changed = footprint.changes(left, before.number, counter.number)
         if changed is None:
-            self._book = Book()
+            self._begin_anew()
         else:
             self._book.drop(changed.anew)
             self._book.follow(conn, changed.brought)
+        self._stands = counter
         return changed
+
+    def _begin_anew(self) -> None:
+        """Remember nothing, nor let the decider: its book would lie in memory beside the next while that is read, and be taken
+        apart under the lock.
+        """
+        self._book, self._stands = Book(), Counter(0, 0, 0, 0)
+        self._decider.begin(self._book, {})
 
     def _read(self, conn: Connection, prepared: Sequence[Prepared]) -> Ready:
         there = len(self._book.stands)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Final
 from zlib import crc32
 
@@ -28,7 +27,6 @@ SWEPT: Final = 1_000
 """Numbers from one sweep to the next."""
 
 
-@lru_cache(20_000)
 def mark(what: str | bytes) -> int:
     """The mark of an id or of a blocking key. Two things with one mark (of 2^32) cost a reading too many, never a wrong one."""
     return crc32(what if isinstance(what, bytes) else what.encode())

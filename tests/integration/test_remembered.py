@@ -276,6 +276,7 @@ def test_begins_anew_before_it_reads_ahead(pair: tuple[Deployment, Deployment], 
             worker.ready = worker.unify.prepare(worker.conn, said.batch(worker.conn))
             book = worker.unify._book
             assert len(book.stands) <= most + worker.unify._brought
+            assert book is worker.unify._decider._book, "one lies in memory, and none is taken apart under the lock"
             anew += book is not kept
             worker.decide()
             kept = worker.unify._book
