@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import time
 from dataclasses import dataclass, field
 
 from kafka.errors import KafkaError
 
-from infra.errors import ProvisionError
-from infra.provision import admin_client, issue_users
+from infra.errors import AccessError, ProvisionError
+from infra.handshake import check_access
+from infra.provision import IN_FORCE_S, admin_client, issue_users
 from infra.settings import Settings
 from schemas.handshake import MECHANISM
 from schemas.topics import KafkaAccess
@@ -50,4 +52,19 @@ def issue(settings: Settings, agency: str) -> Outside:
             issue_users(client, {settings.prefix + user: password})
     except KafkaError as error:
         raise ProvisionError(f"the broker did not take the new password ({type(error).__name__}); say it again") from error
+    _await_password(settings.access(user))
     return Outside(agency, settings.access(user), settings.registry_url, settings.secret(f"{user}.key"))
+
+
+def _await_password(access: KafkaAccess) -> None:
+    """Wait until the broker takes it: the controller answers before the broker has it."""
+    until = time.monotonic() + IN_FORCE_S
+    while True:
+        try:
+            return check_access(access)
+        except AccessError as error:
+            if time.monotonic() > until:
+                raise ProvisionError(
+                    f"the broker has the new password, but does not take it within {IN_FORCE_S:.0f} s ({error}); say it again"
+                ) from error
+        time.sleep(0.02)
