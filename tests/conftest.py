@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
 import structlog
 
@@ -15,6 +16,10 @@ if (_in_memory := memory()) is not None:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_in_memory))  # folders of tests: a thousand small databases and spools
 
 clients.watch()
+
+if not os.environ.get("CI"):  # there Hypothesis has a profile of its own, which measures no time either
+    hypothesis.settings.register_profile("by hand", deadline=None)
+    hypothesis.settings.load_profile("by hand")
 
 TIMED = frozenset({
     "test_demo", "test_fault_proxy", "test_halton_present", "test_infra_logs", "test_infra_processes", "test_infra_state",

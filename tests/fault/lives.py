@@ -51,6 +51,11 @@ def zombie(house: House, least_s: float) -> None:
     since = time.monotonic()
     held = house.rows("select topic, partition, next_offset from position where owner = 'unify-0' order by 1, 2")
     busy = {(t, p): n for t, p, n in held if t.startswith("facts.")}
+    said = {tp: end for tp, end in house.ends({t for t, _ in busy}).items() if end > busy.get(tp, end)}
+
+    def passed() -> bool:
+        rows = house.rows("select topic, partition, next_offset from position")
+        return all(n > said[t, p] for t, p, n in rows if (t, p) in said)
 
     def taken_over() -> bool:
         rows = house.rows("select topic, partition, next_offset, owner from position")
@@ -60,6 +65,7 @@ def zombie(house: House, least_s: float) -> None:
     house.wait("another worker goes on where unify-0 was", taken_over, 60)
     took = time.monotonic() - since
     house.took("worker frozen", took, FROZEN_S)
+    house.wait("others have passed all that unify-0 may hold", passed, 60)
     time.sleep(max(0.0, least_s - took))  # the fault itself
     before = len(house.crew.workers["unify-0"].deaths)
     house.thaw("unify-0")

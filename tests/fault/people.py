@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
@@ -35,11 +36,6 @@ VERSION: Final = "(select max(c.number) from conclusion c where c.about = m.matc
 Json = dict[str, Any]
 
 
-def left_alone(about: str) -> bool:
-    """Does nobody ever act on this? Of three, one."""
-    return sum(about.encode()) % 3 == 0
-
-
 class People:
     """Everybody who acts in one house. Threads may share it."""
 
@@ -52,6 +48,7 @@ class People:
         self._lock = threading.Lock()
         self._waiting: dict[str, str] = {}
         self._done: set[tuple[str, str]] = set()
+        self._met: dict[str, dict[str, int]] = defaultdict(dict)
         self.active = False
         """Does anybody decide in this house?"""
 
@@ -157,16 +154,23 @@ class People:
         with contextlib.suppress(CatchingUp, SQLAlchemyError, psycopg.Error):
             for view in list(self.documents()):
                 for rec in view["recommendations"]:
-                    if not left_alone(rec["recommendation_id"]) and self._rng.random() < share:
+                    if not self._left_alone("meeting", rec["recommendation_id"]) and self._rng.random() < share:
                         sent += self._recommendation(view, rec)
                 for message in view["messages"]:
-                    if message["practice_ods"] and not left_alone(message["message_id"]) and self._rng.random() < share:
+                    alone = not message["practice_ods"] or self._left_alone("message", message["message_id"])
+                    if not alone and self._rng.random() < share:
                         sent += self._receipt(message)
                 if view["recommendations"] and self._first("case", view["child_id"]):
                     head = {"actor_id": "mo", "actor_role": "icart_manager", "child_id": view["child_id"]}
                     self.act("CaseTaken", head, taken=True)
                     sent += 1
         return sent
+
+    def _left_alone(self, kind: str, about: str) -> bool:
+        """Does nobody ever act on this? Every third of a kind, as they are met: somebody acts on the others, whatever the ids."""
+        with self._lock:
+            met = self._met[kind]
+            return met.setdefault(about, len(met)) % 3 == 2
 
     def _first(self, what: str, about: str) -> bool:
         with self._lock:

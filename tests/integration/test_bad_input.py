@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any, Final
 from uuid import uuid4
 
@@ -17,7 +17,7 @@ from kafka import KafkaProducer
 from kafka.errors import MessageSizeTooLargeError
 
 from domain.problems import InvalidFact
-from domain.times import DAY_US
+from domain.times import DAY_US, local
 from producers.acts import ActProducer
 from producers.client import AgencyClient
 from producers.errors import NotYours
@@ -163,8 +163,8 @@ def changed(value: Value, **changes: Any) -> Value:
 
 
 def tomorrow() -> str:
-    """The day after today."""
-    return (date.today() + timedelta(days=1)).isoformat()  # noqa: DTZ011
+    """The day after today, in London."""
+    return (local(now_us()).date() + timedelta(days=1)).isoformat()
 
 
 BAD: Final[dict[str, tuple[str, str, Callable[[], Value], str, str | None]]] = {

@@ -26,6 +26,7 @@ from projections import rebuild as rebuilding
 from projections import verify as verifying
 from projections.folding import Applier
 from projections.rebuild import NotAsTheLedger, RebuildBusy, rebuild
+from projections.tables import FOLDED
 from tests.integration import restoring
 from tests.services import Deployment, LocalServices, Services
 
@@ -252,6 +253,9 @@ class TestRebuild:
         dsn = server.dsn(psycopg.conninfo.conninfo_to_dict(house.views_dsn)["dbname"], superuser=True)
         with psycopg.connect(dsn, autocommit=True) as admin:
             admin.execute("alter table fact set (" + ", ".join(f"{k} = {v}" for k, v in EAGER.items()) + ")")
+            for table in FOLDED:
+                if table.name != "fact":
+                    admin.execute(f'alter table "{table.name}" set (autovacuum_enabled = off)')
             admin.execute("update fact set number = number")
             admin.execute("alter system set autovacuum_naptime = '1s'")
             admin.execute("select pg_reload_conf()")

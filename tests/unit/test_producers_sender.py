@@ -76,13 +76,14 @@ class TestLives:
         spool = Spool(tmp_path)
         spool.append([fact()])
         spool.acknowledge(1)
-        with monkeypatch.context() as patch, sending_from(spool) as one:
+        with monkeypatch.context() as patch:
             patch.setattr(spooling, "sync_folder", refused)
-            until(lambda: one.problem is not None)
-            assert isinstance(one.problem, SpoolUnwritable)
-            patch.undo()
-            until(lambda: one.problem is None)
-            assert one.is_alive()
+            with sending_from(spool) as one:
+                until(lambda: one.problem is not None)
+                assert isinstance(one.problem, SpoolUnwritable)
+                patch.undo()
+                until(lambda: one.problem is None)
+                assert one.is_alive()
         assert 0 == sum(p.stat().st_size for p in tmp_path.glob("*.facts"))
         assert 2 == spool.append([fact("id-2")])
         spool.close()
