@@ -205,9 +205,9 @@ class Unify:
 
         What they changed; None when all that was remembered had to go.
         """
-        before, changed = self._stands, None
-        if before.place == counter.place:
-            changed = footprint.changes(left, before.number, counter.number)
+        changed = None
+        if self._stands.place == counter.place:
+            changed = footprint.changes(left, self._stands.number, counter.number)
         if changed is None:
             self._begin_anew()
         else:

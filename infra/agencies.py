@@ -52,12 +52,13 @@ def issue(settings: Settings, agency: str) -> Outside:
             issue_users(client, {settings.prefix + user: password})
     except KafkaError as error:
         raise ProvisionError(f"the broker did not take the new password ({type(error).__name__}); say it again") from error
-    _await_password(settings.access(user))
-    return Outside(agency, settings.access(user), settings.registry_url, settings.secret(f"{user}.key"))
+    access = settings.access(user)
+    _await_password(access)
+    return Outside(agency, access, settings.registry_url, settings.secret(f"{user}.key"))
 
 
 def _await_password(access: KafkaAccess) -> None:
-    """Wait until the broker takes it: the controller answers before the broker has it."""
+    """Wait until a broker takes it: the controller answers before the brokers have it."""
     until = time.monotonic() + IN_FORCE_S
     while True:
         try:
@@ -65,6 +66,6 @@ def _await_password(access: KafkaAccess) -> None:
         except AccessError as error:
             if time.monotonic() > until:
                 raise ProvisionError(
-                    f"the broker has the new password, but does not take it within {IN_FORCE_S:.0f} s ({error}); say it again"
+                    f"the new password was set, but is not in force after {IN_FORCE_S:.0f} s ({error}); say it again"
                 ) from error
         time.sleep(0.02)

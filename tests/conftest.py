@@ -17,9 +17,8 @@ if (_in_memory := memory()) is not None:
 
 clients.watch()
 
-if not os.environ.get("CI"):  # there Hypothesis has a profile of its own, which measures no time either
-    hypothesis.settings.register_profile("by hand", deadline=None)
-    hypothesis.settings.load_profile("by hand")
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 TIMED = frozenset({
     "test_demo", "test_fault_proxy", "test_halton_present", "test_infra_logs", "test_infra_processes", "test_infra_state",

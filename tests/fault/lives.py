@@ -46,7 +46,9 @@ def frozen(trial: Trial) -> list[Violation]:
 
 
 def zombie(house: House, least_s: float) -> None:
-    """Wait until unify-0 stops at its armed point, let others take over, thaw it, and see what it does. While agencies talk."""
+    """Wait until unify-0 stops at its armed point, let others take over and pass it, so that what it may move goes back; thaw it,
+    and see what it does. While agencies talk.
+    """
     house.wait("unify-0 has stopped itself", lambda: house.crew.stopped("unify-0"), 60)
     since = time.monotonic()
     held = house.rows("select topic, partition, next_offset from position where owner = 'unify-0' order by 1, 2")
@@ -65,8 +67,8 @@ def zombie(house: House, least_s: float) -> None:
     house.wait("another worker goes on where unify-0 was", taken_over, 60)
     took = time.monotonic() - since
     house.took("worker frozen", took, FROZEN_S)
-    house.wait("others have passed all that unify-0 may hold", passed, 60)
-    time.sleep(max(0.0, least_s - took))  # the fault itself
+    house.wait("others have passed all facts that unify-0 may hold", passed, 60)
+    time.sleep(max(0.0, least_s - (time.monotonic() - since)))  # the fault itself
     before = len(house.crew.workers["unify-0"].deaths)
     house.thaw("unify-0")
     with suppress(Late):  # whether it is fenced is for the checker to say

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from infra import agencies
-from infra.errors import AccessError
+from infra.errors import AccessError, ProvisionError
 from infra.handshake import check_access
 from infra.provision import provision
-from schemas.topics import topics
+from schemas.topics import KafkaAccess, topics
 from tests.services import Deployment
 
 
@@ -36,3 +37,25 @@ class TestOutside:
         check_access(second.access)
         with pytest.raises(AccessError, match="refuses"):
             check_access(replace(second.access, password=first.access.password))
+
+    def test_a_broker_that_has_it_later(self, deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The command ends when the broker takes the new password; where it does not, the command says so, and what to do."""
+        refused: list[str] = []
+
+        def refuses(times: int) -> Callable[[KafkaAccess], None]:
+            def check(access: KafkaAccess) -> None:
+                if len(refused) < times:
+                    refused.append(access.password)
+                    raise AccessError("refuses")
+                check_access(access)
+
+            return check
+
+        monkeypatch.setattr(agencies, "check_access", refuses(2))
+        told = agencies.issue(deployment.settings, "education")
+        assert [told.access.password] * 2 == refused
+        monkeypatch.setattr(agencies, "IN_FORCE_S", 0.05)
+        monkeypatch.setattr(agencies, "check_access", refuses(1_000))
+        with pytest.raises(ProvisionError, match="say it again") as caught:
+            agencies.issue(deployment.settings, "education")
+        assert len(refused) > 3 and not any(password in str(caught.value) for password in refused)

@@ -254,7 +254,7 @@ class TestRebuild:
         with psycopg.connect(dsn, autocommit=True) as admin:
             admin.execute("alter table fact set (" + ", ".join(f"{k} = {v}" for k, v in EAGER.items()) + ")")
             for table in FOLDED:
-                if table.name != "fact":
+                if table.name != "fact":  # at another as well, it would cost a second try
                     admin.execute(f'alter table "{table.name}" set (autovacuum_enabled = off)')
             admin.execute("update fact set number = number")
             admin.execute("alter system set autovacuum_naptime = '1s'")
