@@ -154,11 +154,13 @@ class People:
         with contextlib.suppress(CatchingUp, SQLAlchemyError, psycopg.Error):
             for view in list(self.documents()):
                 for rec in view["recommendations"]:
-                    if not self._left_alone("meeting", rec["recommendation_id"]) and self._rng.random() < share:
+                    alone = self._left_alone("meeting", rec["recommendation_id"], waits=rec["open"])
+                    if not alone and self._rng.random() < share:
                         sent += self._recommendation(view, rec)
                 for message in view["messages"]:
-                    alone = not message["practice_ods"] or self._left_alone("message", message["message_id"])
-                    if not alone and self._rng.random() < share:
+                    waits = bool(message["practice_ods"]) and message["state"] == "WAITING"
+                    alone = self._left_alone("message", message["message_id"], waits=waits)
+                    if message["practice_ods"] and not alone and self._rng.random() < share:
                         sent += self._receipt(message)
                 if view["recommendations"] and self._first("case", view["child_id"]):
                     head = {"actor_id": "mo", "actor_role": "icart_manager", "child_id": view["child_id"]}
@@ -166,11 +168,15 @@ class People:
                     sent += 1
         return sent
 
-    def _left_alone(self, kind: str, about: str) -> bool:
-        """Does nobody ever act on this? Every third of a kind, as they are met: somebody acts on the others, whatever the ids."""
+    def _left_alone(self, kind: str, about: str, *, waits: bool) -> bool:
+        """Does nobody ever act on this? Of those of a kind that were met while they waited for somebody, the second, the fifth
+        and so on: where there are two, one is acted on and one falls due, whatever their ids are.
+        """
         with self._lock:
             met = self._met[kind]
-            return met.setdefault(about, len(met)) % 3 == 2
+            if waits:
+                met.setdefault(about, len(met))
+            return met.get(about, 0) % 3 == 1
 
     def _first(self, what: str, about: str) -> bool:
         with self._lock:
