@@ -99,11 +99,12 @@ def look(dsn: str) -> Seen | None:
 
 MOVES: Final = """
 create schema watching;
-create table watching.move (topic text, partition int, old_offset bigint, new_offset bigint, old_epoch bigint, new_epoch bigint);
+create table watching.move
+  (topic text, partition int, old_offset bigint, new_offset bigint, old_epoch bigint, new_epoch bigint, owner text);
 create function watching.write_down() returns trigger language plpgsql as $$
 begin
   insert into watching.move values
-    (new.topic, new.partition, old.next_offset, new.next_offset, old.epoch, new.epoch);
+    (new.topic, new.partition, old.next_offset, new.next_offset, old.epoch, new.epoch, new.owner);
   return null;
 end $$;
 create trigger watched after update on position for each row execute function watching.write_down();

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from itertools import pairwise
 from typing import Final
 
@@ -18,24 +18,26 @@ NEAR: Final = 50
 """Entries: two batches, the one and the other worker's."""
 
 
-def deciders(house: House) -> dict[tuple[str, int, int], str]:
-    """Who owns each partition of facts, with its epoch."""
-    rows = house.rows("select topic, partition, epoch, owner from position where topic like 'facts.%'")
-    return {(t, p, e): o for t, p, e, o in rows}
+def deciders(house: House) -> set[str]:
+    """Who owns partitions of facts."""
+    return {owner for (owner,) in house.rows("select distinct owner from position where topic like 'facts.%'")}
 
 
-def met_by_both(house: House, before: Mapping[tuple[str, int, int], str]) -> int:
-    """Children of whom both workers decided near one another, on partitions that they have had since `before`."""
-    owner = {(t, p): o for (t, p, e), o in deciders(house).items() if before.get((t, p, e)) == o}
+def met_by_both(house: House) -> int:
+    """Children of whom both workers decided near one another; who decided what, the moves of positions say."""
+    decided: dict[tuple[str, int, int], str] = {}
+    for topic, partition, first, end, owner in house.rows(DECIDED):
+        decided |= dict.fromkeys(((topic, partition, offset) for offset in range(first, end)), owner)
     child_of = {(a, i): c for a, i, c in house.rows(CHILD_OF)}
     told: dict[str, list[tuple[int, str]]] = {}
     for e in read_ledger(house).facts:
-        decider = owner.get((e["source_topic"], e["source_partition"]))
-        if e["verdict"] == ACCEPTED and decider is not None:
+        if e["verdict"] == ACCEPTED:
+            decider = decided[e["source_topic"], e["source_partition"], e["source_offset"]]
             told.setdefault(child_of[e["agency"], e["event_id"]], []).append((e["number"], decider))
     return sum(any(b[0] - a[0] <= NEAR and a[1] != b[1] for a, b in pairwise(some)) for some in told.values())
 
 
+DECIDED: Final = "select topic, partition, old_offset, new_offset, owner from watching.move where new_offset > old_offset"
 CHILD_OF: Final = "select f.agency, f.event_id, p.child_id from fact f join presentation p using (presentation_id)"
 SIDES: Final = """
 select m.match_id, (select max(c.number) from conclusion c where c.about = m.match_id), p.child_id, q.child_id
