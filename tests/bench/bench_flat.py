@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
@@ -179,27 +179,34 @@ class TestCrowd:
     """The same facts among more and more children."""
 
     def test_flat(self, services: Services, report: Report) -> None:
-        """One workload among crowds of strangers."""
+        """One workload among crowds of strangers, batch by batch in turns."""
         made = workload(BEFORE + MEASURED)
         section = report.section(
             "A fact's cost as the number of children grows",
             f"{made}; the last {MEASURED:,} are measured, in batches of {BATCH}, "
             "among so many other children, each with one presentation, its blocking keys, a link, a fact, a key, and names "
-            "as common as Halton's, written straight into the tables. `Unify` in this process, PostgreSQL real; from bytes to "
-            "commit. CPU is of the process and of all of PostgreSQL's.",
+            "as common as Halton's, written straight into the tables; each batch is decided among all the crowds in turn, each "
+            "time among another first, so that the machine's moods fall on all alike. `Unify` in this process, PostgreSQL real; "
+            "from bytes to commit. CPU is of the process and of all of PostgreSQL's.",
         )
-        found = dict[int, Cost]()
+        found = {size: Cost() for size in CROWDS}
         batches = [made.facts[n : n + BATCH] for n in range(0, len(made.facts), BATCH)]
-        for size in CROWDS:
-            with worker(services) as unify:
+        with ExitStack() as stack:
+            workers = {size: stack.enter_context(worker(services)) for size in CROWDS}
+            for size, unify in workers.items():
                 begun = time.monotonic()
                 crowd.fill(unify.deployment.views_dsn, unify.deployment.keep_dsn, size)
                 filled = time.monotonic() - begun
-                unify.decide(batches[: BEFORE // BATCH])
-                found[size] = unify.decide(batches[BEFORE // BATCH :])
-                assert unify.accepted() - size >= len(made.facts) * 0.98, "the workload is of facts that are accepted"
                 disk = sum(crowd.size_mib(dsn) for dsn in (unify.deployment.views_dsn, unify.deployment.keep_dsn))
-            section.add(f"{size:,} children: filling; databases", f"{filled:.0f} s; {disk:,} MiB")
+                section.add(f"{size:,} children: filling; databases", f"{filled:.0f} s; {disk:,} MiB")
+            for n, batch in enumerate(batches):
+                first = n % len(CROWDS)
+                for size in (*CROWDS[first:], *CROWDS[:first]):
+                    cost = workers[size].decide([batch])
+                    if n >= BEFORE // BATCH:
+                        found[size].add(cost)
+            for size, unify in workers.items():
+                assert unify.accepted() - size >= len(made.facts) * 0.98, "the workload is of facts that are accepted"
         _report(section, "among {:,} children", found)
 
 
