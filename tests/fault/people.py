@@ -157,10 +157,9 @@ class People:
                     alone = self._left_alone("meeting", rec["recommendation_id"], waits=rec["open"])
                     if not alone and self._rng.random() < share:
                         sent += self._recommendation(view, rec)
-                for message in view["messages"]:
-                    waits = bool(message["practice_ods"]) and message["state"] == "WAITING"
-                    alone = self._left_alone("message", message["message_id"], waits=waits)
-                    if message["practice_ods"] and not alone and self._rng.random() < share:
+                for message in (m for m in view["messages"] if m["practice_ods"]):
+                    alone = self._left_alone("message", message["message_id"], waits=message["state"] == "WAITING")
+                    if not alone and self._rng.random() < share:
                         sent += self._receipt(message)
                 if view["recommendations"] and self._first("case", view["child_id"]):
                     head = {"actor_id": "mo", "actor_role": "icart_manager", "child_id": view["child_id"]}

@@ -91,7 +91,7 @@ class TestHeartbeat:
         seen = _conditions_until(child, "up")
         with monkeypatch.context() as patch:
             patch.setattr("infra.supervised.STALLED_S", 0.5)
-            seen += _conditions_until(child, "stalled")
+            _conditions_until(child, "stalled", seen)
         works.unlink()
         pid = child.process().pid
         assert pid is not None
@@ -100,12 +100,12 @@ class TestHeartbeat:
         assert "starting" == child.process().condition
         child.ask_to_stop()
         child.stopped()
-        assert ["up", "stalled"] == list(dict.fromkeys(c for c in seen if c != "starting"))
+        assert ["up", "stalled"] == [c for c in seen if c != "starting"]
 
 
-def _conditions_until(child: Child, last: str, within_s: float = 20.0) -> list[str]:
-    """Conditions one after another, without repetition."""
-    seen: list[str] = []
+def _conditions_until(child: Child, last: str, seen: list[str] | None = None, within_s: float = 20.0) -> list[str]:
+    """Conditions one after another, without repetition, added to those `seen`."""
+    seen = [] if seen is None else seen
     until = time.monotonic() + within_s
     while not seen or seen[-1] != last:
         assert time.monotonic() < until, seen
